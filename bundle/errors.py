@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one exception that is meant for the person at the keyboard."""
+
+
+class InputError(ValueError):
+    """Report unusable input in one sentence that names the file or value and the remedy.
+
+    Every message is shown to users as it stands, without a traceback: write it for somebody who
+    has never seen the code.
+    """

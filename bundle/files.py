@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files that appear whole under their final name, or not at all."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from bundle.errors import InputError
+
+
+def writable_folder(folder: str | os.PathLike[str]) -> Path:
+    """Make a folder and its parents, and check that files can be made in it.
+
+    Args:
+        folder: the folder to make; nothing happens where it exists and can be written.
+
+    Returns:
+        The folder as a ``Path``.
+
+    Raises:
+        InputError: if it cannot be made or written.
+    """
+    path = Path(folder)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot write into this output folder ({error.strerror}); choose one that you may write to."
+        ) from error
+    return path
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary path in the same folder; rename it to ``path`` when the block succeeds.
+
+    The temporary name keeps the file's endings, since writers choose a format by them. On any
+    exception the temporary file is removed and ``path`` is left as it was.
+
+    Args:
+        path: final name of the file; its folder is made where missing.
+
+    Raises:
+        InputError: if the folder cannot be made or written.
+    """
+    final = Path(path)
+    folder = writable_folder(final.parent)
+    temporary = folder / f".{os.getpid()}.partial.{final.name}"
+    try:
+        yield temporary
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())
+        os.replace(temporary, final)
+    finally:
+        temporary.unlink(missing_ok=True)

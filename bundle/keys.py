@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Dictionary keys of a pair on its way from the datalist to the report."""
+
+from typing import Final
+
+IMAGE: Final = "image"
+"""The target contrast: a path in the datalist, the volume after loading, then the network's two-channel input."""
+REFERENCE: Final = "reference"
+"""The high-resolution volume of another contrast on the target's grid."""
+SUBJECT: Final = "subject"
+"""The person: what splits and statistics count."""
+CASE: Final = "case"
+"""One session of a subject: unique within a data set, safe as a file name."""
+HIGH_RES: Final = "high_res"
+"""The normalised ground truth."""
+LOW_RES: Final = "low_res"
+"""The zero-filled target on the same scale."""
+PRED: Final = "pred"
+"""The network's output, the super-resolved target."""
+SCALE: Final = "intensity_scale"
+"""Offset and length of the native intensity range that became [0, 1]."""
+SLICE_AXIS: Final = "slice_axis"
+"""Which native axis the slices were taken along."""
+SLICES: Final = "slices"
+"""Native indices of the slices that are in the volume, where some were left out."""
