@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The objectives of Section II-D: pure functions of images, features and scores."""
+
+from bundle.losses.critic import gradient_penalty, wasserstein_distance
+from bundle.losses.feature import GramNorm, gram_matrix, perceptual_loss, texture_loss
+from bundle.losses.generator import GeneratorLoss
+
+__all__ = [
+    "GeneratorLoss",
+    "GramNorm",
+    "gradient_penalty",
+    "gram_matrix",
+    "perceptual_loss",
+    "texture_loss",
+    "wasserstein_distance",
+]

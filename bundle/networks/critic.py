@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The critic of Section II-C (the paper's discriminator)."""
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+CRITIC_CHANNELS = (64, 128, 256)
+"""Filters of both convolutions of each block."""
+N_HIDDEN = 128
+"""Neurons of the first fully connected layer."""
+
+
+class Critic(nn.Module):
+    """Score patches: three blocks of two 3 x 3 convolutions and a 2 x 2 max-pool, then two linear layers.
+
+    No activation on the score and no normalisation, as WGAN-GP asks.
+
+    Args:
+        patch_size: height and width of the patches, a multiple of 8.
+
+    Raises:
+        ValueError: if ``patch_size`` is not a positive multiple of 8.
+    """
+
+    def __init__(self, patch_size: int = 64) -> None:
+        super().__init__()
+        if patch_size < 8 or patch_size % 8:
+            raise ValueError(f"patch_size is {patch_size}; the critic halves it three times: give a multiple of 8.")
+        layers: list[nn.Module] = []
+        for n_in, n_out in pairwise((1, *CRITIC_CHANNELS)):
+            layers += [nn.Conv2d(n_in, n_out, 3, padding=1), nn.ReLU()]
+            layers += [nn.Conv2d(n_out, n_out, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
+        self.features = nn.Sequential(*layers)
+        self.hidden = nn.Linear(CRITIC_CHANNELS[-1] * (patch_size // 8) ** 2, N_HIDDEN)
+        self.score = nn.Linear(N_HIDDEN, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the scores (N,) of ``image`` (N, 1, patch_size, patch_size)."""
+        features = self.features(image).flatten(1)
+        return self.score(torch.relu(self.hidden(features))).squeeze(1)

@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The generators of Section II-C and II-E: encoder-decoders guided by a reference feature network."""
+
+from itertools import pairwise
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+Fusion = Literal["feature", "image", "none", "reference"]
+
+ENCODER_CHANNELS = (32, 32, 64, 64, 128, 128, 256, 256)
+"""Filters of the eight convolutions (Section II-C)."""
+DECODER_CHANNELS = (256, 128, 128, 64, 64, 32, 32, 1)
+"""Filters of the eight transposed convolutions (Section II-C)."""
+MINIMUM_SIZE = 2 * len(ENCODER_CHANNELS) + 1
+"""Smallest matrix: each unpadded 3 x 3 convolution takes 2 pixels, and one must be left."""
+
+
+class Encoder(nn.Module):
+    """Eight 3 x 3 convolutions without padding, each followed by ReLU.
+
+    Serves as the encoder of an encoder-decoder and, with weights of its own, as the reference feature
+    extraction network ("the structure of the reference feature extraction network is the same").
+
+    Args:
+        in_channels: number of contrasts at the input.
+        bias: give the convolutions a bias.
+    """
+
+    def __init__(self, in_channels: int = 1, bias: bool = False) -> None:
+        super().__init__()
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(n_in, n_out, 3, bias=bias) for n_in, n_out in pairwise((in_channels, *ENCODER_CHANNELS))
+        )
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """Return the feature maps after each ReLU: map i (from 1) has size (H - 2 i, W - 2 i)."""
+        features: list[Tensor] = []
+        for convolution in self.convolutions:
+            image = torch.relu(convolution(image))
+            features.append(image)
+        return features
+
+
+class Decoder(nn.Module):
+    """Eight transposed 3 x 3 convolutions without padding; encoder maps 6, 4, 2 join inputs 3, 5, 7.
+
+    Args:
+        in_channels: channels at the bottleneck: 256, or 512 where reference features join.
+        bias: give the transposed convolutions a bias.
+        residual: add the input image to the last layer, which then has no ReLU.
+    """
+
+    def __init__(self, in_channels: int, bias: bool = False, residual: bool = False) -> None:
+        super().__init__()
+        self.residual = residual
+        # Paper: three skip connections of unstated position; concatenation at equal size, after
+        # transposed convolutions 2, 4 and 6.
+        skips = (0, 0, 128, 0, 64, 0, 32, 0)
+        n_inputs = [n + skip for n, skip in zip((in_channels, *DECODER_CHANNELS[:-1]), skips, strict=True)]
+        self.convolutions = nn.ModuleList(
+            nn.ConvTranspose2d(n_in, n_out, 3, bias=bias)
+            for n_in, n_out in zip(n_inputs[:-1], DECODER_CHANNELS[:-1], strict=True)
+        )
+        self.last = nn.ConvTranspose2d(n_inputs[-1], DECODER_CHANNELS[-1], 3, bias=bias)
+
+    def forward(self, bottleneck: Tensor, skips: list[Tensor], image: Tensor) -> Tensor:
+        """Decode ``bottleneck`` (N, C, H - 16, W - 16) to an image (N, 1, H, W).
+
+        Args:
+            bottleneck: the deepest features, those of the reference concatenated where it has any.
+            skips: the encoder's eight feature maps.
+            image: Tensor (N, 1, H, W), what ``residual`` adds.
+        """
+        for index, convolution in enumerate(self.convolutions):
+            if index == 2 or index == 4 or index == 6:
+                bottleneck = torch.cat((bottleneck, skips[7 - index]), dim=1)  # maps 6, 4, 2
+            bottleneck = torch.relu(convolution(bottleneck))
+        output = self._last_layer(bottleneck)
+        return output + image if self.residual else torch.relu(output)
+
+    def _last_layer(self, features: Tensor) -> Tensor:
+        """Apply the last layer in float32: in bfloat16 the image would have only 8 significant bits."""
+        if torch.jit.is_scripting():  # scripted modules run in the precision of their input
+            return self.last(features)
+        with torch.autocast(features.device.type, enabled=False):
+            return self.last(features.to(self.last.weight.dtype))
+
+
+class EncoderDecoder(nn.Module):
+    """One level: encoder, optional reference features at the bottleneck, decoder (Fig. 1a).
+
+    Args:
+        fusion: where the reference joins, see :class:`Generator`.
+        bias: give all convolutions a bias.
+        residual: add the low-res input to the output.
+    """
+
+    def __init__(self, fusion: Fusion, bias: bool, residual: bool) -> None:
+        super().__init__()
+        n_bottleneck = ENCODER_CHANNELS[-1] * (2 if fusion == "feature" else 1)
+        self.encoder = Encoder(2 if fusion == "image" else 1, bias)
+        self.decoder = Decoder(n_bottleneck, bias, residual)
+
+    def forward(self, contrasts: Tensor, low_res: Tensor, reference_features: list[Tensor]) -> Tensor:
+        """Return the super-res image (N, 1, H, W).
+
+        Args:
+            contrasts: Tensor (N, 1 or 2, H, W), what the encoder sees.
+            low_res: Tensor (N, 1, H, W), what a residual output is added to.
+            reference_features: the deepest reference features, or an empty list.
+        """
+        features = self.encoder(contrasts)
+        bottleneck = torch.cat(features[-1:] + reference_features, dim=1)  # 256 or 512 channels
+        return self.decoder(bottleneck, features, low_res)
+
+
+class Generator(nn.Module):
+    """Super-resolve a low-res target with a high-res reference (Fig. 1, Fig. 4, Table I).
+
+    Without biases (the default) the network is positively homogeneous, G(a x) = a G(x) for a > 0: it
+    does not depend on the intensity scale that the two contrasts share.
+
+    Args:
+        fusion: where the reference joins: ``feature`` (SR4, the proposed network: features concatenated at
+            the bottleneck), ``image`` (SR3: two input channels), ``none`` (SR1: low-res only),
+            ``reference`` (SR2: reference only, synthesis).
+        levels: number of encoder-decoders in sequence: 1 one-level, 2 progressive for factor 4, 3 for
+            factor 8. One reference feature network feeds them all.
+        residual: each level adds its low-res input to its last layer, which then has no ReLU. The
+            paper's network does not.
+        bias: give all convolutions a bias.
+        share_levels: use one set of weights for all levels: the G(G(x)) reading of Eqs. 9-11.
+
+    Raises:
+        ValueError: if ``fusion`` or ``levels`` is none of these, or ``residual`` lacks a low-res input.
+    """
+
+    def __init__(
+        self,
+        fusion: Fusion = "feature",
+        levels: int = 1,
+        residual: bool = False,
+        bias: bool = False,
+        share_levels: bool = False,
+    ) -> None:
+        super().__init__()
+        if fusion not in get_args(Fusion):
+            raise ValueError(f"fusion is {fusion!r}; choose one of {', '.join(get_args(Fusion))}.")
+        if levels not in (1, 2, 3):
+            raise ValueError(f"levels is {levels!r}; choose 1 (one-level), 2 (factor 4) or 3 (factor 8).")
+        if residual and fusion == "reference":
+            raise ValueError("residual adds the low-res input, which fusion 'reference' never sees; turn one off.")
+        self.fusion = fusion
+        self.n_levels = levels
+        self.reference_encoder = Encoder(1, bias) if fusion == "feature" else None
+        self.levels = nn.ModuleList(
+            EncoderDecoder(fusion, bias, residual) for _ in range(1 if share_levels else levels)
+        )
+        self._initialise(residual)
+
+    def _initialise(self, residual: bool) -> None:
+        """Keep activations at the scale of the input, and let every output pixel start with a gradient."""
+        for module in self.modules():
+            if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+                # fan_out of a transposed weight (in, out, 3, 3) counts what one of its outputs sums over
+                mode = "fan_out" if isinstance(module, nn.ConvTranspose2d) else "fan_in"
+                nn.init.kaiming_normal_(module.weight, mode=mode, nonlinearity="relu")
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        for level in self.levels:
+            last = level.decoder.last
+            with torch.no_grad():
+                if residual:
+                    last.weight.zero_()  # the level starts as the identity
+                else:
+                    last.weight.abs_()  # a negative output dies in the last ReLU for good
+                    last.weight /= last.weight.sum()
+
+    def forward_levels(self, image: Tensor) -> list[Tensor]:
+        """Return the output of every level, first to last.
+
+        Args:
+            image: Tensor (N, 2, H, W), H and W at least 17: channel 0 the low-res target, channel 1 the
+                high-res reference.
+
+        Returns:
+            One Tensor (N, 1, H, W) per level.
+        """
+        low_res, reference = image[:, :1], image[:, 1:2]
+        reference_features: list[Tensor] = []
+        if self.reference_encoder is not None:
+            reference_features.append(self.reference_encoder(reference)[-1])
+        outputs: list[Tensor] = []
+        for index in range(self.n_levels):
+            low_res = self._level(index, low_res, reference, reference_features)
+            outputs.append(low_res)
+        return outputs
+
+    def _level(self, index: int, low_res: Tensor, reference: Tensor, reference_features: list[Tensor]) -> Tensor:
+        """Run level ``index``, or the one shared level."""
+        if self.fusion == "image":
+            contrasts = torch.cat((low_res, reference), dim=1)
+        else:
+            contrasts = reference if self.fusion == "reference" else low_res
+        output = low_res
+        for number, level in enumerate(self.levels):  # scripted modules cannot be indexed by a variable
+            if number == index or len(self.levels) == 1:
+                output = level(contrasts, low_res, reference_features)
+        return output
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the last level's super-res image (N, 1, H, W) for ``image`` (N, 2, H, W)."""
+        return self.forward_levels(image)[-1]
