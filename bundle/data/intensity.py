@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Native intensities to [0, 1] and back, and which slices hold tissue."""
+
+from dataclasses import dataclass
+from typing import Final, Literal, TypeVar, cast
+
+import numpy as np
+import torch
+
+Array = TypeVar("Array", np.ndarray, torch.Tensor)
+
+RINGING: Final = 0.25
+"""Values down to minus this part of the maximum are taken for interpolation's ringing about air."""
+
+
+@dataclass(frozen=True, eq=False)
+class IntensityScale:
+    """Map intensities x to (x - offset) / scale, and back.
+
+    A magnitude image has its air at 0, and the networks are positively homogeneous only about 0: so
+    the offset is 0, values below it are clipped, and the scale is the maximum. An outlier that sets
+    the maximum costs contrast, but nothing is lost and the range [0, 1] holds, which a percentile
+    does not give. Only an image that goes further below 0 than ringing does (one that somebody has
+    shifted or standardised) has its minimum as the offset.
+
+    Attributes:
+        offset: the intensity that becomes 0; an array that broadcasts where each slice has its own.
+        scale: the length of the range, above 0; as ``offset``.
+    """
+
+    offset: float | np.ndarray
+    scale: float | np.ndarray
+
+    @classmethod
+    def from_array(
+        cls, array: np.ndarray | torch.Tensor, per: Literal["volume", "slice"] = "volume", axis: int = -1
+    ) -> "IntensityScale":
+        """Measure the scale of an image.
+
+        Args:
+            array: native intensities, any shape, finite.
+            per: one scale for the whole array, or one for each slice along ``axis``. A slice without
+                a positive range is left as it is (scale 1).
+            axis: the slice axis, used with ``per="slice"``.
+
+        Returns:
+            The scale; with ``per="slice"`` its arrays have length 1 along every other axis.
+
+        Raises:
+            ValueError: if ``per`` is unknown.
+        """
+        if per not in ("volume", "slice"):
+            raise ValueError(f'per is {per!r}: choose "volume" or "slice".')
+        values = array.numpy(force=True) if isinstance(array, torch.Tensor) else np.asarray(array)
+        axes = tuple(i for i in range(values.ndim) if per == "volume" or i != axis % values.ndim)
+        lowest = values.min(axis=axes, keepdims=True).astype(np.float64)
+        highest = values.max(axis=axes, keepdims=True).astype(np.float64)
+        offset = np.where(lowest < -RINGING * np.maximum(highest, 0), lowest, 0.0)
+        scale = np.where(highest > offset, highest - offset, 1.0)
+        return cls(float(offset.item()), float(scale.item())) if per == "volume" else cls(offset, scale)
+
+    def normalise(self, array: Array) -> Array:
+        """Map native intensities to [0, 1]; what lies below the offset becomes 0.
+
+        Args:
+            array: native intensities, shape as measured or broadcasting with it.
+
+        Returns:
+            An array or tensor of the same kind, shape and floating type.
+        """
+        return ((array - _as(self.offset, array)) / _as(self.scale, array)).clip(min=0)
+
+    def restore(self, array: Array) -> Array:
+        """Map [0, 1] to native intensities: the inverse of ``normalise``; nothing is clipped.
+
+        Args:
+            array: normalised intensities.
+
+        Returns:
+            An array or tensor of the same kind, shape and floating type.
+        """
+        return array * _as(self.scale, array) + _as(self.offset, array)
+
+
+def tissue_slices(volume: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Tell which slices hold tissue.
+
+    A voxel is tissue above 15 % of the volume's 99th percentile of positive voxels: above the noise
+    of air, below the darkest tissue of a T2w image, whose fluid is four times as bright as white
+    matter (Otsu's threshold falls between those two). A slice counts where it has at least a tenth
+    of the tissue of the fullest slice, however wide the margin of air around the head.
+
+    Args:
+        volume: intensities with air at or near 0.
+        axis: the slice axis.
+
+    Returns:
+        bool, one entry a slice; at least one is true where any voxel is positive.
+    """
+    moved = np.moveaxis(volume, axis, 0).reshape(volume.shape[axis], -1)
+    positive = moved[moved > 0]
+    if positive.size == 0:
+        return np.zeros(len(moved), dtype=bool)
+    n_tissue = (moved > 0.15 * np.percentile(positive, 99)).sum(axis=1)
+    return cast(np.ndarray, n_tissue >= 0.1 * n_tissue.max())
+
+
+def _as(value: float | np.ndarray, array: Array) -> float | Array:
+    """Return a number as it is, and an array as the kind, type and device of another."""
+    if not isinstance(value, np.ndarray):
+        return value
+    if isinstance(array, torch.Tensor):
+        dtype = array.dtype if array.is_floating_point() else torch.float32
+        return torch.as_tensor(value, dtype=dtype, device=array.device)
+    return value.astype(np.result_type(array.dtype, np.float32))

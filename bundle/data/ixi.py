@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fetch the T2 and PD volumes of the IXI data set: ``python -m bundle.data.ixi FOLDER``.
+
+IXI holds 578 healthy subjects with T2 and PD from one dual-echo scan, so on one grid. The archives are 3.9 GB (T2)
+and 4.1 GB (PD). Licence CC BY-SA 3.0; acknowledge https://brain-development.org/ixi-dataset/.
+"""
+
+import argparse
+import errno
+import hashlib
+import http.client
+import logging
+import os
+import re
+import shutil
+import sys
+import tarfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Final
+
+from tqdm import tqdm
+
+from bundle.errors import InputError
+from bundle.files import writable_folder
+
+logger = logging.getLogger(__name__)
+
+BASE_URL: Final = "https://biomedic.doc.ic.ac.uk/brain-development/downloads/IXI"
+CONTRASTS: Final = ("T2", "PD", "T1")
+CHECKSUMS: Final = {
+    "T2": "e3140d78730ecdd32ba92da48c0a9aaa",
+    "PD": "88ecd9d1fa33cb4a2278183b42ffd749",
+    "T1": "34901a0593b41dd19c1a1f746eac2d58",
+}
+"""MD5 of the archives. IXI publishes none; these are the ones TorchIO checks its downloads against."""
+TIMEOUT: Final = 60.0
+"""Seconds without a byte after which a connection counts as lost."""
+BACK_OFF: Final = 2.0
+"""Seconds before the second attempt; they double with each further one."""
+_BLOCK: Final = 1 << 20
+_DISK_ERRORS: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO}
+_RESUME = "run the same command again to go on where it stopped"
+
+
+def download_ixi(
+    folder: str | os.PathLike[str],
+    contrasts: Sequence[str] = ("T2", "PD"),
+    base_url: str = BASE_URL,
+    checksums: Mapping[str, str] = CHECKSUMS,
+    n_attempts: int = 5,
+    keep_archives: bool = False,
+) -> Path:
+    """Download and unpack archives of IXI, each into ``folder/IXI-<contrast>``; go on where an earlier run stopped.
+
+    An archive grows under ``*.partial`` and is renamed when its size and checksum are right, and so is the folder
+    it is unpacked into: what has its final name is whole and is not fetched again.
+
+    Args:
+        folder: where to put the data; give it to ``find_pairs`` afterwards.
+        contrasts: among ``T2``, ``PD`` and ``T1``.
+        base_url: http or https address of the folder that holds ``IXI-T2.tar``, such as a mirror.
+        checksums: hexadecimal MD5 or SHA-256 by contrast; the size alone is checked for those left out.
+        n_attempts: how often to connect for one archive before giving up.
+        keep_archives: keep each archive beside what it was unpacked to.
+
+    Returns:
+        The folder.
+
+    Raises:
+        InputError: if the network, the server, the disk or the archive fails, with the remedy.
+    """
+    if unknown := set(contrasts) - set(CONTRASTS):
+        raise InputError(f"IXI has no {', '.join(sorted(unknown))} to download; choose among {', '.join(CONTRASTS)}.")
+    if not base_url.startswith(("http://", "https://")):
+        raise InputError(f"base_url {base_url} is no web address; give one that starts with https:// or http://.")
+    root = writable_folder(Path(folder).expanduser())
+    for contrast in contrasts:
+        target, archive = root / f"IXI-{contrast}", root / f"IXI-{contrast}.tar"
+        if target.is_dir() and any(target.iterdir()):
+            logger.info("%s is there already", target)
+            continue
+        if archive.is_file():
+            _verify(archive, checksums.get(contrast))
+        else:
+            fetch(f"{base_url.rstrip('/')}/{archive.name}", archive, checksums.get(contrast), n_attempts)
+        unpack(archive, target)
+        if not keep_archives:
+            archive.unlink()
+    return root
+
+
+def fetch(url: str, path: Path, checksum: str | None = None, n_attempts: int = 5) -> None:
+    """Download one file whole, resuming what an interrupted call left under ``<path>.partial``.
+
+    Args:
+        url: http or https address.
+        path: final name; it appears only once size and checksum are right.
+        checksum: hexadecimal MD5 or SHA-256, told apart by length; ``None`` checks the size alone.
+        n_attempts: number of connections before giving up.
+
+    Raises:
+        InputError: if the file cannot be had whole.
+    """
+    partial = path.with_name(path.name + ".partial")
+    reason = f"n_attempts is {n_attempts}"
+    for attempt in range(n_attempts):
+        if attempt:
+            time.sleep(BACK_OFF * 2 ** (attempt - 1))
+        try:
+            _transfer(url, partial)
+            break
+        except _InterruptedTransferError as error:
+            logger.warning("attempt %d of %d: %s", attempt + 1, n_attempts, error)
+            reason = str(error)
+    else:
+        raise InputError(f"{url} could not be downloaded ({reason}); check the network, then {_RESUME}.")
+    try:
+        _verify(partial, checksum)
+    except InputError:
+        partial.unlink()
+        raise
+    partial.replace(path)
+
+
+def unpack(archive: Path, target: Path) -> None:
+    """Unpack a tar archive into a folder that appears only when all is there.
+
+    Members that would land outside the folder, links out of it and devices are refused, and the archive with them.
+
+    Raises:
+        InputError: if the archive is damaged, unsafe or empty, or the disk is full.
+    """
+    _require_space(archive.parent, archive.stat().st_size)
+    partial = target.with_name(target.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        with tarfile.open(archive, "r:") as tar:
+            tar.extractall(partial, members=_progress(tar, desc=f"unpack {archive.name}", unit=" files"), filter="data")
+        if not any(partial.rglob("*.nii*")):
+            raise tarfile.ReadError("it holds no NIfTI file")
+        partial.replace(target)
+    except (tarfile.TarError, EOFError) as error:
+        archive.unlink()
+        raise InputError(f"{archive} cannot be unpacked ({error}) and was removed; download it again.") from error
+    except OSError as error:
+        raise InputError(
+            f"{archive} cannot be unpacked ({error.strerror}); free disk space, then {_RESUME}."
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+class _InterruptedTransferError(Exception):
+    """A transfer ended early in a way that another attempt may mend."""
+
+
+def _transfer(url: str, partial: Path) -> None:
+    """Fetch what is missing of a file in one connection."""
+    n_present = partial.stat().st_size if partial.exists() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={n_present}-"} if n_present else {})
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
+            start, n_total = _extent(response, n_present)
+            _require_space(partial.parent, (n_total or 0) - start)
+            with partial.open("ab" if start else "wb") as stream:
+                n_present = start + _copy(response, stream, start, n_total)
+    except urllib.error.HTTPError as error:
+        error.close()
+        _judge(url, partial, error, n_present)
+        return
+    except (http.client.HTTPException, OSError) as error:
+        if getattr(error, "errno", None) in _DISK_ERRORS:
+            raise InputError(f"{partial} cannot be written ({error}); free disk space, then {_RESUME}.") from error
+        raise _InterruptedTransferError(str(getattr(error, "reason", error)) or type(error).__name__) from error
+    if n_total is not None and n_present != n_total:
+        raise _InterruptedTransferError(f"the server sent {n_present} of {n_total} bytes")
+
+
+def _extent(response: http.client.HTTPResponse, n_present: int) -> tuple[int, int | None]:
+    """Return where the body starts in the file, and the size of the whole file if the server tells it."""
+    if response.status == http.client.PARTIAL_CONTENT:
+        content_range = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
+        if content_range is None or int(content_range[1]) != n_present:
+            raise _InterruptedTransferError(
+                f"the server answered with the range {response.headers.get('Content-Range')}"
+            )
+        return n_present, int(content_range[2])
+    if n_present:
+        logger.info("the server cannot resume, so the download starts again")
+    length = response.headers.get("Content-Length")
+    return 0, int(length) if length else None
+
+
+def _copy(response: http.client.HTTPResponse, stream: IO[bytes], start: int, n_total: int | None) -> int:
+    """Copy the body with a progress bar and return its number of bytes."""
+    n_copied = 0
+    name = Path(stream.name).stem
+    with _progress(desc=name, initial=start, total=n_total, unit="B", unit_scale=True, unit_divisor=1024) as bar:
+        while block := response.read(_BLOCK):
+            stream.write(block)
+            n_copied += len(block)
+            bar.update(len(block))
+    return n_copied
+
+
+def _judge(url: str, partial: Path, error: urllib.error.HTTPError, n_present: int) -> None:
+    """Return if the error means that all is there already, else raise what fits: try again, or give up."""
+    if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
+        if error.headers.get("Content-Range") == f"bytes */{n_present}":
+            return
+        partial.unlink(missing_ok=True)
+        raise _InterruptedTransferError("the partial file was longer than the original and was removed")
+    if error.code >= 500 or error.code in (http.client.REQUEST_TIMEOUT, http.client.TOO_MANY_REQUESTS):
+        raise _InterruptedTransferError(f"HTTP {error.code} {error.reason}")
+    raise InputError(
+        f"{url} cannot be downloaded (HTTP {error.code} {error.reason}); look for the present address on "
+        "https://brain-development.org/ixi-dataset/ and give it as base_url."
+    )
+
+
+def _verify(path: Path, checksum: str | None) -> None:
+    """Hold a file against its checksum, if there is one."""
+    if checksum is None:
+        return
+    name = {32: "md5", 64: "sha256"}.get(len(checksum))
+    if name is None:
+        raise InputError(f"checksum {checksum} is neither MD5 (32 digits) nor SHA-256 (64 digits); correct it.")
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, lambda: hashlib.new(name, usedforsecurity=False)).hexdigest()
+    if digest != checksum.lower():
+        raise InputError(
+            f"{path} has the {name} {digest} instead of {checksum}; download it afresh, or do without the check "
+            "(--no-checksum) if the original has changed."
+        )
+
+
+def _require_space(folder: Path, n_bytes: int) -> None:
+    n_free = shutil.disk_usage(folder).free
+    if n_bytes > n_free:
+        raise InputError(f"{folder} has {n_free / 1e9:.1f} GB free where {n_bytes / 1e9:.1f} GB are needed; free some.")
+
+
+def _progress(items: Iterable[tarfile.TarInfo] | None = None, **settings: object) -> "tqdm[tarfile.TarInfo]":
+    return tqdm(items, mininterval=1.0, disable=None, **settings)  # disable=None: silent where nobody watches
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(prog="python -m bundle.data.ixi", description="Download and unpack IXI volumes.")
+    parser.add_argument("folder", help="where to put IXI-T2/ and IXI-PD/")
+    parser.add_argument("--contrasts", nargs="+", default=["T2", "PD"], choices=CONTRASTS)
+    parser.add_argument("--base-url", default=BASE_URL, help="folder on the web that holds IXI-T2.tar")
+    parser.add_argument("--no-checksum", action="store_true", help="check sizes alone")
+    parser.add_argument("--keep-archives", action="store_true", help="keep the tar files")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logger.info("IXI is licensed CC BY-SA 3.0; acknowledge https://brain-development.org/ixi-dataset/")
+    checksums = {} if options.no_checksum else CHECKSUMS
+    try:
+        download_ixi(
+            options.folder, options.contrasts, options.base_url, checksums, keep_archives=options.keep_archives
+        )
+    except InputError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Batches of patches in an order that is a pure function of seed and position, hence exactly resumable."""
+
+from collections.abc import Iterator
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from bundle.data.slices import SliceStack
+from bundle.errors import InputError
+from bundle.keys import HIGH_RES, IMAGE
+
+
+class PatchStream:
+    """Draw shuffled batches of patches without end; each pass visits every patch once.
+
+    The batch at a position depends on nothing but the arguments and that position. One pass is
+    ``len(stream)`` batches; an incomplete last batch is left out.
+
+    Args:
+        dataset: the slices.
+        patch_size: height and width of a patch.
+        batch_size: patches a batch.
+        sampling: ``grid`` (16 patches of 64 x 64 from a slice of 256 x 256; where the grid does not fit, the patches
+            overlap evenly) or ``random`` (as many patches a slice, anywhere in it, new at every pass).
+        min_signal: leave out grid patches whose mean high-res intensity is below this; 0 keeps all.
+        seed: start of the order. Streams that must differ, such as the critic's, get seeds that differ.
+
+    Raises:
+        InputError: if a slice is smaller than a patch, or no patch is left.
+        ValueError: if ``sampling`` or ``batch_size`` is off.
+    """
+
+    def __init__(
+        self,
+        dataset: SliceStack,
+        patch_size: int = 64,
+        batch_size: int = 32,
+        sampling: Literal["grid", "random"] = "grid",
+        min_signal: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        if sampling not in ("grid", "random"):
+            raise ValueError(f"sampling is {sampling!r}; choose grid or random.")
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}; give 1 or more.")
+        smallest = int(dataset.sizes.min())
+        if smallest < patch_size:
+            raise InputError(
+                f"a training slice is only {smallest} voxels wide, less than a patch of {patch_size}; "
+                "give a smaller --patch_size (a multiple of 8) or leave that volume out."
+            )
+        self.dataset = dataset
+        self.patch_size = patch_size
+        self.sampling = sampling
+        self.seed = seed
+        self.corners = self._grid(min_signal)
+        self.batch_size = min(batch_size, len(self.corners))
+        self.position = 0
+        self._pass: tuple[int, Tensor] = (-1, self.corners)
+
+    def __len__(self) -> int:
+        """Return the number of batches in one pass."""
+        return len(self.corners) // self.batch_size
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        """Yield batches from the current position on, without end."""
+        while True:
+            yield self.next_batch()
+
+    def next_batch(self) -> dict[str, Tensor]:
+        """Return the batch at the current position and move on."""
+        self.position += 1
+        return self.batch(self.position - 1)
+
+    def batch(self, position: int) -> dict[str, Tensor]:
+        """Return the batch at any position.
+
+        Args:
+            position: number of batches before it, counted over all passes.
+
+        Returns:
+            ``image`` (N, 2, P, P), low-res and reference, and ``high_res`` (N, 1, P, P); float32.
+        """
+        number, index = divmod(position, len(self))
+        if self._pass[0] != number:
+            self._pass = (number, self._shuffled(number))
+        corners = self._pass[1][index * self.batch_size : (index + 1) * self.batch_size]
+        patches = self._cut(corners.to(self.dataset.voxels.device))
+        return {IMAGE: patches[:, :2], HIGH_RES: patches[:, 2:]}
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the position, which is all the state there is."""
+        return {"position": self.position}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go to a stored position."""
+        self.position = state["position"]
+
+    def _grid(self, min_signal: float) -> Tensor:
+        """Return the grid corners of all slices, Tensor (n_patches, 3): slice, first row, first column."""
+        corners = []
+        for index, size in enumerate(self.dataset.sizes.tolist()):
+            starts = [_even_starts(n, self.patch_size) for n in size]
+            rows_columns = torch.cartesian_prod(*starts)
+            corners.append(torch.cat((torch.full((len(rows_columns), 1), index), rows_columns), dim=1))
+        grid = torch.cat(corners)
+        if min_signal > 0:
+            bright = torch.cat([self._signal(part) >= min_signal for part in grid.split(1024)])
+            grid = grid[bright]
+        if len(grid) == 0:
+            raise InputError(f"no patch has a mean intensity of {min_signal}; give a smaller --min_signal.")
+        return grid
+
+    def _signal(self, corners: Tensor) -> Tensor:
+        """Return the mean high-res intensity of each patch, on the CPU."""
+        return self._cut(corners.to(self.dataset.voxels.device))[:, 2].mean((1, 2)).cpu()
+
+    def _shuffled(self, number: int) -> Tensor:
+        """Return the corners in the order of pass ``number``."""
+        random = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
+        corners = self.corners[torch.randperm(len(self.corners), generator=random)]
+        if self.sampling == "random":
+            room = self.dataset.sizes.cpu()[corners[:, 0]] - self.patch_size + 1
+            shift = (torch.rand(room.shape, generator=random, dtype=torch.float64) * room).long()
+            corners = torch.cat((corners[:, :1], shift), dim=1)
+        return corners
+
+    def _cut(self, corners: Tensor) -> Tensor:
+        """Gather patches (N, 3, P, P), float32, in one indexing operation."""
+        steps = torch.arange(self.patch_size, device=corners.device)
+        slices = corners[:, 0, None, None]
+        rows = (corners[:, 1, None] + steps)[:, :, None]
+        columns = (corners[:, 2, None] + steps)[:, None, :]
+        return self.dataset.voxels.movedim(1, -1)[slices, rows, columns].movedim(-1, 1).float()
+
+
+def _even_starts(size: int, patch_size: int) -> Tensor:
+    """Return the first indices of the fewest evenly spaced patches that cover an axis."""
+    n_patches = -(-size // patch_size)
+    return torch.linspace(0, size - patch_size, n_patches, dtype=torch.float64).round().long()

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which pairs a run works on: one named on the command line, a whole data set, or one set of a split."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from bundle.data.pairs import Pair, find_pairs, parse_name
+from bundle.data.splits import read_split
+from bundle.errors import InputError
+from bundle.keys import CASE, IMAGE, REFERENCE, SUBJECT
+
+PathLike = str | os.PathLike[str]
+
+
+def requested_pairs(
+    dataset_dir: PathLike,
+    reference_contrast: str = "auto",
+    image: PathLike | None = None,
+    reference: PathLike | None = None,
+) -> list[Pair]:
+    """Return the one pair that is named, or else all pairs of a data set.
+
+    Args:
+        dataset_dir: as for :func:`bundle.data.find_pairs`; not looked at where ``image`` is given.
+        reference_contrast: likewise.
+        image: path of the target volume, or ``None``.
+        reference: path of its reference.
+
+    Raises:
+        InputError: if only one of ``image`` and ``reference`` is given, or the data set has no pairs.
+    """
+    if image is None and reference is None:
+        return find_pairs(dataset_dir, reference_contrast)
+    if image is None or reference is None:
+        given, missing = ("image", "reference") if reference is None else ("reference", "image")
+        raise InputError(f"--{given} is given without its {missing}; add --{missing} FILE.")
+    name = parse_name(Path(image))
+    stem = Path(image).name.removesuffix(".gz").removesuffix(".nii")
+    case, subject = (name.case, name.entities["sub"]) if name else (stem, stem)
+    return [{IMAGE: str(image), REFERENCE: str(reference), SUBJECT: subject, CASE: case}]
+
+
+def pairs_of_subset(
+    pairs: Sequence[Pair], split_file: PathLike | None, subset: str = "test", fold: int | None = None
+) -> list[Pair]:
+    """Return the pairs of one set of a split that training has written.
+
+    Args:
+        pairs: what :func:`bundle.data.find_pairs` returns.
+        split_file: the split; ``None`` returns all pairs.
+        subset: ``train``, ``validate`` or ``test``.
+        fold: the fold of a cross-validation.
+
+    Raises:
+        InputError: if the file is missing or damaged, or the set holds no pair of the data set.
+    """
+    if split_file is None:
+        return list(pairs)
+    subjects = read_split(split_file, subset, fold)
+    chosen = [pair for pair in pairs if pair[SUBJECT] in subjects]
+    if not chosen:
+        raise InputError(
+            f"{split_file}: no subject of its {subset} set ({', '.join(sorted(subjects)) or 'empty'}) is in the data "
+            "set; check --dataset_dir and --subset, or give --split_file null for all pairs."
+        )
+    return chosen

@@ -1,0 +1,278 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Split pairs into training, validation and test sets by subject, once, and remember the split in a file.
+
+Subjects are drawn, not pairs: the sessions of one person never straddle a split. The file is authoritative
+from then on, so a data set that grows is not reshuffled behind one's back.
+"""
+
+import difflib
+import hashlib
+import json
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from bundle.data.pairs import SECTION, Pair, first_few
+from bundle.errors import InputError
+from bundle.files import atomic_path
+from bundle.keys import SUBJECT
+
+logger = logging.getLogger(__name__)
+
+TRAIN: Final = "train"
+VALIDATE: Final = "validate"
+TEST: Final = "test"
+SPLITS: Final = (TRAIN, VALIDATE, TEST)
+
+Subjects = dict[str, list[str]]
+_REMEDY: Final = "delete it to draw the splits anew, or name another split_file"
+
+
+@dataclass(frozen=True)
+class SplitPlan:
+    """Say how subjects are drawn; whoever is in neither other set is trained on.
+
+    Attributes:
+        test: a fraction of all subjects in [0, 1), or the names of the test subjects.
+        validate: likewise for validation; together with ``test`` below 1.
+        seed: of the draw.
+        n_folds: number of folds of a cross-validation, at least 2, or ``None``. Each subject is then tested in
+            exactly one fold, and ``test`` is not used.
+        fold: the fold to return, in [0, n_folds).
+    """
+
+    test: float | Sequence[str] = 0.2
+    validate: float | Sequence[str] = 0.1
+    seed: int = 0
+    n_folds: int | None = None
+    fold: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check the values and bring names into one form.
+
+        Raises:
+            InputError: for fractions or folds out of range, or a subject named twice.
+        """
+        for name in (TEST, VALIDATE):
+            object.__setattr__(self, name, _fraction_or_names(name, getattr(self, name)))
+        if _fraction(self.test) + _fraction(self.validate) >= 1:
+            raise InputError(f"test {self.test} and validate {self.validate} leave nobody to train on; lower them.")
+        if both := set(_named(self.test)) & set(_named(self.validate)):
+            raise InputError(
+                f"subjects {first_few(sorted(both))} are named for both test and validate; name each once."
+            )
+        if (self.fold is None) != (self.n_folds is None):
+            raise InputError(f"fold is {self.fold} and n_folds is {self.n_folds}; give both or neither.")
+        if self.n_folds is not None and self.n_folds < 2:
+            raise InputError(f"n_folds is {self.n_folds}; take 2 or more.")
+        if self.n_folds is not None and self.fold not in range(self.n_folds):
+            raise InputError(f"fold is {self.fold}; with n_folds {self.n_folds} take 0 to {self.n_folds - 1}.")
+        if self.n_folds is not None and _named(self.test):
+            raise InputError("test names subjects, but folds test everybody in turn; drop either of them.")
+
+
+def split_pairs(
+    pairs: Sequence[Pair], split_file: str | os.PathLike[str], plan: SplitPlan | None = None
+) -> dict[str, list[Pair]]:
+    """Split pairs by subject as ``split_file`` says, drawing and writing it where it does not exist.
+
+    Subjects are ranked by a hash of seed and name, so the draw depends neither on the order of ``pairs`` nor on
+    the machine. With a fraction above 0 the test set gets at least one of two subjects and the validation set one
+    of three; the training set is never drawn empty. Pairs that carry a section of their datalist stay in it, and
+    only the sections the datalist lacks are drawn, from its training section.
+
+    Args:
+        pairs: what ``find_pairs`` returns.
+        split_file: JSON file to write or to re-use. One file serves all folds of a plan.
+        plan: how to draw; default ``SplitPlan()``.
+
+    Returns:
+        Dictionary of ``train``, ``validate`` and ``test``, each a list of pairs in the order given.
+
+    Raises:
+        InputError: if the file is damaged, contradicts the plan or lacks a subject, or the draw is impossible.
+    """
+    if not pairs:
+        raise InputError("there are no pairs to split; check dataset_dir.")
+    plan = _with_sections(pairs, plan or SplitPlan())
+    subjects = {pair[SUBJECT] for pair in pairs}
+    file = Path(split_file)
+    if file.exists():
+        recorded, splits = _read(file)
+        _require_same(file, recorded, plan)
+        _compare(file, splits, subjects)
+    else:
+        splits = [_draw(subjects, plan, fold) for fold in range(plan.n_folds or 1)]
+        _write(file, plan, splits)
+    chosen = splits[plan.fold or 0]
+    result = {name: [pair for pair in pairs if pair[SUBJECT] in set(chosen[name])] for name in SPLITS}
+    logger.info("%s: %s", file, ", ".join(f"{len(result[name])} pairs to {name}" for name in SPLITS))
+    return result
+
+
+def read_split(split_file: str | os.PathLike[str], name: str, fold: int | None = None) -> list[str]:
+    """Return the subjects of one set of a split that was written before, whatever its plan.
+
+    Args:
+        split_file: JSON file that ``split_pairs`` wrote.
+        name: ``train``, ``validate`` or ``test``.
+        fold: the fold; may be left out only where the file holds a single one, since a network was trained on the
+            test subjects of every fold but its own.
+
+    Raises:
+        InputError: if the file is missing or damaged, or has no such set or fold.
+    """
+    file = Path(split_file)
+    if not file.exists():
+        raise InputError(f"{file}: there is no split file; train first, or name the split_file of a training.")
+    _, splits = _read(file)
+    if name not in SPLITS:
+        raise InputError(f"{file} has no set {name!r}; choose {', '.join(SPLITS)}.")
+    if fold not in range(len(splits)) and not (fold is None and len(splits) == 1):
+        raise InputError(f"{file} has {len(splits)} folds and fold is {fold}; take 0 to {len(splits) - 1}.")
+    return splits[fold or 0][name]
+
+
+def _draw(subjects: Iterable[str], plan: SplitPlan, fold: int) -> Subjects:
+    """Draw one fold; without folds, the only one."""
+    ranked = _ranked(subjects, str(plan.seed))
+    _require_known(ranked, [*_named(plan.test), *_named(plan.validate)])
+    pool = [name for name in ranked if name not in {*_named(plan.test), *_named(plan.validate)}]
+    test, validate = list(_named(plan.test)), list(_named(plan.validate))
+    if plan.n_folds:
+        if len(pool) < plan.n_folds:
+            raise InputError(f"{len(pool)} subjects do not fill n_folds {plan.n_folds}; lower n_folds.")
+        test = pool[fold :: plan.n_folds]
+        pool = _ranked(set(pool) - set(test), f"{plan.seed}:{fold}")
+    elif n_test := _count(_fraction(plan.test), len(ranked), len(pool), 1 + (_fraction(plan.validate) > 0)):
+        test, pool = pool[:n_test], pool[n_test:]
+    if n_validate := _count(_fraction(plan.validate), len(ranked), len(pool), 1):
+        validate, pool = pool[:n_validate], pool[n_validate:]
+    if not pool:
+        raise InputError("the named test and validation subjects leave nobody to train on; name fewer of them.")
+    for name, wanted, drawn in ((TEST, plan.test, test), (VALIDATE, plan.validate, validate)):
+        if wanted and not drawn:
+            logger.warning("%d subjects are too few to %s on one; that set is empty", len(ranked), name)
+    return {TRAIN: sorted(pool), VALIDATE: sorted(validate), TEST: sorted(test)}
+
+
+def _count(fraction: float, n_all: int, n_left: int, n_kept: int) -> int:
+    """Turn a fraction of all into a number out of those left: at least one of two, keeping ``n_kept`` of three."""
+    if fraction == 0 or n_left < 2:
+        return 0
+    return max(1, min(round(fraction * n_all), n_left - n_kept))
+
+
+def _ranked(subjects: Iterable[str], salt: str) -> list[str]:
+    """Shuffle by SHA-256, which is the same in every Python on every machine, unlike hash() and shuffle()."""
+    return sorted(subjects, key=lambda name: hashlib.sha256(f"{salt}:{name}".encode()).digest())
+
+
+def _with_sections(pairs: Iterable[Pair], plan: SplitPlan) -> SplitPlan:
+    """Let the sections of a datalist stand for the named subjects of a plan."""
+    sections: dict[str, set[str]] = {}
+    for pair in pairs:
+        if SECTION in pair:
+            sections.setdefault(pair[SECTION], set()).add(pair[SUBJECT])
+    if twice := _repeated(subject for subjects in sections.values() for subject in subjects):
+        raise InputError(f"subjects {first_few(twice)} are in several sections of the datalist; keep each in one.")
+    for name in (TEST, VALIDATE):
+        plan = _with_section(plan, name, sections.get(name, set()))
+    return plan
+
+
+def _with_section(plan: SplitPlan, name: str, subjects: set[str]) -> SplitPlan:
+    stated = _named(getattr(plan, name))
+    if not subjects or set(stated) == subjects:
+        return plan
+    if stated or (name == TEST and plan.n_folds):
+        asked = f"names {first_few(stated)}" if stated else "asks for folds"
+        raise InputError(
+            f"the datalist has its own {name} section ({first_few(sorted(subjects))}) where the plan {asked}; "
+            "drop either of them."
+        )
+    return replace(plan, test=sorted(subjects)) if name == TEST else replace(plan, validate=sorted(subjects))
+
+
+def _read(file: Path) -> tuple[dict[str, Any], list[Subjects]]:
+    """Read the plan and all folds of a split file."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        plan = dict(content["plan"])
+        splits = [{name: [str(subject) for subject in fold[name]] for name in SPLITS} for fold in content["splits"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{file} is no readable split file ({error!r}); {_REMEDY}.") from error
+    for fold in splits:
+        if twice := _repeated(subject for name in SPLITS for subject in fold[name]):
+            raise InputError(f"{file} lists {first_few(twice)} more than once; keep each in one set, or {_REMEDY}.")
+    if len(splits) != (n_folds := plan.get("n_folds") or 1):
+        raise InputError(f"{file} holds {len(splits)} folds where its plan says {n_folds}; {_REMEDY}.")
+    return plan, splits
+
+
+def _require_same(file: Path, recorded: Mapping[str, Any], plan: SplitPlan) -> None:
+    """Hold the plan of a file against the one asked for."""
+    wanted = _recorded(plan)
+    if differing := [key for key in wanted if recorded.get(key) != wanted[key]]:
+        drawn = ", ".join(f"{key} {recorded.get(key)} (asked for: {wanted[key]})" for key in differing)
+        raise InputError(f"{file} was drawn with {drawn}; {_REMEDY}.")
+
+
+def _compare(file: Path, splits: Sequence[Subjects], subjects: set[str]) -> None:
+    """Refuse subjects that the file does not know and warn of those that are gone."""
+    for fold in splits:
+        known = {subject for name in SPLITS for subject in fold[name]}
+        if new := subjects - known:
+            raise InputError(
+                f"{file} does not know the subjects {first_few(sorted(new))}; add them to its lists, "
+                "delete it to draw the splits anew, or name another split_file."
+            )
+    if gone := known - subjects:
+        logger.warning("%s names subjects that the data set lacks: %s", file, first_few(sorted(gone)))
+
+
+def _write(file: Path, plan: SplitPlan, splits: Sequence[Subjects]) -> None:
+    text = json.dumps({"plan": _recorded(plan), "splits": splits}, indent=2) + "\n"
+    with atomic_path(file) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _recorded(plan: SplitPlan) -> Mapping[str, Any]:
+    """Return what of a plan decides the draw, as JSON gives it back."""
+    recorded = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(plan).items()}
+    del recorded["fold"]  # one file holds all of them
+    return recorded | ({TEST: None} if plan.n_folds else {})
+
+
+def _fraction_or_names(name: str, value: object) -> float | tuple[str, ...]:
+    if isinstance(value, str):
+        return (value,)
+    if isinstance(value, Sequence):
+        return tuple(sorted({str(subject) for subject in value}))
+    if isinstance(value, int | float) and 0 <= value < 1:
+        return float(value)
+    raise InputError(f"{name} is {value!r}; give a fraction of the subjects in [0, 1) or a list of their names.")
+
+
+def _named(value: float | Sequence[str]) -> Sequence[str]:
+    return () if isinstance(value, int | float) else value
+
+
+def _fraction(value: float | Sequence[str]) -> float:
+    return value if isinstance(value, int | float) else 0.0
+
+
+def _require_known(subjects: Sequence[str], named: Sequence[str]) -> None:
+    unknown = [name for name in named if name not in subjects]
+    if unknown:
+        nearest = difflib.get_close_matches(unknown[0], subjects, n=1)
+        hint = f"is {nearest[0]} meant?" if nearest else f"it has {first_few(sorted(subjects))}."
+        raise InputError(f"the data set has no subject {unknown[0]} to test or validate on; {hint}")
+
+
+def _repeated(subjects: Iterable[str]) -> list[str]:
+    return sorted(subject for subject, n_times in Counter(subjects).items() if n_times > 1)

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+from collections import Counter
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.testing import assert_close
+
+from bundle.data import PatchStream, SliceStack
+from bundle.errors import InputError
+from bundle.keys import HIGH_RES, IMAGE
+
+
+def stack(n_slices: int = 4, height: int = 64, width: int = 64) -> SliceStack:
+    """Slices whose voxels name their own place: low-res the row, reference the column, high-res the slice."""
+    slices = SliceStack.__new__(SliceStack)
+    slices.voxels = torch.zeros(n_slices, 3, height, width, dtype=torch.float16)
+    slices.voxels[:, 0] = torch.arange(height)[:, None]
+    slices.voxels[:, 1] = torch.arange(width)
+    slices.voxels[:, 2] = torch.arange(n_slices)[:, None, None]
+    slices.sizes = torch.tensor([[height, width]] * n_slices)
+    return slices
+
+
+def corners(batch: dict[str, torch.Tensor]) -> list[tuple[int, int, int]]:
+    """Read slice, row and column of each patch's first voxel back from the patch."""
+    first = [batch[HIGH_RES][:, 0, 0, 0], batch[IMAGE][:, 0, 0, 0], batch[IMAGE][:, 1, 0, 0]]
+    return [tuple(int(v) for v in place) for place in zip(*first, strict=True)]
+
+
+def test_a_slice_of_256_gives_the_16_patches_of_a_4_by_4_grid() -> None:
+    stream = PatchStream(stack(1, 256, 256), batch_size=16)
+    assert len(stream) == 1
+    starts = (0, 64, 128, 192)
+    assert set(corners(stream.next_batch())) == {(0, row, column) for row in starts for column in starts}
+
+
+def test_the_paper_s_training_set_makes_3500_updates_an_epoch() -> None:
+    stream = PatchStream.__new__(PatchStream)
+    stream.corners, stream.batch_size = torch.zeros(7000 * 16, 3), 32
+    assert len(stream) == 3500
+
+
+@given(height=st.integers(16, 60), width=st.integers(16, 60))
+@settings(deadline=None, max_examples=25)
+def test_grid_patches_cover_every_voxel_of_any_matrix(height, width) -> None:
+    stream = PatchStream(stack(1, height, width), patch_size=16, batch_size=1)
+    covered = torch.zeros(height, width, dtype=torch.bool)
+    for _ in range(len(stream)):
+        ((_, row, column),) = corners(stream.next_batch())
+        covered[row : row + 16, column : column + 16] = True
+    assert covered.all()
+
+
+def test_one_pass_visits_every_patch_once_and_the_next_in_another_order() -> None:
+    stream = PatchStream(stack(4), patch_size=16, batch_size=8)
+    passes = [[c for _ in range(len(stream)) for c in corners(stream.next_batch())] for _ in range(2)]
+    assert Counter(passes[0]) == Counter(passes[1])
+    assert len(set(passes[0])) == 4 * 16
+    assert passes[0] != passes[1]
+
+
+@given(position=st.integers(0, 1000), seed=st.integers(0, 100), sampling=st.sampled_from(["grid", "random"]))
+@settings(deadline=None, max_examples=25)
+def test_a_batch_depends_on_seed_and_position_alone(position, seed, sampling) -> None:
+    arguments = {"patch_size": 16, "batch_size": 8, "sampling": sampling, "seed": seed}
+    wandered = PatchStream(stack(), **arguments)
+    wandered.batch(3)
+    fresh = PatchStream(stack(), **arguments)
+    fresh.load_state_dict({"position": position})
+    assert_close(next(iter(fresh))[IMAGE], wandered.batch(position)[IMAGE])
+
+
+def test_streams_of_different_seed_differ() -> None:
+    first, second = (corners(PatchStream(stack(), patch_size=16, seed=seed).batch(0)) for seed in (0, 1))
+    assert first != second
+
+
+def test_random_patches_stay_inside_and_change_at_every_pass() -> None:
+    stream = PatchStream(stack(3, 40, 50), patch_size=16, batch_size=4, sampling="random")
+    passes = [[c for _ in range(len(stream)) for c in corners(stream.next_batch())] for _ in range(3)]
+    rows, columns = ({place[i] for found in passes for place in found} for i in (1, 2))
+    assert (min(rows), max(rows)) == (0, 24)
+    assert max(columns) <= 34
+    assert len(set(passes[0]) & set(passes[1])) < len(passes[0]) / 2
+
+
+def test_smaller_slices_are_never_read_beyond_their_edge() -> None:
+    slices = stack(2, 40, 40)
+    slices.sizes[1] = torch.tensor([20, 24])
+    stream = PatchStream(slices, patch_size=16, batch_size=1, sampling="random")
+    for _ in range(5 * len(stream)):
+        ((number, row, column),) = corners(stream.next_batch())
+        assert number == 0 or (row <= 4 and column <= 8)
+
+
+def test_dark_patches_are_left_out_on_request() -> None:
+    stream = PatchStream(stack(4), patch_size=16, batch_size=4, min_signal=1.5)
+    places = [c for _ in range(len(stream)) for c in corners(stream.next_batch())]
+    assert {number for number, _, _ in places} == {2, 3}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"patch_size": 72}, InputError, "only 64 voxels wide"),
+        ({"min_signal": 99.0}, InputError, "no patch has a mean intensity"),
+        ({"sampling": "grids"}, ValueError, "choose grid or random"),
+        ({"batch_size": 0}, ValueError, "give 1 or more"),
+    ],
+)
+def test_impossible_patches_are_refused(arguments, error, message) -> None:
+    with pytest.raises(error, match=message):
+        PatchStream(stack(), **arguments)

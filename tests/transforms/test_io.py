@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: Apache-2.0
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from monai.data import DataLoader, Dataset, MetaTensor, decollate_batch
+from monai.transforms import Compose, LoadImaged, SaveImaged
+
+from bundle.errors import InputError
+from bundle.transforms.io import LoadPaird, SaveVolumed
+
+SHAPE = (18, 20, 5)
+AFFINE = np.array([[-0.6, 0, 0.1, 9], [0, -0.6, -0.2, 8], [0.02, -0.04, 3.3, -4], [0, 0, 0, 1]])
+
+
+def save(path: Path, affine: np.ndarray = AFFINE, dtype: str = "int16", shape: tuple[int, ...] = SHAPE) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = nib.Nifti1Image(np.arange(np.prod(shape)).reshape(shape).astype(dtype), affine)
+    image.set_sform(affine, 1)
+    image.set_qform(affine, 2)
+    image.header.set_xyzt_units("mm", "sec")
+    image.header["descrip"] = b"TE=100"
+    nib.save(image, path)
+    return str(path)
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> dict[str, str]:
+    return {
+        "image": save(tmp_path / "sub-1_T2w.nii.gz"),
+        "reference": save(tmp_path / "sub-1_T1w.nii.gz"),
+        "subject": "1",
+        "case": "sub-1",
+    }
+
+
+def through_a_loader(pair: dict[str, str], transform: Callable) -> dict:
+    """Take one item through collation and decollation, as an engine does."""
+    batch = next(iter(DataLoader(Dataset([pair], transform), batch_size=1)))
+    assert batch["image"].shape == (1, 1, *SHAPE)
+    return decollate_batch(batch)[0]
+
+
+def test_load_paird_gives_float32_channel_first_tensors(pair: dict[str, str]) -> None:
+    item = LoadPaird()(pair)
+    for key in ("image", "reference"):
+        assert isinstance(item[key], MetaTensor)
+        assert item[key].dtype == torch.float32
+        np.testing.assert_array_equal(item[key].numpy(), np.arange(1800).reshape(1, *SHAPE))
+    assert (item["subject"], item["case"]) == ("1", "sub-1")
+    assert pair["image"].endswith("sub-1_T2w.nii.gz"), "the datalist's own item is left alone"
+
+
+@pytest.mark.parametrize("key", ["image", "reference"])
+def test_load_paird_leaves_the_metadata_of_monai_s_loader(pair: dict[str, str], key: str) -> None:
+    ours = LoadPaird()(pair)[key]
+    monai = LoadImaged(["image", "reference"], ensure_channel_first=True)(pair)[key]
+    torch.testing.assert_close(ours.as_tensor(), monai.as_tensor())
+    torch.testing.assert_close(ours.affine, monai.affine)
+    for name in ("original_affine", "spatial_shape", "space", "original_channel_dim", "filename_or_obj"):
+        np.testing.assert_equal(ours.meta[name], monai.meta[name], err_msg=name)
+    assert ours.applied_operations == monai.applied_operations
+    np.testing.assert_allclose(ours.meta["spacing"], ours.pixdim)
+
+
+def test_load_paird_equals_monai_on_a_real_pair(shared_data: Path) -> None:
+    pair = {
+        "image": str(shared_data / "open_ms/sub-L12_ses-1_T2w.nii.gz"),
+        "reference": str(shared_data / "open_ms/sub-L12_ses-1_T1w.nii.gz"),
+    }
+    ours = LoadPaird()(pair)
+    monai = LoadImaged(["image", "reference"], ensure_channel_first=True)(pair)
+    for key in pair:
+        torch.testing.assert_close(ours[key].as_tensor(), monai[key].as_tensor())
+        torch.testing.assert_close(ours[key].affine, monai[key].affine)
+
+
+def test_load_paird_metadata_survive_collation(pair: dict[str, str]) -> None:
+    before, after = LoadPaird()(pair), through_a_loader(pair, LoadPaird())
+    for key in ("image", "reference"):
+        torch.testing.assert_close(after[key].affine, before[key].affine)
+        assert after[key].meta["filename_or_obj"] == pair[key]
+        for name in ("spatial_shape", "spacing", "original_affine"):
+            np.testing.assert_array_equal(after[key].meta[name], before[key].meta[name])
+    assert after["case"] == "sub-1"
+
+
+def test_load_paird_reorders_a_reference_stored_in_another_orientation(pair: dict[str, str]) -> None:
+    image = nib.load(pair["reference"])
+    voxels = image.get_fdata()
+    flipped = image.as_reoriented(np.array([[2, 1], [0, -1], [1, 1]]))
+    nib.save(flipped, pair["reference"])
+    item = LoadPaird()(pair)
+    np.testing.assert_array_equal(item["reference"][0].numpy(), voxels)
+    torch.testing.assert_close(item["reference"].affine, item["image"].affine, atol=1e-5, rtol=0)
+
+
+def test_load_paird_refuses_a_reference_on_another_grid(pair: dict[str, str]) -> None:
+    save(Path(pair["reference"]), AFFINE @ np.diag([1, 1, 1.1, 1]))
+    with pytest.raises(InputError, match="resample it to the target's grid first"):
+        LoadPaird()(pair)
+
+
+@pytest.mark.parametrize("reference", [None, ""])
+def test_load_paird_says_how_to_give_a_reference(pair: dict[str, str], reference: str | None) -> None:
+    with pytest.raises(InputError, match=r"sub-1_T2w.nii.gz: no reference is given .* under \"reference\"\.$"):
+        LoadPaird()({**pair, "reference": reference})
+    del pair["reference"]
+    with pytest.raises(InputError, match="no reference is given"):
+        LoadPaird()(pair)
+
+
+def test_load_paird_refuses_an_item_without_an_image() -> None:
+    with pytest.raises(InputError, match='names no image; give its path under "image"'):
+        LoadPaird(allow_missing_keys=True)({"reference": "a.nii.gz"})
+
+
+@pytest.mark.parametrize("item", [{}, {"reference": None}, {"reference": ""}])
+def test_load_paird_may_leave_out_the_reference(pair: dict[str, str], item: dict[str, str | None]) -> None:
+    loaded = LoadPaird(allow_missing_keys=True)({"image": pair["image"], **item})
+    assert set(loaded) == {"image"}
+
+
+def test_load_paird_passes_on_what_is_wrong_with_a_file(pair: dict[str, str]) -> None:
+    Path(pair["reference"]).unlink()
+    with pytest.raises(InputError, match="no such file"):
+        LoadPaird()(pair)
+
+
+@pytest.mark.parametrize("ext", [".nii", ".nii.gz"])
+@pytest.mark.parametrize(("output_dtype", "stored"), [("float32", "float32"), ("input", "int16")])
+def test_save_volumed_writes_under_the_image_s_header(
+    pair: dict[str, str], tmp_path: Path, ext: str, output_dtype: str, stored: str
+) -> None:
+    saver = SaveVolumed(output_dir=tmp_path / "out", output_dtype=output_dtype, output_ext=ext)  # type: ignore[arg-type]
+    item = through_a_loader(pair, LoadPaird())
+    saver({**item, "pred": item["image"] * 2})
+    after, before = nib.load(tmp_path / "out" / f"sub-1_sr{ext}"), nib.load(pair["image"])
+    np.testing.assert_array_equal(after.get_fdata(), 2 * before.get_fdata())
+    np.testing.assert_array_equal(after.affine, before.affine)
+    assert after.get_data_dtype() == stored
+    for name in ("sform_code", "qform_code", "xyzt_units", "descrip", "pixdim", "srow_x", "quatern_b"):
+        np.testing.assert_array_equal(after.header[name], before.header[name])
+
+
+def test_save_volumed_returns_a_real_volume_unchanged(shared_data: Path, tmp_path: Path) -> None:
+    path = shared_data / "open_ms_native/sub-L12_ses-1_T2w.nii.gz"
+    loaded = LoadPaird(allow_missing_keys=True)({"image": str(path), "case": "L12"})
+    SaveVolumed("image", tmp_path, "input", output_ext=".nii")(loaded)
+    after, before = nib.load(tmp_path / "L12_sr.nii"), nib.load(path)
+    np.testing.assert_array_equal(after.dataobj, before.dataobj)
+    assert after.header["qform_code"] == before.header["qform_code"] == 2
+
+
+def test_save_volumed_names_a_case_by_its_file_where_none_is_given(pair: dict[str, str], tmp_path: Path) -> None:
+    del pair["case"]
+    item = LoadPaird()(pair)
+    SaveVolumed(output_dir=tmp_path / "out", output_postfix="x4")({**item, "pred": item["image"]})
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["sub-1_T2w_x4.nii.gz"]
+
+
+def test_save_volumed_finds_the_file_by_the_result_s_own_metadata(pair: dict[str, str], tmp_path: Path) -> None:
+    SaveVolumed(output_dir=tmp_path)({"pred": LoadPaird()(pair)["image"], "case": "a"})
+    assert (tmp_path / "a_sr.nii.gz").exists()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_save_volumed_takes_any_floating_type(pair: dict[str, str], tmp_path: Path, dtype: torch.dtype) -> None:
+    item = LoadPaird()(pair)
+    SaveVolumed(output_dir=tmp_path)({**item, "pred": torch.full((1, *SHAPE), 0.5, dtype=dtype, requires_grad=True)})
+    np.testing.assert_array_equal(nib.load(tmp_path / "sub-1_sr.nii.gz").get_fdata(), 0.5)
+
+
+def test_save_volumed_writes_several_results(pair: dict[str, str], tmp_path: Path) -> None:
+    item = LoadPaird()(pair)
+    saver = SaveVolumed(["pred", "low_res"], tmp_path / "out", output_postfix=["sr", "lr"])
+    saver({**item, "pred": item["image"] + 1, "low_res": item["image"] + 2})
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["sub-1_lr.nii.gz", "sub-1_sr.nii.gz"]
+    assert nib.load(tmp_path / "out/sub-1_lr.nii.gz").get_fdata().min() == 2
+
+
+def test_save_volumed_never_replaces_another_case_s_file(pair: dict[str, str], tmp_path: Path) -> None:
+    saver = SaveVolumed(output_dir=tmp_path / "out")
+    first = LoadPaird()(pair)
+    saver({**first, "pred": first["image"]})
+    other = LoadPaird()({**pair, "image": save(tmp_path / "other" / "sub-1_T2w.nii.gz")})
+    before = (tmp_path / "out/sub-1_sr.nii.gz").read_bytes()
+    with pytest.raises(InputError, match="would replace them; give each its own case"):
+        saver({**other, "pred": other["image"] + 1})
+    assert (tmp_path / "out/sub-1_sr.nii.gz").read_bytes() == before
+    second_reference = {
+        **first,
+        "reference": LoadPaird()({**pair, "reference": save(tmp_path / "PD.nii")})["reference"],
+    }
+    with pytest.raises(InputError, match="would replace them"):
+        saver({**second_reference, "pred": first["image"]})
+
+
+def test_save_volumed_may_write_the_same_pair_again(pair: dict[str, str], tmp_path: Path) -> None:
+    saver = SaveVolumed(output_dir=tmp_path)
+    item = LoadPaird()(pair)
+    for value in (1, 2):
+        saver({**item, "pred": torch.full((1, *SHAPE), value)})
+    assert nib.load(tmp_path / "sub-1_sr.nii.gz").get_fdata().max() == 2
+
+
+@pytest.mark.parametrize("case", ["../sub-1", "a/b", "/tmp/x"])
+def test_save_volumed_refuses_a_case_that_leaves_the_folder(pair: dict[str, str], tmp_path: Path, case: str) -> None:
+    item = LoadPaird()({**pair, "case": case})
+    with pytest.raises(InputError, match="a case may hold no folder"):
+        SaveVolumed(output_dir=tmp_path / "out")({**item, "pred": item["image"]})
+
+
+def test_save_volumed_refuses_a_folder_that_cannot_be_written(pair: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("in the way")
+    item = LoadPaird()(pair)
+    with pytest.raises(InputError, match="cannot write into this output folder"):
+        SaveVolumed(output_dir=tmp_path / "out")({**item, "pred": item["image"]})
+
+
+def test_save_volumed_refuses_what_is_not_one_volume(pair: dict[str, str], tmp_path: Path) -> None:
+    item = LoadPaird()(pair)
+    with pytest.raises(ValueError, match=r"one volume \(1, X, Y, Z\)"):
+        SaveVolumed(output_dir=tmp_path)({**item, "pred": torch.zeros(2, *SHAPE)})
+    with pytest.raises(ValueError, match="reshape"):
+        SaveVolumed(output_dir=tmp_path)({**item, "pred": torch.zeros(1, 18, 20, 4)})
+
+
+def test_save_volumed_refuses_a_result_of_unknown_origin(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="knows its file: load the image by LoadPaird"):
+        SaveVolumed(output_dir=tmp_path)({"pred": torch.zeros(1, *SHAPE)})
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ({"output_dtype": "int8"}, "output_dtype is 'int8'"),
+        ({"output_ext": ".mha"}, "output_ext is '.mha'"),
+        ({"keys": ["pred", "low_res"]}, "give each of"),
+    ],
+)
+def test_save_volumed_refuses_unknown_options(argument: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SaveVolumed(**argument)
+
+
+def test_save_volumed_makes_no_folder_before_it_writes(tmp_path: Path) -> None:
+    SaveVolumed(output_dir=tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_save_volumed_is_left_out_where_monai_s_saver_is(tmp_path: Path) -> None:
+    assert isinstance(SaveVolumed(output_dir=tmp_path), SaveImaged)
+
+
+def test_load_and_save_work_in_a_compose(pair: dict[str, str], tmp_path: Path) -> None:
+    Compose([LoadPaird(), SaveVolumed("image", tmp_path / "out")])(pair)
+    assert (tmp_path / "out/sub-1_sr.nii.gz").exists()
