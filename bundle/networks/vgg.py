@@ -8,6 +8,7 @@ activation: the loss weights of the paper then mean the same for both.
 """
 
 import os
+import pickle
 import zipfile
 from itertools import pairwise
 from pathlib import Path
@@ -130,5 +131,5 @@ def _read(path: Path) -> dict[str, Tensor]:
             with np.load(path) as arrays:
                 return {name: torch.from_numpy(arrays[name].astype(np.float32)) for name in arrays.files}
         return dict(torch.load(path, map_location="cpu", weights_only=True))
-    except (OSError, ValueError, zipfile.BadZipFile, RuntimeError, EOFError) as error:
+    except (OSError, ValueError, zipfile.BadZipFile, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         raise InputError(f"{path}: cannot be read as VGG16 weights; fetch the file again.") from error

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Refuse a mistyped key: MONAI takes any key of an overlay or override, and never uses it."""
+
+import difflib
+import inspect
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from monai.bundle import ConfigParser
+from monai.bundle.utils import DEFAULT_EXP_MGMT_SETTINGS, ID_SEP_KEY
+
+from bundle.errors import InputError
+
+TARGET = "_target_"
+
+
+def check_keys(base: str | os.PathLike[str]) -> None:
+    """Compare the configuration that is running with the file that defines its keys.
+
+    For use as an expression in ``initialize``: it finds the parser that evaluates it. Below a component (a
+    mapping with ``_target_``) nothing is compared, since the component refuses unknown arguments itself.
+
+    Args:
+        base: the YAML file of the stage, such as ``configs/train.yaml``; every key that overlays and
+            overrides may set stands there.
+
+    Raises:
+        InputError: naming the unknown key and the nearest known one.
+    """
+    known = yaml.safe_load(Path(base).read_text())
+    unknown = list(unknown_keys(_running_config(), known))
+    if unknown:
+        every_key = list(_all_keys(known))
+        raise InputError(" ".join(_sentence(key, every_key, Path(base).name) for key in unknown))
+
+
+def unknown_keys(config: Mapping[str, Any], known: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Yield the ids of ``config`` that ``known`` does not define, such as ``train::max_epocs``.
+
+    Args:
+        config: parsed configuration, overlays and overrides merged.
+        known: the base file.
+        prefix: id of the mapping that both are in.
+    """
+    tools = _tool_keys() if not prefix else set()
+    for key, value in config.items():
+        identity = f"{prefix}{key}"
+        if key not in known:
+            if key not in tools:
+                yield identity
+        elif isinstance(value, Mapping) and isinstance(known[key], Mapping) and TARGET not in known[key]:
+            yield from unknown_keys(value, known[key], f"{identity}{ID_SEP_KEY}")
+
+
+def _tool_keys() -> set[str]:
+    """Return the top-level keys that MONAI's own tools add."""
+    return {"_meta_", *(key for settings in DEFAULT_EXP_MGMT_SETTINGS.values() for key in settings["configs"])}
+
+
+def _running_config() -> Mapping[str, Any]:
+    """Return the configuration of the parser that is evaluating the caller."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        parser = frame.f_locals.get("self")
+        if isinstance(parser, ConfigParser):
+            return parser.config
+        frame = frame.f_back
+    raise RuntimeError("no configuration is being evaluated; call check_keys from a bundle's initialize section.")
+
+
+def _all_keys(known: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Yield the ids of a mapping, outermost first."""
+    for key, value in known.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from _all_keys(value, f"{prefix}{key}{ID_SEP_KEY}")
+
+
+def _sentence(key: str, every_key: list[str], file: str) -> str:
+    """Return what to tell about one unknown key."""
+    close = difflib.get_close_matches(key, every_key, n=1, cutoff=0.0)
+    return f"{key}: {file} has no such key, so it would change nothing; did you mean {close[0]}?"

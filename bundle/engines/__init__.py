@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training, evaluation and inference engines: adapters to ignite and MONAI."""
+
+from bundle.engines.checkpoint import GeneratorLoader, TrainingCheckpoint
+from bundle.engines.evaluation import EvaluationReport, protocol
+from bundle.engines.inferer import SliceInferer
+from bundle.engines.precision import autocast, supports_bfloat16
+from bundle.engines.step import CriticUpdate, GeneratorUpdate, TrainingStep
+from bundle.engines.training import (
+    LossProgress,
+    StopOnNan,
+    middle_slices_of_batch,
+    middle_slices_of_output,
+    prepare_batch,
+    run_training,
+)
+
+__all__ = [
+    "CriticUpdate",
+    "EvaluationReport",
+    "GeneratorLoader",
+    "GeneratorUpdate",
+    "LossProgress",
+    "SliceInferer",
+    "StopOnNan",
+    "TrainingCheckpoint",
+    "TrainingStep",
+    "autocast",
+    "middle_slices_of_batch",
+    "middle_slices_of_output",
+    "prepare_batch",
+    "protocol",
+    "run_training",
+    "supports_bfloat16",
+]

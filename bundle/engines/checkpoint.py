@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checkpoints that make a resumed run equal, bit for bit, to one that was never stopped."""
+
+import json
+import logging
+import os
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+from torch import nn
+
+from bundle.errors import InputError
+from bundle.files import atomic_path
+
+logger = logging.getLogger(__name__)
+
+
+class Stateful(Protocol):
+    """Anything with a state to store."""
+
+    def state_dict(self) -> Any:
+        """Return the state."""
+
+    def load_state_dict(self, state: Any) -> Any:
+        """Restore the state."""
+
+
+class TrainingCheckpoint:
+    """Store all that training depends on, and start from it when it is there.
+
+    Attach it after every handler that changes a stored object, such as learning rate schedules.
+    Next to the checkpoint it writes the generator's plain state_dict, for inference, with its training
+    record as JSON under the same name.
+
+    Args:
+        path: file of the checkpoint.
+        model_path: file of the generator's weights; the record goes to its name with ``.json``.
+        objects: networks, optimizers, schedules and streams by name; ``generator`` must be among them.
+        record: settings of the run, JSON values. A checkpoint whose record differs is refused.
+        interval: save every so many iterations, besides at the end of each epoch.
+        resume: continue from ``path`` where it exists; otherwise start anew and replace it.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        model_path: str | os.PathLike[str],
+        objects: Mapping[str, Stateful],
+        record: Mapping[str, Any],
+        interval: int = 500,
+        resume: bool = True,
+    ) -> None:
+        self.path = Path(path)
+        self.model_path = Path(model_path)
+        self.objects = dict(objects)
+        self.record = dict(record)
+        self.interval = interval
+        self.resume = resume
+
+    def attach(self, engine: Engine) -> None:
+        """Restore when the engine starts; save as it goes."""
+        engine.add_event_handler(Events.STARTED, self.restore)
+        engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.interval) | Events.EPOCH_COMPLETED, self.save)
+
+    def save(self, engine: Engine) -> None:
+        """Write checkpoint, weights and record, each whole or not at all; not after a divergence."""
+        if engine.should_terminate:
+            return
+        state = {
+            "iteration": engine.state.iteration,
+            "epoch_length": engine.state.epoch_length,
+            "record": self.record,
+            "objects": {name: thing.state_dict() for name, thing in self.objects.items()},
+            "random": _random_states(),
+        }
+        with atomic_path(self.path) as temporary:
+            torch.save(state, temporary)
+        with atomic_path(self.model_path) as temporary:
+            torch.save(state["objects"]["generator"], temporary)
+        progress = {"iterations": engine.state.iteration, "epochs": engine.state.epoch}
+        with atomic_path(record_path(self.model_path)) as temporary:
+            temporary.write_text(json.dumps({**self.record, **progress}, indent=2) + "\n")
+
+    def restore(self, engine: Engine) -> None:
+        """Load the checkpoint, if there is one and it is of this run.
+
+        Raises:
+            InputError: if the file cannot be read or comes from a run with other settings.
+        """
+        if not (self.resume and self.path.is_file()):
+            return
+        state = _load(self.path, "start anew with --resume false")
+        try:
+            self._check_record(state["record"], state["epoch_length"], engine.state.epoch_length)
+            for name, thing in self.objects.items():
+                thing.load_state_dict(state["objects"][name])
+            _set_random_states(state["random"])
+        except (KeyError, TypeError, RuntimeError) as error:
+            raise InputError(f"{self.path}: this is not a checkpoint of this trainer ({error}); move it away.") from error
+        engine.state.iteration = state["iteration"]
+        engine.state.epoch = state["iteration"] // state["epoch_length"]
+        if engine.state.epoch >= engine.state.max_epochs:
+            logger.info("%s: all %d epochs are done; raise max_epochs to go on.", self.path, engine.state.max_epochs)
+        else:
+            logger.info("%s: going on after iteration %d.", self.path, engine.state.iteration)
+
+    def _check_record(self, stored: Mapping[str, Any], stored_length: int, length: int) -> None:
+        """Refuse to continue under other settings."""
+        now = json.loads(json.dumps({**self.record, "iterations in an epoch": length}))
+        before = {**stored, "iterations in an epoch": stored_length}
+        differing = [f"{key} {before.get(key)} -> {now.get(key)}" for key in now if now[key] != before.get(key)]
+        if differing:
+            raise InputError(
+                f"{self.path}: this checkpoint was made with other settings ({', '.join(differing)}); "
+                "give another --output_dir, or start anew with --resume false."
+            )
+
+
+class GeneratorLoader:
+    """Load a trained generator's weights when an engine starts, and check that they belong here.
+
+    Args:
+        path: the generator's state_dict, as :class:`TrainingCheckpoint` writes it.
+        network: the generator that takes the weights.
+        expected: settings that must equal those in the training record, where the weights have one.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], network: nn.Module, expected: Mapping[str, Any]) -> None:
+        self.path = Path(path)
+        self.network = network
+        self.expected = dict(expected)
+
+    def attach(self, engine: Engine) -> None:
+        """Load at the start of the run."""
+        engine.add_event_handler(Events.STARTED, self.load)
+
+    def load(self, _: Engine | None = None) -> None:
+        """Load the weights.
+
+        Raises:
+            InputError: if the file is missing, unreadable, of another architecture or for another task.
+        """
+        if not self.path.is_file():
+            raise InputError(f"{self.path}: there are no weights here; train first, or give --ckpt_path FILE.")
+        self._check_record()
+        weights = _load(self.path, "give another --ckpt_path")
+        try:
+            self.network.load_state_dict(weights)
+        except (RuntimeError, TypeError, AttributeError) as error:
+            reason = " ".join(str(error).split())[:160]
+            raise InputError(
+                f"{self.path}: these weights are of another architecture than the configured generator ({reason}); "
+                "give the settings they were trained with (fusion, levels, residual, bias) or another --ckpt_path."
+            ) from error
+
+    def _check_record(self) -> None:
+        """Compare the training record with what is asked for."""
+        path = record_path(self.path)
+        if not path.is_file():
+            logger.warning("%s: no training record beside the weights; cannot check what they were trained for.", path)
+            return
+        record = json.loads(path.read_text())
+        differing = {k: (record[k], v) for k, v in self.expected.items() if k in record and record[k] != v}
+        if differing:
+            what = ", ".join(f"{key} {trained}, not {asked}" for key, (trained, asked) in differing.items())
+            remedy = " ".join(f"--{key} {trained}" for key, (trained, _) in differing.items())
+            raise InputError(f"{self.path}: these weights were trained with {what}; give {remedy} or other weights.")
+
+
+def record_path(model_path: Path) -> Path:
+    """Return where the training record of a file of weights is."""
+    return model_path.with_suffix(".json")
+
+
+def _load(path: Path, remedy: str) -> Any:
+    """Read a file of tensors and plain values."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged archive fails in many ways
+        raise InputError(f"{path}: cannot be read as weights; the file is damaged or of another kind: {remedy}.") from error
+
+
+def _random_states() -> dict[str, Any]:
+    """Return the states of all random number generators, as tensors and plain values."""
+    kind, keys, position, has_gauss, gauss = np.random.get_state()  # noqa: NPY002 - the global one is what is stored
+    numpy_state = [str(kind), torch.from_numpy(np.asarray(keys, dtype=np.int64)), position, has_gauss, gauss]
+    version, internal, gauss_next = random.getstate()
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "numpy": numpy_state,
+        "python": [version, list(internal), gauss_next],
+    }
+
+
+def _set_random_states(states: Mapping[str, Any]) -> None:
+    """Restore what :func:`_random_states` returned."""
+    torch.set_rng_state(states["torch"])
+    if torch.cuda.is_available() and states["cuda"]:
+        torch.cuda.set_rng_state_all(states["cuda"])
+    kind, keys, *rest = states["numpy"]
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))  # noqa: NPY002
+    version, internal, gauss_next = states["python"]
+    random.setstate((version, tuple(internal), gauss_next))

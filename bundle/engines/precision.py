@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Mixed precision where the hardware has bfloat16 arithmetic."""
+
+import contextlib
+from typing import Literal
+
+import torch
+
+MixedPrecision = Literal["auto"] | bool
+
+
+def supports_bfloat16(device: torch.device) -> bool:
+    """Tell whether a device multiplies bfloat16 in hardware; emulation would be slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type != "cpu":
+        return False
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("bf16"))
+
+
+def autocast(device: torch.device, mixed_precision: MixedPrecision = "auto") -> contextlib.AbstractContextManager[None]:
+    """Return the context in which networks run on ``device``.
+
+    bfloat16 keeps float32's exponent, so gradients need no loss scaling.
+
+    Args:
+        device: where the networks are.
+        mixed_precision: ``auto`` takes bfloat16 where the hardware has it; ``True`` and ``False`` insist.
+
+    Raises:
+        ValueError: if ``mixed_precision`` is none of these.
+    """
+    if mixed_precision not in ("auto", True, False):
+        raise ValueError(f"mixed_precision is {mixed_precision!r}; choose auto, true or false.")
+    enabled = supports_bfloat16(device) if mixed_precision == "auto" else bool(mixed_precision)
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)

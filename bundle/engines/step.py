@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One training iteration: critic updates on fresh batches, then one generator update (Section III-B)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from ignite.engine import Engine
+from monai.inferers import Inferer
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
+from torch.optim import Optimizer
+
+from bundle.data.patches import PatchStream
+from bundle.engines.precision import MixedPrecision, autocast
+from bundle.keys import HIGH_RES, IMAGE
+from bundle.losses import GeneratorLoss, gradient_penalty, wasserstein_distance
+
+Batch = dict[str, Tensor]
+Generate = Callable[[Tensor], Tensor]
+
+
+@dataclass
+class GeneratorUpdate:
+    """Improve the generator by one step on one batch (Eq. 7).
+
+    Args:
+        network: the generator; its parameters say on which device it runs.
+        optimizer: over the generator's parameters.
+        loss: the objective, Eq. 7.
+        inferer: how the network is called, MONAI's ``SimpleInferer`` for patches.
+        mixed_precision: see :func:`bundle.engines.autocast`.
+        max_gradient_norm: clip the gradient to this norm; ``None``, as in the paper, does not.
+    """
+
+    network: nn.Module
+    optimizer: Optimizer
+    loss: GeneratorLoss
+    inferer: Inferer
+    mixed_precision: MixedPrecision = "auto"
+    max_gradient_norm: float | None = None
+
+    def __post_init__(self) -> None:
+        """Lay weights out as convolutions read them fastest."""
+        self.network.to(memory_format=torch.channels_last)
+        self.device = next(self.network.parameters()).device
+
+    def generate(self, image: Tensor) -> Tensor:
+        """Return super-res patches (N, 1, P, P) for ``image`` (N, 2, P, P)."""
+        image = image.to(self.device, non_blocking=True, memory_format=torch.channels_last)
+        return self.inferer(image, self.network)
+
+    def __call__(self, batch: Batch, loss: GeneratorLoss, critic: nn.Module | None) -> dict[str, Tensor]:
+        """Take one optimizer step by ``loss``; return its value and its terms."""
+        high_res = batch[HIGH_RES].to(self.device, non_blocking=True)
+        self.network.train()
+        with autocast(self.device, self.mixed_precision):
+            objective, terms = loss(self.generate(batch[IMAGE]), high_res, critic)
+        _step(objective, self.network, self.optimizer, self.max_gradient_norm)
+        return {"loss": objective.detach(), **terms}
+
+
+@dataclass
+class CriticUpdate:
+    """Improve the critic by several steps, each on a fresh batch of a stream of its own (Eq. 8).
+
+    Args:
+        critic: scores images (N, 1, P, P).
+        optimizer: over the critic's parameters.
+        batches: the critic's own shuffled stream.
+        n_updates: critic updates for each generator update.
+        penalty_weight: lambda4, weight of the gradient penalty.
+        mixed_precision: see :func:`bundle.engines.autocast`; the penalty is in float32 always.
+        max_gradient_norm: clip the gradient to this norm; ``None``, as in the paper, does not.
+        seed: start of the random mixing weights.
+    """
+
+    critic: nn.Module
+    optimizer: Optimizer
+    batches: PatchStream
+    n_updates: int = 4
+    penalty_weight: float = 10.0
+    mixed_precision: MixedPrecision = "auto"
+    max_gradient_norm: float | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Lay weights out as convolutions read them fastest, and seed the mixing weights."""
+        if self.n_updates < 1:
+            raise ValueError(f"n_updates is {self.n_updates}; the critic needs at least 1 update an iteration.")
+        self.critic.to(memory_format=torch.channels_last)
+        self.device = next(self.critic.parameters()).device
+        # a generator of its own, so that nothing else that draws numbers can change the training
+        self.random = torch.Generator().manual_seed(self.seed)
+
+    def __call__(self, generate: Generate) -> dict[str, Tensor]:
+        """Take ``n_updates`` optimizer steps; return the mean of each term over them."""
+        self.critic.requires_grad_(True)
+        updates = [self._update(generate) for _ in range(self.n_updates)]
+        self.critic.requires_grad_(False)
+        return {name: torch.stack([terms[name] for terms in updates]).mean() for name in updates[0]}
+
+    def _update(self, generate: Generate) -> dict[str, Tensor]:
+        """Take one step on the stream's next batch."""
+        batch = self.batches.next_batch()
+        real = batch[HIGH_RES].to(self.device, non_blocking=True, memory_format=torch.channels_last)
+        alpha = torch.rand(len(real), generator=self.random).to(self.device, non_blocking=True)
+        with autocast(self.device, self.mixed_precision):
+            with torch.no_grad():
+                fake = generate(batch[IMAGE]).float()
+            fake_scores, real_scores = self.critic(torch.cat((fake, real))).float().chunk(2)
+        penalty = gradient_penalty(self.critic, real, fake, alpha)
+        objective = fake_scores.mean() - real_scores.mean() + self.penalty_weight * penalty
+        _step(objective, self.critic, self.optimizer, self.max_gradient_norm)
+        return {
+            "critic": objective.detach(),
+            "gradient_penalty": penalty.detach(),
+            "wasserstein_distance": wasserstein_distance(real_scores.detach(), fake_scores.detach()),
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of the critic's stream and of its random numbers."""
+        return {"batches": self.batches.state_dict(), "random": self.random.get_state()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what :meth:`state_dict` returned."""
+        self.batches.load_state_dict(state["batches"])
+        self.random.set_state(state["random"])
+
+
+@dataclass
+class TrainingStep:
+    """Run one iteration; pass it to an engine as ``iteration_update``.
+
+    Args:
+        generator: the generator's update.
+        critic: the critic's updates; not used where the adversarial loss has weight 0.
+        fidelity_iterations: iterations at the start that minimise the MSE alone, without the critic.
+            The paper has none; a schedule for few iterations needs a start worth criticising.
+    """
+
+    generator: GeneratorUpdate
+    critic: CriticUpdate
+    fidelity_iterations: int = 0
+    fidelity: GeneratorLoss = field(
+        default_factory=lambda: GeneratorLoss(adversarial=0, mse=1, perceptual=0, texture=0), init=False
+    )
+
+    def __call__(self, engine: Engine, batch: Batch) -> dict[str, float]:
+        """Update critic and generator.
+
+        Args:
+            engine: its ``state.iteration``, from 1, decides the phase.
+            batch: the generator's batch, ``image`` (N, 2, P, P) and ``high_res`` (N, 1, P, P).
+
+        Returns:
+            ``loss``, each active term before weighting, and the critic's terms.
+        """
+        if engine.state.iteration <= self.fidelity_iterations:
+            terms = self.generator(batch, self.fidelity, None)
+        else:
+            if engine.state.iteration == self.fidelity_iterations + 1:
+                # Adam's moments describe gradients of another objective, orders of magnitude away
+                self.generator.optimizer.state.clear()
+            terms = self._all_losses(batch)
+        return {name: float(value) for name, value in terms.items()}
+
+    def _all_losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Update by the whole objective, with critic updates first where it has an adversarial term."""
+        if not self.generator.loss.adversarial:
+            return self.generator(batch, self.generator.loss, None)
+        critic_terms = self.critic(self.generator.generate)
+        return {**self.generator(batch, self.generator.loss, self.critic.critic), **critic_terms}
+
+
+def _step(objective: Tensor, network: nn.Module, optimizer: Optimizer, max_norm: float | None) -> None:
+    """Back-propagate, clip where asked, and update."""
+    optimizer.zero_grad(set_to_none=True)
+    objective.backward()
+    if max_norm is not None:
+        clip_grad_norm_(network.parameters(), max_norm)
+    optimizer.step()
