@@ -9,6 +9,8 @@ zero frequency at index ``n // 2``. A mask that multiplies k-space commutes with
 import torch
 from torch import Tensor
 
+from bundle.errors import InputError
+
 
 def kept_block(size: int, factor: float) -> tuple[int, int]:
     """Return the half-open range of centred k-space indices that zero-filling keeps on one axis.
@@ -24,13 +26,13 @@ def kept_block(size: int, factor: float) -> tuple[int, int]:
         First index kept and first index after the block.
 
     Raises:
-        ValueError: if ``factor`` is below 1 or keeps no sample.
+        InputError: if ``factor`` is below 1 or keeps no sample.
     """
     if isinstance(factor, bool) or not isinstance(factor, (int, float)) or not factor >= 1:
-        raise ValueError(f"factor is {factor!r}; give a number of at least 1, such as 2, 3 or 4.")
+        raise InputError(f"factor is {factor!r}; give a number of at least 1, such as 2, 3 or 4.")
     kept = round(size / factor)
     if kept < 1:
-        raise ValueError(f"factor {factor} keeps no sample of an axis of {size}; give one below {2 * size}.")
+        raise InputError(f"factor {factor} keeps no sample of an axis of {size}; give one below {2 * size}.")
     start = size // 2 - kept // 2
     return start, start + kept
 

@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixtures shared by all tests."""
 
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -20,4 +25,39 @@ def shared_data() -> Path:
     folder = ROOT.parent / "shared" / "data"
     if not folder.is_dir():
         pytest.skip("the real volumes are not beside the checkout (../shared/data)")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    """Undo what a bundle's logging.conf does to the loggers, so that tests do not depend on their order."""
+    names = ["bundle", "ignite"]
+    before = {name: (logging.getLogger(name).propagate, logging.getLogger(name).level) for name in names}
+    yield
+    for name, (propagate, level) in before.items():
+        logging.getLogger(name).propagate = propagate
+        logging.getLogger(name).setLevel(level)
+
+
+def write_pair(folder: Path, subject: str, shape: tuple[int, int, int] = (48, 40, 4), seed: int = 0) -> None:
+    """Write a small T2w and PDw with shared structure and different contrast."""
+    random = np.random.default_rng(seed)
+    structure = gaussian_filter(random.random(shape), (1, 1, 0.5))
+    structure = (structure - structure.min()) / np.ptp(structure)
+    head = np.zeros(shape)
+    head[4:-4, 4:-4] = 1
+    affine = np.array([[-0.9, 0, 0, 20], [0, 0.9, 0, -18], [0, 0, 3, -6], [0, 0, 0, 1.0]])
+    folder.mkdir(parents=True, exist_ok=True)
+    for contrast, image in (("T2w", head * (0.2 + structure**2)), ("PDw", head * (1 - 0.5 * structure))):
+        nifti = nib.Nifti1Image((1000 * image).astype(np.int16), affine)
+        nifti.header.set_xyzt_units("mm")
+        nib.save(nifti, folder / f"sub-{subject}_{contrast}.nii.gz")
+
+
+@pytest.fixture(scope="session")
+def small_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a BIDS-like folder of four small subjects, A to D."""
+    folder = tmp_path_factory.mktemp("dataset")
+    for seed, subject in enumerate("ABCD"):
+        write_pair(folder / f"sub-{subject}" / "anat", subject, seed=seed)
     return folder

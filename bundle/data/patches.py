@@ -29,7 +29,7 @@ class PatchStream:
 
     Raises:
         InputError: if a slice is smaller than a patch, or no patch is left.
-        ValueError: if ``sampling`` or ``batch_size`` is off.
+        InputError: if ``sampling`` or ``batch_size`` is off.
     """
 
     def __init__(
@@ -42,9 +42,9 @@ class PatchStream:
         seed: int = 0,
     ) -> None:
         if sampling not in ("grid", "random"):
-            raise ValueError(f"sampling is {sampling!r}; choose grid or random.")
+            raise InputError(f"sampling is {sampling!r}; choose grid or random.")
         if batch_size < 1:
-            raise ValueError(f"batch_size is {batch_size}; give 1 or more.")
+            raise InputError(f"batch_size is {batch_size}; give 1 or more.")
         smallest = int(dataset.sizes.min())
         if smallest < patch_size:
             raise InputError(

@@ -101,7 +101,9 @@ class TrainingCheckpoint:
                 thing.load_state_dict(state["objects"][name])
             _set_random_states(state["random"])
         except (KeyError, TypeError, RuntimeError) as error:
-            raise InputError(f"{self.path}: this is not a checkpoint of this trainer ({error}); move it away.") from error
+            raise InputError(
+                f"{self.path}: this is not a checkpoint of this trainer ({error}); move it away."
+            ) from error
         engine.state.iteration = state["iteration"]
         engine.state.epoch = state["iteration"] // state["epoch_length"]
         if engine.state.epoch >= engine.state.max_epochs:
@@ -182,12 +184,14 @@ def _load(path: Path, remedy: str) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged archive fails in many ways
-        raise InputError(f"{path}: cannot be read as weights; the file is damaged or of another kind: {remedy}.") from error
+        raise InputError(
+            f"{path}: cannot be read as weights; the file is damaged or of another kind: {remedy}."
+        ) from error
 
 
 def _random_states() -> dict[str, Any]:
     """Return the states of all random number generators, as tensors and plain values."""
-    kind, keys, position, has_gauss, gauss = np.random.get_state()  # noqa: NPY002 - the global one is what is stored
+    kind, keys, position, has_gauss, gauss = np.random.get_state()
     numpy_state = [str(kind), torch.from_numpy(np.asarray(keys, dtype=np.int64)), position, has_gauss, gauss]
     version, internal, gauss_next = random.getstate()
     return {
@@ -204,6 +208,6 @@ def _set_random_states(states: Mapping[str, Any]) -> None:
     if torch.cuda.is_available() and states["cuda"]:
         torch.cuda.set_rng_state_all(states["cuda"])
     kind, keys, *rest = states["numpy"]
-    np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))  # noqa: NPY002
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))
     version, internal, gauss_next = states["python"]
     random.setstate((version, tuple(internal), gauss_next))

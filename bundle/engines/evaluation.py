@@ -3,15 +3,12 @@
 
 import logging
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
-from torch import Tensor
 
-from bundle.files import writable_folder
+from bundle.files import atomic_path, writable_folder
 from bundle.keys import CASE, HIGH_RES, IMAGE, LOW_RES, PRED, REFERENCE, SLICES, SUBJECT
 from bundle.metrics import psnr, ssim
 from bundle.reports.case import save_case_montage
@@ -27,16 +24,16 @@ def protocol(factor: float, magnitude: bool, normalise: str) -> str:
     """Return in words how the low-res was made and what was scored."""
     kind = "magnitude" if magnitude else "real part"
     return (
-        f"{factor:g}x zero-filled in k-space ({kind}), high-res normalised per {normalise} to [0, 1]; whole slices that "
-        "hold tissue; PSNR with peak 1; SSIM with a uniform 7 x 7 window."
+        f"{factor:g}x zero-filled in k-space ({kind}), high-res normalised per {normalise} to [0, 1]; whole slices "
+        "that hold tissue; PSNR in dB with peak 1; SSIM with a uniform 7 x 7 window."
     )
 
 
 class EvaluationReport:
-    """Compare low-res and super-res with the ground truth, slice by slice (SPEC of the scores: ``bundle.metrics``).
+    """Compare low-res and super-res with the ground truth, slice by slice.
 
     Writes ``slices.csv``, ``subjects.csv``, ``table.md`` and a montage per case into a folder, and logs the
-    table. Attach it to an evaluator without decollation or with; the batch must hold one case.
+    table. The evaluator it is attached to decollates batches of one case, as MONAI's do.
 
     Args:
         output_dir: folder of the report.
@@ -61,8 +58,7 @@ class EvaluationReport:
 
     def add_case(self, engine: Engine) -> None:
         """Score the case that the engine has just finished, and draw its montage."""
-        (item,) = _decollated(engine.state.batch)
-        (output,) = _decollated(engine.state.output)
+        (item,), (output,) = engine.state.batch, engine.state.output
         volumes = {
             LOW_RES: item[LOW_RES],
             SUPER_RES: output[PRED],
@@ -83,10 +79,6 @@ class EvaluationReport:
         """Write the table and the CSV files; log the table."""
         self.scores.write(self.output_dir)
         table = self.scores.table(self.protocol)
-        (self.output_dir / "table.md").write_text(table + "\n")
+        with atomic_path(self.output_dir / "table.md") as temporary:
+            temporary.write_text(table + "\n", encoding="utf-8")
         logger.info("%s\n\n%s\n", self.output_dir, table)
-
-
-def _decollated(batch: Any) -> list[Mapping[Any, Any]]:
-    """Return the items of a batch of one, whether or not MONAI has already taken it apart."""
-    return batch if isinstance(batch, list) else [{k: v[0] if isinstance(v, (Tensor, list)) else v for k, v in batch.items()}]

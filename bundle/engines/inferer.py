@@ -30,5 +30,5 @@ class SliceInferer(monai.inferers.SliceInferer):
         """Return super-res volumes (N, 1, H, W, D), float32, for ``inputs`` (N, 2, H, W, D)."""
         with autocast(inputs.device, self.mixed_precision), torch.inference_mode():
             output = super().__call__(inputs, network, *args, **kwargs)
-        assert isinstance(output, Tensor)  # noqa: S101 - for the type checker: one output, no dictionary
+        assert isinstance(output, Tensor)
         return output.float().clone()

@@ -6,6 +6,8 @@ from typing import Literal
 
 import torch
 
+from bundle.errors import InputError
+
 MixedPrecision = Literal["auto"] | bool
 
 
@@ -29,9 +31,9 @@ def autocast(device: torch.device, mixed_precision: MixedPrecision = "auto") -> 
         mixed_precision: ``auto`` takes bfloat16 where the hardware has it; ``True`` and ``False`` insist.
 
     Raises:
-        ValueError: if ``mixed_precision`` is none of these.
+        InputError: if ``mixed_precision`` is none of these.
     """
     if mixed_precision not in ("auto", True, False):
-        raise ValueError(f"mixed_precision is {mixed_precision!r}; choose auto, true or false.")
+        raise InputError(f"mixed_precision is {mixed_precision!r}; choose auto, true or false.")
     enabled = supports_bfloat16(device) if mixed_precision == "auto" else bool(mixed_precision)
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from bundle.data.patches import PatchStream
 from bundle.engines.precision import MixedPrecision, autocast
+from bundle.errors import InputError
 from bundle.keys import HIGH_RES, IMAGE
 from bundle.losses import GeneratorLoss, gradient_penalty, wasserstein_distance
 
@@ -43,7 +44,7 @@ class GeneratorUpdate:
 
     def __post_init__(self) -> None:
         """Lay weights out as convolutions read them fastest."""
-        self.network.to(memory_format=torch.channels_last)
+        _channels_last(self.network)
         self.device = next(self.network.parameters()).device
 
     def generate(self, image: Tensor) -> Tensor:
@@ -88,8 +89,8 @@ class CriticUpdate:
     def __post_init__(self) -> None:
         """Lay weights out as convolutions read them fastest, and seed the mixing weights."""
         if self.n_updates < 1:
-            raise ValueError(f"n_updates is {self.n_updates}; the critic needs at least 1 update an iteration.")
-        self.critic.to(memory_format=torch.channels_last)
+            raise InputError(f"n_updates is {self.n_updates}; the critic needs at least 1 update an iteration.")
+        _channels_last(self.critic)
         self.device = next(self.critic.parameters()).device
         # a generator of its own, so that nothing else that draws numbers can change the training
         self.random = torch.Generator().manual_seed(self.seed)
@@ -172,6 +173,13 @@ class TrainingStep:
             return self.generator(batch, self.generator.loss, None)
         critic_terms = self.critic(self.generator.generate)
         return {**self.generator(batch, self.generator.loss, self.critic.critic), **critic_terms}
+
+
+def _channels_last(network: nn.Module) -> None:
+    """Change the memory layout of a network's four-dimensional weights in place."""
+    for parameter in network.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
 
 def _step(objective: Tensor, network: nn.Module, optimizer: Optimizer, max_norm: float | None) -> None:

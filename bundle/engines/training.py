@@ -55,7 +55,7 @@ class StopOnNan(TerminateOnNan):
 class LossProgress(ProgressBar):
     """A progress bar over the iterations of an epoch that shows the latest losses."""
 
-    def attach(self, engine: Engine, *_: Any, **__: Any) -> None:  # type: ignore[override]
+    def attach(self, engine: Engine, *_: Any, **__: Any) -> None:
         """Show whatever the engine's step returns."""
         super().attach(engine, output_transform=lambda output: {name: f"{value:.3g}" for name, value in output.items()})
 

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
+from bundle.errors import InputError
+
 GramNorm = Literal["pixels", "elements", "none"]
 
 
@@ -36,13 +38,13 @@ def gram_matrix(features: Tensor, norm: GramNorm = "pixels") -> Tensor:
         Tensor (N, C, C), symmetric.
 
     Raises:
-        ValueError: if ``norm`` is none of these.
+        InputError: if ``norm`` is none of these.
     """
     n_channels, height, width = features.shape[1:]
     # Paper: no division is given. Raw sums swamp the other terms, C * H * W makes this one vanish.
     divisors = {"pixels": height * width, "elements": n_channels * height * width, "none": 1}
     if norm not in divisors:
-        raise ValueError(f"norm is {norm!r}; choose one of {', '.join(divisors)}.")
+        raise InputError(f"norm is {norm!r}; choose one of {', '.join(divisors)}.")
     with torch.autocast(features.device.type, enabled=False):
         flat = features.flatten(2).float()
         return flat @ flat.transpose(1, 2) / divisors[norm]

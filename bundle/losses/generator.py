@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
+from bundle.errors import InputError
 from bundle.losses.feature import GramNorm, perceptual_loss, texture_loss
 
 Critic = Callable[[Tensor], Tensor]
@@ -30,7 +31,7 @@ class GeneratorLoss:
         features: maps (N, 1, H, W) to the feature maps of Eqs. 5 and 6, such as ``VGG16Features``.
 
     Raises:
-        ValueError: if a weight is negative, all are 0, or features are needed and missing.
+        InputError: if a weight is negative, all are 0, or features are needed and missing.
     """
 
     adversarial: float = 1.0
@@ -46,11 +47,11 @@ class GeneratorLoss:
         weights["texture"] = self.texture
         for name, weight in weights.items():
             if not weight >= 0:
-                raise ValueError(f"the weight of the {name} loss is {weight}; give 0 or more.")
+                raise InputError(f"the weight of the {name} loss is {weight}; give 0 or more.")
         if not any(weights.values()):
-            raise ValueError("all generator losses have weight 0; switch at least one on.")
+            raise InputError("all generator losses have weight 0; switch at least one on.")
         if (self.perceptual or self.texture) and self.features is None:
-            raise ValueError("perceptual and texture loss need features; give VGG16 weights or set both weights to 0.")
+            raise InputError("perceptual and texture loss need features; give VGG16 weights or set both weights to 0.")
 
     def __call__(
         self, super_res: Tensor, high_res: Tensor, critic: Critic | None = None

@@ -6,6 +6,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from bundle.errors import InputError
+
 CRITIC_CHANNELS = (64, 128, 256)
 """Filters of both convolutions of each block."""
 N_HIDDEN = 128
@@ -21,13 +23,13 @@ class Critic(nn.Module):
         patch_size: height and width of the patches, a multiple of 8.
 
     Raises:
-        ValueError: if ``patch_size`` is not a positive multiple of 8.
+        InputError: if ``patch_size`` is not a positive multiple of 8.
     """
 
     def __init__(self, patch_size: int = 64) -> None:
         super().__init__()
         if patch_size < 8 or patch_size % 8:
-            raise ValueError(f"patch_size is {patch_size}; the critic halves it three times: give a multiple of 8.")
+            raise InputError(f"patch_size is {patch_size}; the critic halves it three times: give a multiple of 8.")
         layers: list[nn.Module] = []
         for n_in, n_out in pairwise((1, *CRITIC_CHANNELS)):
             layers += [nn.Conv2d(n_in, n_out, 3, padding=1), nn.ReLU()]

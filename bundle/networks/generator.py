@@ -7,6 +7,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from bundle.errors import InputError
+
 Fusion = Literal["feature", "image", "none", "reference"]
 
 ENCODER_CHANNELS = (32, 32, 64, 64, 128, 128, 256, 256)
@@ -103,6 +105,26 @@ class EncoderDecoder(nn.Module):
         self.encoder = Encoder(2 if fusion == "image" else 1, bias)
         self.decoder = Decoder(n_bottleneck, bias, residual)
 
+    @torch.no_grad()
+    def start_as_identity(self) -> None:
+        """Give one channel of the shallowest skip the input image, and let the last layer show it alone.
+
+        The other channels keep their random weights and join as the last layer learns to use them. The
+        outermost two pixels start at 0, since the convolutions up to that skip are unpadded.
+        """
+        self.decoder.last.weight.zero_()
+        if self.decoder.residual:
+            return
+        for index in (0, 1):
+            weight = self.encoder.convolutions[index].get_parameter("weight")  # out, in, 3, 3
+            weight[0] = 0
+            weight[0, 0, 1, 1] = 1
+        weight = self.decoder.convolutions[-1].get_parameter("weight")  # in, out, 3, 3
+        n_decoded = weight.shape[0] - ENCODER_CHANNELS[1]  # the skip's channels follow these
+        weight[:, 0] = 0
+        weight[n_decoded, 0, 1, 1] = 1
+        self.decoder.last.weight[0, 0, 1, 1] = 1
+
     def forward(self, contrasts: Tensor, low_res: Tensor, reference_features: list[Tensor]) -> Tensor:
         """Return the super-res image (N, 1, H, W).
 
@@ -134,7 +156,7 @@ class Generator(nn.Module):
         share_levels: use one set of weights for all levels: the G(G(x)) reading of Eqs. 9-11.
 
     Raises:
-        ValueError: if ``fusion`` or ``levels`` is none of these, or ``residual`` lacks a low-res input.
+        InputError: if ``fusion`` or ``levels`` is none of these, or ``residual`` lacks a low-res input.
     """
 
     def __init__(
@@ -147,36 +169,36 @@ class Generator(nn.Module):
     ) -> None:
         super().__init__()
         if fusion not in get_args(Fusion):
-            raise ValueError(f"fusion is {fusion!r}; choose one of {', '.join(get_args(Fusion))}.")
+            raise InputError(f"fusion is {fusion!r}; choose one of {', '.join(get_args(Fusion))}.")
         if levels not in (1, 2, 3):
-            raise ValueError(f"levels is {levels!r}; choose 1 (one-level), 2 (factor 4) or 3 (factor 8).")
+            raise InputError(f"levels is {levels!r}; choose 1 (one-level), 2 (factor 4) or 3 (factor 8).")
         if residual and fusion == "reference":
-            raise ValueError("residual adds the low-res input, which fusion 'reference' never sees; turn one off.")
+            raise InputError("residual adds the low-res input, which fusion 'reference' never sees; turn one off.")
         self.fusion = fusion
         self.n_levels = levels
         self.reference_encoder = Encoder(1, bias) if fusion == "feature" else None
         self.levels = nn.ModuleList(
             EncoderDecoder(fusion, bias, residual) for _ in range(1 if share_levels else levels)
         )
-        self._initialise(residual)
+        self._initialise()
 
-    def _initialise(self, residual: bool) -> None:
-        """Keep activations at the scale of the input, and let every output pixel start with a gradient."""
+    def _initialise(self) -> None:
+        """Start at the scale of the input, and as the identity on the low-res where there is one.
+
+        Paper: the initialisation is not stated. With random weights half of all seeds give a network whose last
+        ReLU is shut for every pixel, and the others spend their first epochs on learning to copy.
+        """
         for module in self.modules():
             if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
                 # fan_out of a transposed weight (in, out, 3, 3) counts what one of its outputs sums over
+                mode: Literal["fan_in", "fan_out"]
                 mode = "fan_out" if isinstance(module, nn.ConvTranspose2d) else "fan_in"
                 nn.init.kaiming_normal_(module.weight, mode=mode, nonlinearity="relu")
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        for level in self.levels:
-            last = level.decoder.last
-            with torch.no_grad():
-                if residual:
-                    last.weight.zero_()  # the level starts as the identity
-                else:
-                    last.weight.abs_()  # a negative output dies in the last ReLU for good
-                    last.weight /= last.weight.sum()
+        for module in self.modules():
+            if isinstance(module, EncoderDecoder):
+                module.start_as_identity()
 
     def forward_levels(self, image: Tensor) -> list[Tensor]:
         """Return the output of every level, first to last.

@@ -30,7 +30,7 @@ STATE_DICT_INDEX = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21)
 OXFORD_MEAN = (123.68, 116.779, 103.939)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 OXFORD_MEAN_ACTIVATION = (105.3, 128.2, 95.3, 10.44)
-"""Mean activation of the Oxford taps over axial T2-weighted brain slices of two subjects, [0, 1] by the volume maximum."""
+"""Mean activation of the Oxford taps over axial T2w brain slices of two subjects, [0, 1] by the volume's maximum."""
 OXFORD_PATTERN_ACTIVATION = (145.77, 276.83, 299.16, 44.640)
 """Their mean activation over :func:`calibration_pattern`, which transfers the scale to other weights."""
 
@@ -45,6 +45,10 @@ class VGG16Features(nn.Module):
     Raises:
         InputError: if the file is missing or is not a set of VGG16 weights.
     """
+
+    mean: Tensor
+    scale: Tensor
+    tap_scale: Tensor
 
     def __init__(self, weights: str | os.PathLike[str]) -> None:
         super().__init__()

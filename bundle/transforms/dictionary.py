@@ -18,6 +18,7 @@ from monai.transforms import MapTransform, Transform
 from bundle import kspace
 from bundle.data.geometry import through_plane_axis
 from bundle.data.intensity import IntensityScale, tissue_slices
+from bundle.errors import InputError
 from bundle.keys import HIGH_RES, IMAGE, LOW_RES, PRED, REFERENCE, SCALE, SLICE_AXIS, SLICES
 
 Item = dict[Hashable, Any]
@@ -55,9 +56,7 @@ class NormaliseIntensityd(MapTransform):
         per: one range per volume, or one per slice along the last axis.
     """
 
-    def __init__(
-        self, keys: KeysCollection = (IMAGE, REFERENCE), per: Literal["volume", "slice"] = "volume"
-    ) -> None:
+    def __init__(self, keys: KeysCollection = (IMAGE, REFERENCE), per: Literal["volume", "slice"] = "volume") -> None:
         super().__init__(keys)
         self.per = per
 
@@ -68,9 +67,10 @@ class NormaliseIntensityd(MapTransform):
             scale = IntensityScale.from_array(item[key], per=self.per)
             item[key] = scale.normalise(item[key])
             if key == self.keys[0]:
+                # one value, or one per slice; never 0-d, which collation would turn into a number
                 item[SCALE] = {
-                    "offset": torch.as_tensor(scale.offset, dtype=torch.float32),
-                    "scale": torch.as_tensor(scale.scale, dtype=torch.float32),
+                    "offset": torch.as_tensor(scale.offset, dtype=torch.float32).reshape(-1),
+                    "scale": torch.as_tensor(scale.scale, dtype=torch.float32).reshape(-1),
                 }
         return item
 
@@ -83,7 +83,7 @@ class TissueSlicesd(MapTransform):
         keys: tensors (1, H, W, D); the first, the target, decides.
 
     Raises:
-        ValueError: if ``maximum`` is below 1.
+        InputError: if ``maximum`` is below 1.
     """
 
     def __init__(self, maximum: int | None = None, keys: KeysCollection = (IMAGE, REFERENCE)) -> None:
@@ -105,7 +105,7 @@ class ThinSlicesd(MapTransform):
         keys: tensors (C, H, W, D) with equal D; absent ones are passed over.
 
     Raises:
-        ValueError: if ``maximum`` is below 1.
+        InputError: if ``maximum`` is below 1.
     """
 
     def __init__(self, maximum: int | None, keys: KeysCollection = (IMAGE, HIGH_RES, LOW_RES, REFERENCE)) -> None:
@@ -127,12 +127,12 @@ class ZeroFilld(Transform):
         magnitude: as in :func:`bundle.kspace.zero_fill`.
 
     Raises:
-        ValueError: if ``factor`` is not a number above 1.
+        InputError: if ``factor`` is not a number above 1.
     """
 
     def __init__(self, factor: float, magnitude: bool = True) -> None:
         if isinstance(factor, bool) or not isinstance(factor, (int, float)) or not factor > 1:
-            raise ValueError(f"factor is {factor!r}; give a number above 1, such as 2, 3 or 4.")
+            raise InputError(f"factor is {factor!r}; give a number above 1, such as 2, 3 or 4.")
         self.factor = factor
         self.magnitude = magnitude
 
@@ -183,7 +183,7 @@ class RestoreNatived(MapTransform):
 def _positive(maximum: int | None) -> int | None:
     """Return a number of slices after checking it."""
     if maximum is not None and maximum < 1:
-        raise ValueError(f"the number of slices to keep is {maximum}; give 1 or more, or null for all.")
+        raise InputError(f"the number of slices to keep is {maximum}; give 1 or more, or null for all.")
     return maximum
 
 

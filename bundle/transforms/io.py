@@ -110,9 +110,9 @@ class SaveVolumed(SaveImaged):
                 the result's own metadata do.
         """
         if output_dtype not in ("float32", "input"):
-            raise ValueError(f'output_dtype is {output_dtype!r}: choose "float32" or "input".')
+            raise InputError(f'output_dtype is {output_dtype!r}: choose "float32" or "input".')
         if output_ext not in (".nii.gz", ".nii"):
-            raise ValueError(f'output_ext is {output_ext!r}: choose ".nii.gz" or ".nii".')
+            raise InputError(f'output_ext is {output_ext!r}: choose ".nii.gz" or ".nii".')
         super().__init__(keys, output_dir=Path(output_dir), output_ext=output_ext, print_log=False)
         self.output_dir = Path(output_dir)
         self.output_dtype: Literal["float32", "input"] = output_dtype

@@ -57,7 +57,7 @@ def test_normalise_maps_each_volume_by_its_own_maximum() -> None:
     out = NormaliseIntensityd()(item)
     for key in (IMAGE, REFERENCE):
         assert_close(out[key].as_tensor(), item[key].as_tensor() / item[key].max().item())
-    assert_close(out[SCALE]["scale"], torch.as_tensor(item[IMAGE].max().item()))
+    assert_close(out[SCALE]["scale"], torch.tensor([item[IMAGE].max().item()]))
 
 
 def test_normalise_per_slice_gives_every_slice_the_full_range() -> None:
@@ -95,9 +95,10 @@ def test_restore_undoes_axis_order_and_scale(axis, per) -> None:
     assert_close(RestoreNatived()(out)[PRED].as_tensor(), item[IMAGE].as_tensor())
 
 
-def test_restore_works_on_items_that_went_through_a_data_loader() -> None:
+@pytest.mark.parametrize("per", ["volume", "slice"])
+def test_restore_works_on_items_that_went_through_a_data_loader(per) -> None:
     item = pair((18, 19, 20), (4.0, 1.0, 1.0))
-    data = Dataset([item], Compose([SlicesLastd(), NormaliseIntensityd(per="slice")]))
+    data = Dataset([item], Compose([SlicesLastd(), NormaliseIntensityd(per=per)]))
     (out,) = decollate_batch(next(iter(DataLoader(data, batch_size=1))))
     out[PRED] = out[IMAGE]
     assert_close(RestoreNatived()(out)[PRED].as_tensor(), item[IMAGE].as_tensor())

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+from types import SimpleNamespace
+
+import pytest
+import torch
+from ignite.engine import Engine
+from monai.inferers import SimpleInferer
+from torch import nn
+
+from bundle.engines import CriticUpdate, GeneratorUpdate, TrainingStep, autocast, supports_bfloat16
+from bundle.keys import HIGH_RES, IMAGE
+from bundle.losses import GeneratorLoss
+
+
+class Batches:
+    """A stream that counts, each batch with its own values."""
+
+    def __init__(self) -> None:
+        self.position = 0
+
+    def next_batch(self) -> dict[str, torch.Tensor]:
+        self.position += 1
+        random = torch.Generator().manual_seed(self.position)
+        return {IMAGE: torch.rand(4, 2, 8, 8, generator=random), HIGH_RES: torch.rand(4, 1, 8, 8, generator=random)}
+
+
+def step(fidelity_iterations: int = 0, n_updates: int = 4, **weights: float) -> TrainingStep:
+    torch.manual_seed(0)
+    generator = nn.Conv2d(2, 1, 3, padding=1)
+    critic = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 1), nn.Flatten(0))
+    loss = GeneratorLoss(**{"perceptual": 0, "texture": 0, **weights})
+    return TrainingStep(
+        GeneratorUpdate(generator, torch.optim.Adam(generator.parameters(), 1e-2), loss, SimpleInferer(), False),
+        CriticUpdate(critic, torch.optim.Adam(critic.parameters(), 1e-2), Batches(), n_updates, mixed_precision=False),
+        fidelity_iterations,
+    )
+
+
+def engine(iteration: int = 1) -> Engine:
+    return SimpleNamespace(state=SimpleNamespace(iteration=iteration))
+
+
+def weights(network: nn.Module) -> torch.Tensor:
+    return torch.cat([p.detach().flatten().clone() for p in network.parameters()])
+
+
+def test_an_iteration_updates_the_critic_on_fresh_batches_and_then_the_generator_once() -> None:
+    training = step(n_updates=4)
+    generator, critic = training.generator.network, training.critic.critic
+    before = weights(generator), weights(critic)
+    terms = training(engine(), Batches().next_batch())
+    assert training.critic.batches.position == 4
+    assert not torch.equal(weights(generator), before[0])
+    assert not torch.equal(weights(critic), before[1])
+    assert set(terms) == {"loss", "adversarial", "mse", "critic", "gradient_penalty", "wasserstein_distance"}
+    assert all(isinstance(value, float) for value in terms.values())
+
+
+def test_the_generator_s_update_leaves_the_critic_alone() -> None:
+    training = step()
+    batch = Batches().next_batch()
+    training.critic.critic.requires_grad_(False)
+    before = weights(training.critic.critic)
+    training.generator(batch, training.generator.loss, training.critic.critic)
+    assert torch.equal(weights(training.critic.critic), before)
+    assert all(p.grad is None for p in training.critic.critic.parameters())
+
+
+def test_the_critic_s_updates_leave_the_generator_alone() -> None:
+    training = step()
+    before = weights(training.generator.network)
+    training.critic(training.generator.generate)
+    assert torch.equal(weights(training.generator.network), before)
+    assert all(p.grad is None for p in training.generator.network.parameters())
+
+
+def test_critic_learns_to_tell_real_from_fake() -> None:
+    training = step(n_updates=60)
+
+    class Distinct(Batches):
+        def next_batch(self):
+            batch = super().next_batch()
+            return {IMAGE: batch[IMAGE], HIGH_RES: batch[HIGH_RES] + 2}
+
+    training.critic.batches = Distinct()
+    batch = Distinct().next_batch()
+    training.critic(training.generator.generate)
+    with torch.no_grad():
+        real = training.critic.critic(batch[HIGH_RES]).mean()
+        fake = training.critic.critic(training.generator.generate(batch[IMAGE])).mean()
+    assert real > fake + 1
+
+
+def test_fidelity_phase_minimises_the_mse_alone() -> None:
+    training = step(fidelity_iterations=3)
+    before = weights(training.critic.critic)
+    for iteration in (1, 2, 3):
+        assert set(training(engine(iteration), Batches().next_batch())) == {"loss", "mse"}
+    assert torch.equal(weights(training.critic.critic), before)
+    assert training.critic.batches.position == 0
+    assert "adversarial" in training(engine(4), Batches().next_batch())
+
+
+def test_the_moments_of_the_fidelity_phase_do_not_scale_the_first_adversarial_step() -> None:
+    training = step(fidelity_iterations=1)
+    training(engine(1), Batches().next_batch())
+    training(engine(2), Batches().next_batch())
+    states = training.generator.optimizer.state.values()
+    assert {int(state["step"]) for state in states} == {1}
+
+
+def test_training_without_adversary_never_runs_the_critic() -> None:
+    training = step(adversarial=0, mse=1)
+    losses = [training(engine(i), Batches().next_batch())["loss"] for i in range(1, 60)]
+    assert training.critic.batches.position == 0
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_gradients_are_clipped_on_request_only() -> None:
+    free, clipped = step(mse=1e6, adversarial=0), step(mse=1e6, adversarial=0)
+    clipped.generator.max_gradient_norm = 1.0
+    for training in (free, clipped):
+        training(engine(), Batches().next_batch())
+    norms = [torch.cat([p.grad.flatten() for p in t.generator.network.parameters()]).norm() for t in (free, clipped)]
+    assert norms[0] > 10
+    assert norms[1] <= 1.001
+
+
+def test_a_restored_critic_goes_on_with_the_same_mixing_weights() -> None:
+    first, second = step(), step()
+    for training in (first, second):
+        training.critic.batches.state_dict = dict
+        training.critic.batches.load_state_dict = lambda _: None
+    first.critic(first.generator.generate)
+    second.critic.load_state_dict(first.critic.state_dict())
+    assert torch.equal(*(torch.rand(3, generator=training.critic.random) for training in (first, second)))
+
+
+@pytest.mark.parametrize("value", ["yes", None, 2])
+def test_mixed_precision_is_auto_true_or_false(value) -> None:
+    with pytest.raises(ValueError, match="choose auto, true or false"):
+        autocast(torch.device("cpu"), value)
+
+
+def test_auto_precision_is_bfloat16_where_the_hardware_has_it() -> None:
+    layer = nn.Linear(2, 2)
+    expected = torch.bfloat16 if supports_bfloat16(torch.device("cpu")) else torch.float32
+    for choice, dtype in (("auto", expected), (True, torch.bfloat16), (False, torch.float32)):
+        with autocast(torch.device("cpu"), choice):
+            assert layer(torch.rand(1, 2)).dtype == dtype
+
+
+def test_critic_refuses_to_be_skipped() -> None:
+    with pytest.raises(ValueError, match="at least 1 update"):
+        step(n_updates=0)

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The configs hold together: what overlays set exists, what runs is defined once, what tools look for is there."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from monai.bundle import ConfigParser, ConfigWorkflow
+
+from bundle.config import unknown_keys
+from bundle.errors import InputError
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+STAGES = {"train": "training", "evaluate": "evaluating", "inference": "inference"}
+VARIANTS = sorted(path.name for path in (CONFIGS / "variants").glob("*.yaml"))
+
+
+class StrictLoader(yaml.SafeLoader):
+    """Refuse duplicate keys, which YAML itself lets the last one win."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key) for key, _ in node.value]
+        assert len(keys) == len(set(keys)), f"duplicate keys in {sorted(keys)}"
+        return super().construct_mapping(node, deep)
+
+
+def read(path: Path) -> dict[str, Any]:
+    return yaml.load(path.read_text(), StrictLoader)
+
+
+def leaves(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(config, dict):
+        for key, value in config.items():
+            yield from leaves(value, f"{prefix}::{key}")
+    elif isinstance(config, list):
+        for index, value in enumerate(config):
+            yield from leaves(value, f"{prefix}::{index}")
+    else:
+        yield prefix, config
+
+
+def workflow(stage: str, root: Path, *overlays: Path, **overrides: Any) -> ConfigWorkflow:
+    return ConfigWorkflow(
+        config_file=[str(CONFIGS / f"{stage}.yaml"), *(str(overlay) for overlay in overlays)],
+        workflow_type="train" if stage == "train" else "infer",
+        run_id=STAGES[stage],
+        bundle_root=str(CONFIGS.parent),
+        output_dir=str(root),
+        **overrides,
+    )
+
+
+@pytest.fixture(autouse=True)
+def _in_bundle_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(CONFIGS.parent)
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.rglob("*.yaml")), ids=lambda path: path.name)
+def test_no_number_is_read_as_a_string(path) -> None:
+    number = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+    assert [key for key, value in leaves(read(path)) if isinstance(value, str) and number.fullmatch(value)] == []
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_key_of_a_variant_exists_in_train(name) -> None:
+    assert list(unknown_keys(read(CONFIGS / "variants" / name), read(CONFIGS / "train.yaml"))) == []
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_variant_is_at_most_ten_lines(name) -> None:
+    lines = (CONFIGS / "variants" / name).read_text().splitlines()
+    assert len([line for line in lines if line.strip() and not line.startswith("#")]) <= 10
+
+
+@pytest.mark.parametrize(("stage", "run_id"), STAGES.items())
+def test_every_stage_defines_run_and_its_alias(stage, run_id) -> None:
+    config = read(CONFIGS / f"{stage}.yaml")
+    assert config[run_id] == "%run"
+    assert config["run"]
+
+
+def test_network_and_preprocessing_are_defined_once() -> None:
+    for stage in ("train", "evaluate"):
+        config = read(CONFIGS / f"{stage}.yaml")
+        assert config["network_def"] == "%configs/inference.yaml::network_def"
+    assert read(CONFIGS / "train.yaml")["train"]["preprocessing"] == "%configs/inference.yaml::preprocessing"
+    assert read(CONFIGS / "evaluate.yaml")["preprocessing"] == "%configs/inference.yaml::preprocessing"
+
+
+def test_settings_shared_by_stages_have_the_same_defaults() -> None:
+    stages = {stage: read(CONFIGS / f"{stage}.yaml") for stage in STAGES}
+    for key in ("factor", "magnitude", "normalise", "fusion", "levels", "residual", "bias", "mixed_precision"):
+        assert len({repr(config[key]) for config in stages.values()}) == 1, key
+
+
+def test_defaults_are_the_paper_s_hyper_parameters() -> None:
+    config = read(CONFIGS / "train.yaml")
+    paper = {
+        "learning_rate": 2e-5,
+        "batch_size": 32,
+        "patch_size": 64,
+        "max_epochs": 50,
+        "n_critic": 4,
+        "adversarial_weight": 1.0,
+        "mse_weight": 0.1,
+        "perceptual_weight": 1.0,
+        "texture_weight": 0.1,
+        "penalty_weight": 10.0,
+        "fidelity_iterations": 0,
+        "max_gradient_norm": None,
+        "fusion": "feature",
+        "residual": False,
+    }
+    assert {key: config[key] for key in paper} == paper
+    assert config["generator_optimizer"]["betas"] == [0.9, 0.999]
+
+
+def test_inference_needs_no_other_file() -> None:
+    assert "%configs" not in (CONFIGS / "inference.yaml").read_text()
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_workflow_has_every_property_that_monai_asks_for(stage, tmp_path, small_dataset) -> None:
+    settings = {"patch_size": 24, "batch_size": 2} if stage == "train" else {}
+    settings |= {"split_file": None} if stage == "evaluate" else {}
+    flow = workflow(stage, tmp_path, dataset_dir=str(small_dataset), **settings)
+    flow.initialize()
+    assert flow.check_properties() == []
+
+
+@pytest.mark.parametrize("name", ["none", *VARIANTS])
+def test_training_instantiates_with_every_variant(name, tmp_path, small_dataset) -> None:
+    overlays = [] if name == "none" else [CONFIGS / "variants" / name]
+    small = {"patch_size": 24, "batch_size": 2, "dataset_dir": str(small_dataset)}
+    flow = workflow("train", tmp_path, *overlays, **small)
+    flow.initialize()
+    assert flow.trainer.state.max_epochs == flow.parser.get_parsed_content("max_epochs")
+
+
+def test_every_metric_of_validation_is_known(tmp_path) -> None:
+    parser = ConfigParser(read(CONFIGS / "train.yaml"))
+    metrics = parser["validate"]["key_metric"] | parser["validate"]["additional_metrics"]
+    assert {name: value["metric_fn"]["metric"] for name, value in metrics.items()} == {"PSNR": "psnr", "SSIM": "ssim"}
+
+
+@pytest.mark.parametrize(
+    ("stage", "mistyped", "meant"),
+    [
+        ("train", "epcohs", "max_epochs"),
+        ("train", "lerning_rate", "learning_rate"),
+        ("train", "train::trainr", "train::trainer"),
+        ("evaluate", "dataset_dri", "dataset_dir"),
+        ("inference", "referense", "reference"),
+    ],
+)
+def test_a_mistyped_override_stops_the_run_and_names_the_nearest_key(stage, mistyped, meant, tmp_path) -> None:
+    flow = workflow(stage, tmp_path, **{mistyped: 1})
+    with pytest.raises(RuntimeError) as caught:
+        flow.initialize()
+    assert isinstance(caught.value.__cause__, InputError)
+    assert mistyped in str(caught.value.__cause__)
+    assert f"did you mean {meant}?" in str(caught.value.__cause__)
+
+
+def test_a_mistyped_key_of_an_overlay_stops_the_run(tmp_path) -> None:
+    overlay = tmp_path / "mine.yaml"
+    overlay.write_text("batch_siez: 4\n")
+    with pytest.raises(RuntimeError) as caught:
+        workflow("train", tmp_path, overlay).initialize()
+    assert "did you mean batch_size?" in str(caught.value.__cause__)
+
+
+def test_tracking_adds_keys_that_are_accepted(tmp_path, small_dataset) -> None:
+    flow = workflow("train", tmp_path, dataset_dir=str(small_dataset), tracking="mlflow")
+    flow.initialize()
+    assert "tracking_uri" in flow.parser.config
+
+
+def test_version_is_the_same_in_metadata_and_package() -> None:
+    metadata = json.loads((CONFIGS / "metadata.json").read_text())
+    text = (CONFIGS.parent / "pyproject.toml").read_text()
+    assert f'version = "{metadata["version"]}"' in text
+    assert metadata["version"] in metadata["changelog"]
