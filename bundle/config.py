@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Refuse a mistyped key: MONAI takes any key of an overlay or override, and never uses it."""
+"""What a command line may hold: MONAI takes any key and never uses a mistyped one, and reads ``false`` as text."""
 
 import difflib
 import inspect
@@ -15,6 +15,7 @@ from monai.bundle.utils import DEFAULT_EXP_MGMT_SETTINGS, ID_SEP_KEY
 from bundle.errors import InputError
 
 TARGET = "_target_"
+YAML_WORDS = {"true": True, "false": False, "null": None}
 
 
 def check_keys(base: str | os.PathLike[str]) -> None:
@@ -31,10 +32,23 @@ def check_keys(base: str | os.PathLike[str]) -> None:
         InputError: naming the unknown key and the nearest known one.
     """
     known = yaml.safe_load(Path(base).read_text())
-    unknown = list(unknown_keys(_running_config(), known))
+    unknown = list(unknown_keys(_running_parser().config, known))
     if unknown:
         every_key = list(_all_keys(known))
         raise InputError(" ".join(_sentence(key, every_key, Path(base).name) for key in unknown))
+
+
+def read_yaml_words() -> None:
+    """Turn ``true``, ``false`` and ``null`` given on the command line into what they mean.
+
+    MONAI's command line reads Python's words only and hands these over as text, of which every one is true. For
+    use as an expression in ``initialize``, before anything else is evaluated from the values.
+    """
+    parser = _running_parser()
+    texts = {key: value for key, value in parser.config.items() if isinstance(value, str) and value in YAML_WORDS}
+    if texts:
+        parser.update({key: YAML_WORDS[value] for key, value in texts.items()})
+        parser.parse(reset=True)  # what was parsed before holds the texts
 
 
 def unknown_keys(config: Mapping[str, Any], known: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
@@ -60,15 +74,15 @@ def _tool_keys() -> set[str]:
     return {"_meta_", *(key for settings in DEFAULT_EXP_MGMT_SETTINGS.values() for key in settings["configs"])}
 
 
-def _running_config() -> Mapping[str, Any]:
-    """Return the configuration of the parser that is evaluating the caller."""
+def _running_parser() -> ConfigParser:
+    """Return the parser that is evaluating the caller."""
     frame = inspect.currentframe()
     while frame is not None:
         parser = frame.f_locals.get("self")
         if isinstance(parser, ConfigParser):
-            return parser.config
+            return parser
         frame = frame.f_back
-    raise RuntimeError("no configuration is being evaluated; call check_keys from a bundle's initialize section.")
+    raise RuntimeError("no configuration is being evaluated; call this from a bundle's initialize section.")
 
 
 def _all_keys(known: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 def input_error(error: BaseException | None) -> InputError | None:
     """Return the ``InputError`` that an exception is or was caused by, if any."""
     while error is not None and not isinstance(error, InputError):
-        error = error.__cause__ or error.__context__
+        error = error.__cause__
     return error
 
 
@@ -29,7 +29,9 @@ def explain_input_errors() -> None:
 def _show(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
     """Print the sentence of an input error, or the traceback of any other."""
     found = input_error(error)
-    if found is None or logging.getLogger().isEnabledFor(logging.DEBUG):
+    if issubclass(kind, KeyboardInterrupt):
+        sys.stderr.write("\ninterrupted: nothing is half-written; run the same command again to go on.\n")
+    elif found is None or logging.getLogger().isEnabledFor(logging.DEBUG):
         sys.__excepthook__(kind, error, traceback)
     else:
         sys.stderr.write(f"error: {found}\n")

@@ -3,6 +3,7 @@
 
 import contextlib
 import os
+import secrets
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +23,7 @@ def writable_folder(folder: str | os.PathLike[str]) -> Path:
     Raises:
         InputError: if it cannot be made or written.
     """
-    path = Path(folder)
+    path = Path(folder).expanduser()
     try:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
@@ -47,9 +48,9 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises:
         InputError: if the folder cannot be made or written.
     """
-    final = Path(path)
+    final = Path(path).expanduser()
     folder = writable_folder(final.parent)
-    temporary = folder / f".{os.getpid()}.partial.{final.name}"
+    temporary = folder / f".{secrets.token_hex(6)}.partial.{final.name}"
     try:
         yield temporary
         with temporary.open("rb") as stream:

@@ -231,7 +231,7 @@ def test_evaluation_scores_of_the_low_res_are_those_of_its_definition(small_data
     expected = -10 * np.log10(np.mean((low_res - high_res) ** 2))
     with (tmp_path / "slices.csv").open() as stream:
         (row,) = [r for r in csv.DictReader(stream) if (r["slice"], r["image"]) == ("1", "low_res")]
-    assert float(row["PSNR"]) == pytest.approx(expected, abs=1e-3)
+    assert float(row["psnr"]) == pytest.approx(expected, abs=1e-3)
 
 
 def test_inference_of_an_identity_network_gives_back_its_input_to_the_voxel(small_dataset, tmp_path) -> None:

@@ -174,6 +174,15 @@ def test_a_mistyped_key_of_an_overlay_stops_the_run(tmp_path) -> None:
     assert "did you mean batch_size?" in str(caught.value.__cause__)
 
 
+def test_yaml_s_words_on_the_command_line_mean_what_they_mean_in_yaml(tmp_path) -> None:
+    """MONAI's command line hands ``--resume false`` over as the text "false"."""
+    flow = workflow("train", tmp_path, resume="false", residual="true", max_gradient_norm="null")
+    flow.initialize()
+    values = [flow.parser.get_parsed_content(key) for key in ("resume", "residual", "max_gradient_norm")]
+    assert values == [False, True, None]
+    assert flow.parser.get_parsed_content("network_def").levels[0].decoder.residual is True
+
+
 def test_tracking_adds_keys_that_are_accepted(tmp_path, small_dataset) -> None:
     flow = workflow("train", tmp_path, dataset_dir=str(small_dataset), tracking="mlflow")
     flow.initialize()
@@ -185,3 +194,15 @@ def test_version_is_the_same_in_metadata_and_package() -> None:
     text = (CONFIGS.parent / "pyproject.toml").read_text()
     assert f'version = "{metadata["version"]}"' in text
     assert metadata["version"] in metadata["changelog"]
+
+
+def test_metadata_names_the_versions_that_the_constraints_pin() -> None:
+    metadata = json.loads((CONFIGS / "metadata.json").read_text())
+    lines = (CONFIGS.parent / "constraints.txt").read_text().lower().splitlines()
+    pins = dict(line.split("==") for line in lines if "==" in line)
+    named = metadata["required_packages_version"] | {
+        "torch": metadata["pytorch_version"],
+        "monai": metadata["monai_version"],
+        "numpy": metadata["numpy_version"],
+    }
+    assert {name: pins[name] for name in named} == named

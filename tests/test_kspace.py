@@ -19,7 +19,7 @@ def random_image(height: int, width: int, seed: int = 0, dtype: torch.dtype = to
 
 
 def numpy_zero_fill(image: np.ndarray, factor: float) -> np.ndarray:
-    """The definition in centred k-space, written out: SPEC section 1."""
+    """The definition in centred k-space, written out, as the protocol states it."""
     k_space = np.fft.fftshift(np.fft.fft2(np.fft.ifftshift(image), norm="ortho"))
     kept = np.zeros_like(k_space)
     window = []

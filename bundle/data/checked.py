@@ -7,7 +7,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from bundle.data.pairs import Pair
+from bundle.data.datalist import Pair
 from bundle.errors import InputError
 from bundle.keys import CASE
 

@@ -7,17 +7,15 @@ Positions are NIfTI's: millimetres, right-anterior-superior, ``position = affine
 import dataclasses
 import itertools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import nibabel as nib
 import numpy as np
 from nibabel.affines import apply_affine
 from nibabel.orientations import aff2axcodes, io_orientation
 
+from bundle.data.volume import Volume
 from bundle.errors import InputError
-
-if TYPE_CHECKING:
-    from bundle.data.nifti import Volume
 
 GRID_TOLERANCE: Final = 0.1
 """Largest distance between corresponding corners, in voxels of the target's finest spacing.
@@ -67,14 +65,14 @@ def corner_distance(affine: np.ndarray, other: np.ndarray, shape: Sequence[int])
     return _largest_distance(corners(affine, shape), corners(other, shape))
 
 
-def same_grid(a: "Volume", b: "Volume") -> bool:
+def same_grid(a: Volume, b: Volume) -> bool:
     """Tell whether each voxel of ``b`` lies where the same voxel of ``a`` does, within ``GRID_TOLERANCE``."""
     if a.voxels.shape != b.voxels.shape:
         return False
     return corner_distance(a.affine, b.affine, a.voxels.shape) <= GRID_TOLERANCE * min(a.spacing)
 
 
-def check_same_grid(target: "Volume", reference: "Volume") -> None:
+def check_same_grid(target: Volume, reference: Volume) -> None:
     """Refuse a reference whose voxels do not lie on the target's.
 
     Args:
@@ -93,7 +91,7 @@ def check_same_grid(target: "Volume", reference: "Volume") -> None:
     )
 
 
-def reorient_like(volume: "Volume", like: "Volume") -> "Volume":
+def reorient_like(volume: Volume, like: Volume) -> Volume:
     """Flip and permute the axes of a volume so that they run as another's do, without interpolation.
 
     Every voxel keeps its value and its position in mm. Axes are matched to those of ``like``, not to
@@ -121,7 +119,7 @@ def reorient_like(volume: "Volume", like: "Volume") -> "Volume":
     )
 
 
-def _differences(target: "Volume", reference: "Volume") -> list[str]:
+def _differences(target: Volume, reference: Volume) -> list[str]:
     """List in words what tells the reference's grid from the target's."""
     found = []
     shapes = [volume.voxels.shape for volume in (reference, target)]

@@ -7,46 +7,18 @@ writes new voxels under the header of a volume that was read.
 
 import gzip
 import io
-import logging
-import math
 import os
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
 import nibabel as nib
 import numpy as np
 
-from bundle.data.geometry import GRID_TOLERANCE, corner_distance, through_plane_axis
+from bundle.data.refusals import check_kind, check_volume
+from bundle.data.volume import Volume
 from bundle.errors import InputError
 from bundle.files import atomic_path
-
-logger = logging.getLogger(__name__)
-
-MINIMUM_MATRIX: Final = 17
-"""Fewest voxels along each in-plane axis: eight unpadded 3 x 3 convolutions take 16 away."""
-
-
-@dataclass(frozen=True, eq=False)
-class Volume:
-    """Hold one volume and what its file said about it.
-
-    Attributes:
-        voxels: float32 (X, Y, Z), native intensities, i.e. after scl_slope and scl_inter.
-        affine: float64 (4, 4), voxel index to mm, right-anterior-superior; the sform where it has
-            a code, else the qform, else nibabel's guess from pixdim.
-        spacing: voxel size in mm along each axis, from the affine.
-        path: the file.
-        header: NIfTI-1 or -2 header as stored, with its extensions; its shape may have fewer or
-            more axes than ``voxels`` (a 2-D image, or trailing axes of length 1).
-    """
-
-    voxels: np.ndarray
-    affine: np.ndarray
-    spacing: tuple[float, float, float]
-    path: Path
-    header: nib.Nifti1Header
 
 
 def read_volume(path: str | os.PathLike[str]) -> Volume:
@@ -66,7 +38,7 @@ def read_volume(path: str | os.PathLike[str]) -> Volume:
     """
     path = Path(path).expanduser()
     image = _image(path, _content(path))
-    _check_kind(path, image)
+    check_kind(path, image)
     affine = np.asarray(image.affine, dtype=np.float64)
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     volume = Volume(
@@ -76,10 +48,7 @@ def read_volume(path: str | os.PathLike[str]) -> Volume:
         path=path,
         header=_header(image),
     )
-    _check_affine(volume)
-    _check_matrix(volume)
-    _check_intensities(volume)
-    _warn_of_two_forms(volume)
+    check_volume(volume)
     return volume
 
 
@@ -173,74 +142,6 @@ def _voxels(path: Path, image: nib.Nifti1Image) -> np.ndarray:
             f"{path}: the file holds fewer voxels than its header says; copy or export it again."
         ) from error
     return voxels.reshape((*image.shape, 1)[:3])
-
-
-def _check_kind(path: Path, image: nib.Nifti1Image) -> None:
-    """Refuse what is not one grey-scale volume."""
-    shape, dtype = image.shape, image.header.get_data_dtype()
-    if len(shape) < 2 or min(shape) < 1:
-        raise InputError(f"{path}: the image has no voxels (shape {shape}); export the file again.")
-    if dtype.names is not None:
-        raise InputError(f"{path}: the voxels are RGB colours; give a grey-scale image.")
-    if dtype.kind not in "iuf":
-        raise InputError(f"{path}: the voxels are of type {dtype}; give a magnitude image of integers or floats.")
-    if max(shape[3:], default=1) > 1:
-        n_volumes = math.prod(shape[3:])
-        raise InputError(f"{path}: this is a series of {n_volumes} volumes (shape {shape}); split it and give one.")
-
-
-def _check_affine(volume: Volume) -> None:
-    """Refuse an affine that does not place voxels in space."""
-    sizes = np.array(volume.spacing)
-    placed = np.isfinite(volume.affine).all() and (sizes > 0).all()
-    # Relative to the voxel sizes: 1 for right angles, 0 where an axis lies in the plane of the others.
-    if placed and abs(np.linalg.det(volume.affine[:3, :3] / sizes)) > 1e-3:
-        return
-    raise InputError(
-        f"{volume.path}: the affine in the header is degenerate (voxel size {sizes.tolist()} mm); "
-        "export the file again with its geometry."
-    )
-
-
-def _check_matrix(volume: Volume) -> None:
-    """Refuse slices too small for the network."""
-    shape = volume.voxels.shape
-    slice_axis = through_plane_axis(volume.spacing, shape)
-    in_plane = [n for axis, n in enumerate(shape) if axis != slice_axis]
-    if min(in_plane) < MINIMUM_MATRIX:
-        raise InputError(
-            f"{volume.path}: slices along axis {slice_axis + 1} have a matrix of {in_plane[0]} x {in_plane[1]}; "
-            f"the network needs at least {MINIMUM_MATRIX} x {MINIMUM_MATRIX}, so give a larger image."
-        )
-
-
-def _check_intensities(volume: Volume) -> None:
-    """Refuse voxels that no intensity scale fits."""
-    n_bad = volume.voxels.size - int(np.count_nonzero(np.isfinite(volume.voxels)))
-    if n_bad:
-        raise InputError(f"{volume.path}: {n_bad} voxels are NaN or infinite; replace them, for instance by 0.")
-    lowest, highest = float(volume.voxels.min()), float(volume.voxels.max())
-    if lowest == highest:
-        raise InputError(f"{volume.path}: every voxel is {lowest:g}; give an image that shows something.")
-    if highest <= 0:
-        raise InputError(f"{volume.path}: no voxel is above 0 (the largest is {highest:g}); give a magnitude image.")
-
-
-def _warn_of_two_forms(volume: Volume) -> None:
-    """Log a warning where qform and sform place the voxels differently."""
-    header = volume.header
-    if header["qform_code"] == 0:
-        return
-    try:
-        distance = corner_distance(volume.affine, header.get_qform(), volume.voxels.shape)
-    except ValueError:  # nibabel: a quaternion longer than 1
-        distance = math.inf
-    if distance > GRID_TOLERANCE * min(volume.spacing):
-        logger.warning(
-            "%s: qform and sform disagree by up to %.2f mm; the sform is used, and both are kept in what is written.",
-            volume.path,
-            distance,
-        )
 
 
 def _stored(voxels: np.ndarray, header: nib.Nifti1Header, dtype: Literal["float32", "input"]) -> np.ndarray:

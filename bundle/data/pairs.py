@@ -7,64 +7,35 @@ checked when they are loaded.
 """
 
 import difflib
-import json
 import logging
 import os
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from bundle.data.datalist import Pair, find_datalist, read_datalist
+from bundle.data.names import (
+    NIFTI_ENDING,
+    REFERENCE_CONTRASTS,
+    TARGET_CONTRAST,
+    Scan,
+    absolute_path,
+    first_few,
+    parse_name,
+    safe_name,
+)
 from bundle.errors import InputError
 from bundle.keys import CASE, IMAGE, REFERENCE, SUBJECT
 
 logger = logging.getLogger(__name__)
 
-Pair = dict[str, str]
-"""An item of a datalist: absolute paths under ``image`` and ``reference``, with ``subject`` and ``case``."""
-
-TARGET_CONTRAST: Final = "T2w"
-REFERENCE_CONTRASTS: Final = ("PDw", "T1w")
-"""Contrasts that can serve as reference, the preferred one first."""
-SECTION: Final = "section"
-"""Key of the datalist's own section, on pairs whose datalist has sections: ``train``, ``validate`` or ``test``."""
-
-_BIDS_NAME = re.compile(r"(?P<case>sub-(?P<subject>[^_]+)(?:_[A-Za-z]+-[^_]+)*)_(?P<contrast>T2w|PDw|T1w)\.nii(\.gz)?")
-_IXI_NAME = re.compile(r"(?P<case>(?P<subject>IXI\d+)-[A-Za-z]+-\w+)-(?P<contrast>T2|PD|T1)\.nii(\.gz)?")
-_NIFTI_ENDING = re.compile(r"\.nii(\.gz)?$")
 # Another day, another space or another sampling is another image, even where one of the two names leaves it out.
 _STRICT_ENTITIES: Final = {"sub", "ses", "space", "res"}
-_SECTIONS: Final = {
-    "training": "train",
-    "train": "train",
-    "validation": "validate",
-    "validate": "validate",
-    "test": "test",
-    "testing": "test",
-}
 _WANTED: Final = (
     "sub-*_T2w.nii[.gz] with sub-*_PDw or _T1w, IXI*-T2.nii.gz with -PD or -T1, or a datalist.json whose entries "
     "hold image and reference"
 )
-
-
-@dataclass(frozen=True)
-class Scan:
-    """One volume, as told by its name.
-
-    Attributes:
-        path: absolute path.
-        contrast: ``T2w``, ``PDw`` or ``T1w``, also for IXI's ``T2``, ``PD``, ``T1``.
-        case: the name without contrast and ending.
-        entities: BIDS entities, such as ``{"sub": "L12", "ses": "1"}``; IXI's names give ``sub`` and ``scan``.
-    """
-
-    path: Path
-    contrast: str
-    case: str
-    entities: Mapping[str, str]
 
 
 def find_pairs(dataset_dir: str | os.PathLike[str], reference_contrast: str = "auto") -> list[Pair]:
@@ -88,34 +59,18 @@ def find_pairs(dataset_dir: str | os.PathLike[str], reference_contrast: str = "a
     """
     if reference_contrast not in ("auto", *REFERENCE_CONTRASTS):
         raise InputError(f"reference_contrast is {reference_contrast!r}; choose auto, PDw or T1w.")
-    source = Path(os.path.abspath(Path(dataset_dir).expanduser()))  # noqa: PTH100 - links keep their names
+    source = absolute_path(dataset_dir)
     if not source.exists():
         raise InputError(f"dataset_dir {source} does not exist{_nearest_sibling(source)}; name an existing folder.")
-    datalist = _find_datalist(source) if source.is_dir() else source
+    datalist = find_datalist(source) if source.is_dir() else source
     if datalist is None:
         pairs, contrast = _pairs_by_name(source, reference_contrast)
     else:
-        pairs, contrast = _pairs_in_datalist(datalist, reference_contrast)
+        pairs, contrast = read_datalist(datalist, reference_contrast)
     _require_unique_cases(pairs)
     n_subjects = len({pair[SUBJECT] for pair in pairs})
     logger.info("%s: %d pairs of %d subjects, reference %s", datalist or source, len(pairs), n_subjects, contrast)
     return sorted(pairs, key=lambda pair: (pair[SUBJECT], pair[CASE]))
-
-
-def parse_name(path: Path) -> Scan | None:
-    """Read contrast and entities from a BIDS-like or IXI name; ``None`` for any other name."""
-    if match := _BIDS_NAME.fullmatch(path.name):
-        entities = dict(part.split("-", 1) for part in match["case"].split("_"))
-        return Scan(path, match["contrast"], match["case"], entities)
-    if match := _IXI_NAME.fullmatch(path.name):
-        contrast = {"T2": "T2w", "PD": "PDw", "T1": "T1w"}[match["contrast"]]
-        return Scan(path, contrast, match["case"], {"sub": match["subject"], "scan": match["case"]})
-    return None
-
-
-def first_few(items: Sequence[str], limit: int = 5) -> str:
-    """Join the first few items for a message and count the rest."""
-    return ", ".join(items[:limit]) + (f" and {len(items) - limit} more" if len(items) > limit else "")
 
 
 def _pairs_by_name(folder: Path, reference_contrast: str) -> tuple[list[Pair], str]:
@@ -168,97 +123,8 @@ def _pair(target: Scan, reference: Scan) -> Pair:
         IMAGE: str(target.path),
         REFERENCE: str(reference.path),
         SUBJECT: target.entities["sub"],
-        CASE: _safe_name(target.case),
+        CASE: safe_name(target.case),
     }
-
-
-def _find_datalist(folder: Path) -> Path | None:
-    """Return ``datalist.json``, else the one ``dataset*.json``, else the one ``*.json`` that holds pairs."""
-    if (stated := folder / "datalist.json").is_file():
-        return stated
-    # Content decides: BIDS folders hold a dataset_description.json and side-cars, which are no datalists.
-    files = [path for path in sorted(folder.glob("*.json")) if not path.name.startswith(".") and _holds_pairs(path)]
-    preferred = [path for path in files if path.name.startswith("dataset")] or files
-    if len(preferred) > 1:
-        names = " and ".join(path.name for path in preferred[:2])
-        raise InputError(f"{folder} holds several datalists, {names}; give the path of one of them as dataset_dir.")
-    return preferred[0] if preferred else None
-
-
-def _holds_pairs(path: Path) -> bool:
-    try:
-        return bool(_read_entries(path))
-    except InputError:
-        return False
-
-
-def _read_entries(path: Path) -> list[dict[str, str]]:
-    """Read a datalist, with or without sections, into one list of entries; each remembers its section."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as a JSON datalist ({error}); mend it or take it away.") from error
-    sections = content if isinstance(content, dict) else {"": content}
-    entries = []
-    for name, listed in sections.items():
-        if name in _SECTIONS or name == "":
-            entries += [_checked_entry(path, entry, _SECTIONS.get(name)) for entry in _checked_list(path, listed)]
-    return entries
-
-
-def _checked_list(path: Path, listed: object) -> list[Any]:
-    if not isinstance(listed, list):
-        raise InputError(f"{path} is no datalist; write a list of entries with image and reference, or sections of it.")
-    return listed
-
-
-def _checked_entry(path: Path, entry: object, section: str | None) -> dict[str, str]:
-    """Keep what a pair is made of, with absolute paths."""
-    if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in (IMAGE, REFERENCE)):
-        shown = json.dumps(entry)[:80]
-        raise InputError(f"{path} has the entry {shown}; each needs image and reference, one file name each.")
-    files = {key: os.path.normpath(path.parent / entry[key]) for key in (IMAGE, REFERENCE)}
-    labels = {key: str(entry[key]) for key in (SUBJECT, CASE) if entry.get(key) not in (None, "")}
-    return files | labels | ({SECTION: section} if section else {})
-
-
-def _pairs_in_datalist(path: Path, reference_contrast: str) -> tuple[list[Pair], str]:
-    """Turn the entries of a datalist into pairs and return them with the contrast of the reference."""
-    if not (entries := _read_entries(path)):
-        raise InputError(f"{path} lists no pairs; add entries with image and reference, or sections of them.")
-    missing = [file for entry in entries for file in (entry[IMAGE], entry[REFERENCE]) if not Path(file).is_file()]
-    if missing:
-        raise InputError(f"{path} lists missing files: {first_few(missing)}; paths count from the datalist's folder.")
-    scans = [parse_name(Path(entry[IMAGE])) for entry in entries]
-    cases = _cases(path.parent, entries, scans)
-    subjects = [scan.entities["sub"] if scan else case for scan, case in zip(scans, cases, strict=True)]
-    _warn_guessed_subjects(
-        path, sum(not scan and SUBJECT not in entry for scan, entry in zip(scans, entries, strict=True))
-    )
-    pairs = [{SUBJECT: subjects[i], CASE: cases[i]} | entry for i, entry in enumerate(entries)]
-    pairs = [pair | {CASE: _safe_name(pair[CASE])} for pair in pairs]
-    return pairs, _listed_contrast(path, pairs, reference_contrast)
-
-
-def _cases(folder: Path, entries: Sequence[Mapping[str, str]], scans: Sequence[Scan | None]) -> list[str]:
-    """Name entries after their files, and after their folders too where files of several folders share a name."""
-    files = [_NIFTI_ENDING.sub("", entry[IMAGE]) for entry in entries]
-    names = [scan.case if scan else Path(file).name for scan, file in zip(scans, files, strict=True)]
-    paths = [os.path.relpath(file, folder).replace(os.sep, "_") for file in files]
-    return [path if names.count(name) > 1 else name for name, path in zip(names, paths, strict=True)]
-
-
-def _listed_contrast(path: Path, pairs: Sequence[Mapping[str, str]], wanted: str) -> str:
-    """Name the contrast of the listed references, as far as their names tell, and hold it against the wanted one."""
-    contrasts = sorted({scan.contrast for pair in pairs if (scan := parse_name(Path(pair[REFERENCE])))})
-    if wanted != "auto" and contrasts and contrasts != [wanted]:
-        raise InputError(
-            f"{path} lists {' and '.join(contrasts)} as reference where reference_contrast is {wanted}; "
-            "change the datalist, or set reference_contrast to auto."
-        )
-    if len(contrasts) > 1:
-        logger.warning("%s mixes references of several contrasts: %s", path, ", ".join(contrasts))
-    return " and ".join(contrasts) or "as listed"
 
 
 def _nifti_files(folder: Path) -> Iterator[Path]:
@@ -270,7 +136,7 @@ def _nifti_files(folder: Path) -> Iterator[Path]:
             continue
         visited.add(real)
         folders[:] = sorted(filter(_is_wanted, folders))
-        yield from (Path(root, name) for name in sorted(files) if _is_wanted(name) and _NIFTI_ENDING.search(name))
+        yield from (Path(root, name) for name in sorted(files) if _is_wanted(name) and NIFTI_ENDING.search(name))
 
 
 def _warn_unreadable(error: OSError) -> None:
@@ -279,11 +145,6 @@ def _warn_unreadable(error: OSError) -> None:
 
 def _is_wanted(name: str) -> bool:
     return not name.startswith(".") and not name.endswith(".partial") and name.lower() != "derivatives"
-
-
-def _safe_name(name: str) -> str:
-    """Make a text safe as a file name; what separates folders becomes a hyphen."""
-    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "case"
 
 
 def _require_unique_cases(pairs: Iterable[Mapping[str, str]]) -> None:
@@ -308,16 +169,6 @@ def _require_one_reference(target: Scan, references: Sequence[Scan]) -> None:
 def _warn_without_reference(names: Sequence[str], contrast: str) -> None:
     if names:
         logger.warning("%d targets have no %s reference and are left out: %s", len(names), contrast, first_few(names))
-
-
-def _warn_guessed_subjects(path: Path, n_guessed: int) -> None:
-    if n_guessed:
-        logger.warning(
-            "%s: %d entries name no subject, so each file counts as a subject of its own; where a person was scanned "
-            "more than once, add `subject` to the entries, or sessions may straddle a split",
-            path,
-            n_guessed,
-        )
 
 
 def _nothing_found(folder: Path, files: Sequence[Path], scans: Sequence[Scan], wanted: str) -> str:

@@ -3,9 +3,10 @@
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
-from bundle.data.pairs import Pair, find_pairs, parse_name
+from bundle.data.datalist import Pair
+from bundle.data.names import NIFTI_ENDING, absolute_path, parse_name, safe_name
+from bundle.data.pairs import find_pairs
 from bundle.data.splits import read_split
 from bundle.errors import InputError
 from bundle.keys import CASE, IMAGE, REFERENCE, SUBJECT
@@ -24,8 +25,11 @@ def requested_pairs(
     Args:
         dataset_dir: as for :func:`bundle.data.find_pairs`; not looked at where ``image`` is given.
         reference_contrast: likewise.
-        image: path of the target volume, or ``None``.
+        image: path of the target volume, or ``None``; ``~`` is expanded.
         reference: path of its reference.
+
+    Returns:
+        As :func:`bundle.data.find_pairs` does. A name that is neither BIDS-like nor IXI's is case and subject.
 
     Raises:
         InputError: if only one of ``image`` and ``reference`` is given, or the data set has no pairs.
@@ -35,10 +39,10 @@ def requested_pairs(
     if image is None or reference is None:
         given, missing = ("image", "reference") if reference is None else ("reference", "image")
         raise InputError(f"--{given} is given without its {missing}; add --{missing} FILE.")
-    name = parse_name(Path(image))
-    stem = Path(image).name.removesuffix(".gz").removesuffix(".nii")
-    case, subject = (name.case, name.entities["sub"]) if name else (stem, stem)
-    return [{IMAGE: str(image), REFERENCE: str(reference), SUBJECT: subject, CASE: case}]
+    path = absolute_path(image)
+    scan, stem = parse_name(path), NIFTI_ENDING.sub("", path.name)
+    case, subject = (scan.case, scan.entities["sub"]) if scan else (stem, stem)
+    return [{IMAGE: str(path), REFERENCE: str(absolute_path(reference)), SUBJECT: subject, CASE: safe_name(case)}]
 
 
 def pairs_of_subset(

@@ -16,7 +16,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from bundle.data.pairs import SECTION, Pair, first_few
+from bundle.data.datalist import SECTION, Pair
+from bundle.data.names import first_few
 from bundle.errors import InputError
 from bundle.files import atomic_path
 from bundle.keys import SUBJECT

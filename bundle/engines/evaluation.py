@@ -16,7 +16,7 @@ from bundle.reports.scores import ScoreSheet
 
 logger = logging.getLogger(__name__)
 
-METRICS = {"PSNR": psnr, "SSIM": ssim}
+METRICS = {"psnr": psnr, "ssim": ssim}
 SUPER_RES = "super_res"
 
 

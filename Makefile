@@ -1,0 +1,41 @@
+# make demo and make test do all their set-up, given Python 3.11 or newer.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+INSTALLED := $(VENV)/.installed
+DEMO := output/demo
+RUN := $(BIN)/python -W ignore -m monai.bundle run
+
+.PHONY: demo test test-long lint benchmark clean
+
+demo: $(INSTALLED) ## Train for minutes on a simulated phantom, evaluate on a subject it never saw
+	@$(RUN) training --config_file "['configs/train.yaml', 'configs/variants/quick.yaml']" --output_dir $(DEMO)
+	@$(RUN) evaluating --config_file configs/evaluate.yaml --training_dir $(DEMO)
+	@echo "Low-res (LR) and super-res (SR) of subjects that training never saw: $(DEMO)/evaluation/*.png"
+	@ls $(DEMO)/evaluation/*.png
+
+test: lint ## Lint, types and all quick tests
+	$(BIN)/python -m pytest -m "not long"
+
+test-long: $(INSTALLED) ## The tests that take minutes each
+	$(BIN)/python -m pytest -m long
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+benchmark: $(INSTALLED) ## Time and memory of training and inference on this machine
+	$(BIN)/python benchmarks/training_step.py
+
+# torch comes first and alone: nothing else may choose another build of it
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11, 4) and "Python 3.11.4 or newer is needed: make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install -q -c constraints.txt torch
+	$(PIP) install -q -c constraints.txt -e ".[test]"
+	@touch $@
+
+clean: ## Remove what demo and tests have made, not the environment
+	rm -rf output data/phantom eval

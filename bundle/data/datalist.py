@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Read pairs from a MONAI datalist in JSON: a list of entries, or sections of such lists."""
+
+import json
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from bundle.data.names import NIFTI_ENDING, Scan, first_few, parse_name, safe_name
+from bundle.errors import InputError
+from bundle.keys import CASE, IMAGE, REFERENCE, SUBJECT
+
+logger = logging.getLogger(__name__)
+
+Pair = dict[str, str]
+"""An item of a datalist: absolute paths under ``image`` and ``reference``, with ``subject`` and ``case``."""
+SECTION: Final = "section"
+"""Key of the datalist's own section, on pairs whose datalist has sections: ``train``, ``validate`` or ``test``."""
+_SECTIONS: Final = {
+    "training": "train",
+    "train": "train",
+    "validation": "validate",
+    "validate": "validate",
+    "test": "test",
+    "testing": "test",
+}
+
+
+def find_datalist(folder: Path) -> Path | None:
+    """Return the datalist of a folder: ``datalist.json``, else the one ``dataset*.json``, else the one ``*.json``.
+
+    Args:
+        folder: not searched below; other files than ``datalist.json`` count only if they hold pairs.
+
+    Returns:
+        Its path, or ``None``.
+
+    Raises:
+        InputError: if several files could be meant.
+    """
+    if (stated := folder / "datalist.json").is_file():
+        return stated
+    # Content decides: BIDS folders hold a dataset_description.json and side-cars, which are no datalists.
+    files = [path for path in sorted(folder.glob("*.json")) if not path.name.startswith(".") and _holds_pairs(path)]
+    preferred = [path for path in files if path.name.startswith("dataset")] or files
+    if len(preferred) > 1:
+        names = " and ".join(path.name for path in preferred[:2])
+        raise InputError(f"{folder} holds several datalists, {names}; give the path of one of them as dataset_dir.")
+    return preferred[0] if preferred else None
+
+
+def read_datalist(path: Path, reference_contrast: str) -> tuple[list[Pair], str]:
+    """Turn the entries of a datalist into pairs and return them with the contrast of the reference.
+
+    Args:
+        path: JSON file; relative paths in it count from its folder.
+        reference_contrast: ``PDw``, ``T1w``, or ``auto`` for whatever is listed.
+
+    Returns:
+        The pairs in their order, with ``section`` where the datalist has sections; and the contrast, or contrasts,
+        as far as names tell.
+
+    Raises:
+        InputError: if the file is damaged or empty, names missing files, or lists another contrast.
+    """
+    if not (entries := _read_entries(path)):
+        raise InputError(f"{path} lists no pairs; add entries with image and reference, or sections of them.")
+    missing = [file for entry in entries for file in (entry[IMAGE], entry[REFERENCE]) if not Path(file).is_file()]
+    if missing:
+        raise InputError(f"{path} lists missing files: {first_few(missing)}; paths count from the datalist's folder.")
+    scans = [parse_name(Path(entry[IMAGE])) for entry in entries]
+    cases = _cases(path.parent, entries, scans)
+    subjects = [scan.entities["sub"] if scan else case for scan, case in zip(scans, cases, strict=True)]
+    _warn_guessed_subjects(
+        path, sum(not scan and SUBJECT not in entry for scan, entry in zip(scans, entries, strict=True))
+    )
+    pairs = [{SUBJECT: subjects[i], CASE: cases[i]} | entry for i, entry in enumerate(entries)]
+    pairs = [pair | {CASE: safe_name(pair[CASE])} for pair in pairs]
+    return pairs, _listed_contrast(path, pairs, reference_contrast)
+
+
+def _holds_pairs(path: Path) -> bool:
+    try:
+        return bool(_read_entries(path))
+    except InputError:
+        return False
+
+
+def _read_entries(path: Path) -> list[dict[str, str]]:
+    """Read a datalist, with or without sections, into one list of entries; each remembers its section."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as a JSON datalist ({error}); mend it or take it away.") from error
+    sections = content if isinstance(content, dict) else {"": content}
+    entries = []
+    for name, listed in sections.items():
+        if name in _SECTIONS or name == "":
+            entries += [_checked_entry(path, entry, _SECTIONS.get(name)) for entry in _checked_list(path, listed)]
+    return entries
+
+
+def _checked_list(path: Path, listed: object) -> list[Any]:
+    if not isinstance(listed, list):
+        raise InputError(f"{path} is no datalist; write a list of entries with image and reference, or sections of it.")
+    return listed
+
+
+def _checked_entry(path: Path, entry: object, section: str | None) -> dict[str, str]:
+    """Keep what a pair is made of, with absolute paths."""
+    if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in (IMAGE, REFERENCE)):
+        shown = json.dumps(entry)[:80]
+        raise InputError(f"{path} has the entry {shown}; each needs image and reference, one file name each.")
+    files = {key: os.path.normpath(path.parent / entry[key]) for key in (IMAGE, REFERENCE)}
+    labels = {key: str(entry[key]) for key in (SUBJECT, CASE) if entry.get(key) not in (None, "")}
+    return files | labels | ({SECTION: section} if section else {})
+
+
+def _cases(folder: Path, entries: Sequence[Mapping[str, str]], scans: Sequence[Scan | None]) -> list[str]:
+    """Name entries after their files, and after their folders too where files of several folders share a name."""
+    files = [NIFTI_ENDING.sub("", entry[IMAGE]) for entry in entries]
+    names = [scan.case if scan else Path(file).name for scan, file in zip(scans, files, strict=True)]
+    paths = [os.path.relpath(file, folder).replace(os.sep, "_") for file in files]
+    return [path if names.count(name) > 1 else name for name, path in zip(names, paths, strict=True)]
+
+
+def _listed_contrast(path: Path, pairs: Sequence[Mapping[str, str]], wanted: str) -> str:
+    """Name the contrast of the listed references, as far as their names tell, and hold it against the wanted one."""
+    contrasts = sorted({scan.contrast for pair in pairs if (scan := parse_name(Path(pair[REFERENCE])))})
+    if wanted != "auto" and contrasts and contrasts != [wanted]:
+        raise InputError(
+            f"{path} lists {' and '.join(contrasts)} as reference where reference_contrast is {wanted}; "
+            "change the datalist, or set reference_contrast to auto."
+        )
+    if len(contrasts) > 1:
+        logger.warning("%s mixes references of several contrasts: %s", path, ", ".join(contrasts))
+    return " and ".join(contrasts) or "as listed"
+
+
+def _warn_guessed_subjects(path: Path, n_guessed: int) -> None:
+    if n_guessed:
+        logger.warning(
+            "%s: %d entries name no subject, so each file counts as a subject of its own; where a person was scanned "
+            "more than once, add `subject` to the entries, or sessions may straddle a split",
+            path,
+            n_guessed,
+        )

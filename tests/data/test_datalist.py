@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A datalist is found by its content, read whole, and every refusal names the remedy."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from bundle.data.pairs import find_pairs
+from bundle.errors import InputError
+
+
+def make_files(folder: Path, *names: str) -> Path:
+    """Make empty files: only names matter here."""
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    return folder
+
+
+def write_datalist(folder: Path, content: object, name: str = "datalist.json") -> Path:
+    (folder / name).write_text(json.dumps(content), encoding="utf-8")
+    return folder / name
+
+
+def matched(source: Path) -> dict[str, str]:
+    """Return target name -> reference name."""
+    return {Path(pair["image"]).name: Path(pair["reference"]).name for pair in find_pairs(source)}
+
+
+def test_a_datalist_is_read_from_its_folder_or_its_path(tmp_path: Path) -> None:
+    make_files(tmp_path, "a/one.nii.gz", "b/one.nii.gz", "sub-9_T2w.nii.gz", "sub-9_T1w.nii.gz")
+    entry = {"image": "a/one.nii.gz", "reference": str(tmp_path / "b/one.nii.gz"), "subject": 7, "case": "x/y", "n": 1}
+    path = write_datalist(tmp_path, [entry])
+    expected = {
+        "image": str(tmp_path / "a/one.nii.gz"),
+        "reference": str(tmp_path / "b/one.nii.gz"),
+        "subject": "7",
+        "case": "x-y",
+    }
+    assert find_pairs(path) == find_pairs(tmp_path) == [expected]
+
+
+def test_a_datalist_without_subjects_takes_them_from_names(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    names = ["sub-1_ses-2_T2w.nii", "IXI002-HH-1-T2.nii.gz", "p1/T2.nii", "p2/T2.nii", "odd.nii.gz"]
+    make_files(tmp_path, "reference.nii", *names)
+    write_datalist(tmp_path, [{"image": name, "reference": "reference.nii"} for name in names])
+    found = {Path(pair["image"]).relative_to(tmp_path): pair for pair in find_pairs(tmp_path)}
+    assert [found[Path(name)]["subject"] for name in names] == ["1", "IXI002", "p1_T2", "p2_T2", "odd"]
+    assert [found[Path(name)]["case"] for name in names] == ["sub-1_ses-2", "IXI002-HH-1", "p1_T2", "p2_T2", "odd"]
+    assert "3 entries name no subject" in caplog.text
+
+
+def test_a_datalist_of_equal_bids_names_gets_distinct_cases(tmp_path: Path) -> None:
+    names = ["a/sub-1_T2w.nii", "b/sub-1_T2w.nii"]
+    make_files(tmp_path, "a/sub-1_T1w.nii", *names)
+    write_datalist(tmp_path, [{"image": name, "reference": "a/sub-1_T1w.nii"} for name in names])
+    pairs = find_pairs(tmp_path)
+    assert [(pair["subject"], pair["case"]) for pair in pairs] == [("1", "a_sub-1_T2w"), ("1", "b_sub-1_T2w")]
+
+
+def test_sections_of_a_datalist_are_flattened_and_remembered(tmp_path: Path) -> None:
+    make_files(tmp_path, *[f"sub-{index}_{contrast}.nii" for index in range(3) for contrast in ("T2w", "T1w")])
+    entries = [{"image": f"sub-{index}_T2w.nii", "reference": f"sub-{index}_T1w.nii"} for index in range(3)]
+    content = {"name": "mine", "training": entries[:1], "validation": entries[1:2], "test": entries[2:]}
+    write_datalist(tmp_path, content, "dataset_0.json")
+    sections = {pair["subject"]: pair["section"] for pair in find_pairs(tmp_path)}
+    assert sections == {"0": "train", "1": "validate", "2": "test"}
+
+
+def test_only_a_json_that_lists_pairs_is_taken_for_a_datalist(tmp_path: Path) -> None:
+    make_files(tmp_path, "sub-1_T2w.nii", "sub-1_T1w.nii", "other.nii")
+    write_datalist(tmp_path, {"Name": "mine", "BIDSVersion": "1.8"}, "dataset_description.json")
+    write_datalist(tmp_path, {"EchoTime": 0.1}, "sub-1_T2w.json")
+    write_datalist(tmp_path, [{"image": "a.nii", "label": "b.nii"}], "labels.json")
+    (tmp_path / "dataset_cut.json").write_text('[{"image":', encoding="utf-8")
+    assert matched(tmp_path) == {"sub-1_T2w.nii": "sub-1_T1w.nii"}
+    write_datalist(tmp_path, [{"image": "sub-1_T2w.nii", "reference": "other.nii"}], "mine.json")
+    assert matched(tmp_path) == {"sub-1_T2w.nii": "other.nii"}
+    write_datalist(tmp_path, [{"image": "sub-1_T2w.nii", "reference": "other.nii"}], "yours.json")
+    with pytest.raises(InputError, match=r"several datalists, mine\.json and yours\.json"):
+        find_pairs(tmp_path)
+
+
+def test_a_datalist_that_mixes_contrasts_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    make_files(tmp_path, "sub-1_T2w.nii", "sub-1_T1w.nii", "sub-2_T2w.nii", "sub-2_PDw.nii")
+    listed = {"sub-1_T2w.nii": "sub-1_T1w.nii", "sub-2_T2w.nii": "sub-2_PDw.nii"}
+    path = write_datalist(tmp_path, [{"image": image, "reference": reference} for image, reference in listed.items()])
+    assert matched(path) == listed
+    assert "mixes references of several contrasts: PDw, T1w" in caplog.text
+    with pytest.raises(InputError, match="lists PDw and T1w as reference where reference_contrast is T1w"):
+        find_pairs(path, "T1w")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[", "cannot be read as a JSON datalist"),
+        ("3", "is no datalist"),
+        ("[]", "lists no pairs"),
+        ('{"test": {}}', "is no datalist"),
+        ('[{"image": "a.nii"}]', 'entry {"image": "a.nii"}; each needs image and reference'),
+        ('[{"image": ["a.nii"], "reference": "a.nii"}]', "one file name each"),
+        ('["a.nii"]', 'entry "a.nii"; each needs image and reference'),
+        ('[{"image": "a.nii", "reference": "b.nii"}]', "missing files: .*b.nii; paths count from"),
+        ('[{"image": "a.nii", "reference": "a.nii"}, {"image": "a.nii", "reference": "a.nii"}]', "both be called a"),
+    ],
+)
+def test_a_bad_datalist_is_refused(tmp_path: Path, content: str, message: str) -> None:
+    make_files(tmp_path, "a.nii")
+    (tmp_path / "datalist.json").write_text(content, encoding="utf-8")
+    with pytest.raises(InputError, match=message):
+        find_pairs(tmp_path)
+
+
+def test_many_missing_files_are_counted(tmp_path: Path) -> None:
+    write_datalist(tmp_path, [{"image": f"{index}.nii", "reference": "r.nii"} for index in range(9)])
+    with pytest.raises(InputError, match=re.escape("0.nii") + ".* and 13 more"):
+        find_pairs(tmp_path)

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+import logging
+from types import SimpleNamespace
+
+import pytest
+import torch
+from ignite.engine import Engine
+from torch import nn
+
+from bundle.engines import GeneratorLoader, TrainingCheckpoint
+from bundle.errors import InputError
+
+
+def engine(iteration: int = 7, epoch_length: int = 3, max_epochs: int = 5) -> Engine:
+    state = {"iteration": iteration, "epoch": iteration // epoch_length, "epoch_length": epoch_length}
+    return SimpleNamespace(state=SimpleNamespace(**state, max_epochs=max_epochs), should_terminate=False)
+
+
+def checkpoint(folder, network: nn.Module, **record: object) -> TrainingCheckpoint:
+    return TrainingCheckpoint(folder / "checkpoint.pt", folder / "model.pt", {"generator": network}, record)
+
+
+def test_checkpoint_restores_weights_iteration_and_random_numbers(tmp_path) -> None:
+    network = nn.Linear(3, 2)
+    torch.manual_seed(5)
+    checkpoint(tmp_path, network).save(engine(7))
+    expected = torch.rand(4)
+    other, new = nn.Linear(3, 2), engine(0)
+    checkpoint(tmp_path, other).restore(new)
+    assert torch.equal(torch.rand(4), expected)
+    assert torch.equal(other.weight, network.weight)
+    assert (new.state.iteration, new.state.epoch) == (7, 2)
+
+
+def test_checkpoint_is_not_written_after_a_divergence(tmp_path) -> None:
+    diverged = engine()
+    diverged.should_terminate = True
+    checkpoint(tmp_path, nn.Linear(3, 2)).save(diverged)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failed_save_leaves_the_previous_checkpoint(tmp_path, monkeypatch) -> None:
+    saver = checkpoint(tmp_path, nn.Linear(3, 2))
+    saver.save(engine(3))
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(OSError, match="disk full"):
+        saver.save(engine(6))
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before
+    assert {path.name for path in tmp_path.iterdir()} == {"checkpoint.pt", "model.pt", "model.json"}
+
+
+def test_training_record_lies_beside_the_weights(tmp_path) -> None:
+    checkpoint(tmp_path, nn.Linear(3, 2), factor=4).save(engine(7))
+    assert json.loads((tmp_path / "model.json").read_text()) == {"factor": 4, "iterations": 7, "epochs": 2}
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 broken"])
+def test_a_damaged_checkpoint_is_reported_with_the_remedy(content, tmp_path) -> None:
+    (tmp_path / "checkpoint.pt").write_bytes(content)
+    with pytest.raises(InputError, match=r"checkpoint.pt: cannot be read .* start anew with --resume false"):
+        checkpoint(tmp_path, nn.Linear(3, 2)).restore(engine(0))
+
+
+def test_a_file_of_another_program_is_no_checkpoint(tmp_path) -> None:
+    torch.save({"epoch": 3}, tmp_path / "checkpoint.pt")
+    with pytest.raises(InputError, match="not a checkpoint of this trainer"):
+        checkpoint(tmp_path, nn.Linear(3, 2)).restore(engine(0))
+
+
+def test_loader_warns_of_weights_without_a_record(tmp_path, caplog) -> None:
+    torch.save(nn.Linear(3, 2).state_dict(), tmp_path / "w.pt")
+    with caplog.at_level(logging.WARNING, logger="bundle"):
+        GeneratorLoader(tmp_path / "w.pt", nn.Linear(3, 2), {"factor": 4}).load()
+    assert "no training record beside the weights" in caplog.text
+
+
+def test_loader_takes_nothing_but_weights(tmp_path) -> None:
+    torch.save(nn.Linear(3, 2), tmp_path / "module.pt")  # a whole pickled module could run any code
+    with pytest.raises(InputError, match="cannot be read as weights"):
+        GeneratorLoader(tmp_path / "module.pt", nn.Linear(3, 2), {}).load()

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A file appears whole under its final name, or not at all."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from bundle.errors import InputError
+from bundle.files import atomic_path, writable_folder
+
+not_root = pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_atomic_path_leaves_the_file_and_nothing_else(tmp_path: Path) -> None:
+    final = tmp_path / "new" / "deeper" / "a.txt"
+    with atomic_path(final) as temporary:
+        temporary.write_text("whole")
+        assert not final.exists()
+    assert final.read_text() == "whole"
+    assert names_in(final.parent) == ["a.txt"]
+
+
+def test_atomic_path_replaces_an_older_file_only_at_the_end(tmp_path: Path) -> None:
+    final = tmp_path / "a.txt"
+    final.write_text("old")
+    with atomic_path(str(final)) as temporary:
+        temporary.write_text("new")
+        assert final.read_text() == "old"
+    assert final.read_text() == "new"
+    assert names_in(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_atomic_path_leaves_the_old_file_and_no_partial_on_failure(tmp_path: Path, error: type[BaseException]) -> None:
+    final = tmp_path / "a.txt"
+    final.write_text("old")
+
+    def fail() -> None:
+        with atomic_path(final) as temporary:
+            temporary.write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        fail()
+    assert final.read_text() == "old"
+    assert names_in(tmp_path) == ["a.txt"]
+
+
+def test_atomic_path_leaves_no_file_where_the_block_wrote_none(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), atomic_path(tmp_path / "a.txt"):
+        pass
+    assert names_in(tmp_path) == []
+
+
+def test_atomic_path_leaves_no_partial_where_renaming_fails(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").mkdir()
+    with pytest.raises(OSError, match="directory"), atomic_path(tmp_path / "a.txt") as temporary:
+        temporary.write_text("whole")
+    assert names_in(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.parametrize("name", ["a.nii.gz", "model.pt", "noending"])
+def test_temporary_name_keeps_the_endings_and_is_hidden_in_the_same_folder(tmp_path: Path, name: str) -> None:
+    with atomic_path(tmp_path / name) as temporary:
+        temporary.touch()
+        assert temporary.parent == tmp_path
+        assert temporary.name != name
+        assert temporary.name.endswith(name)
+        assert temporary.name.startswith(".")
+
+
+def test_two_writers_of_one_file_do_not_share_a_temporary(tmp_path: Path) -> None:
+    final = tmp_path / "a.txt"
+    with atomic_path(final) as first:
+        first.write_text("first")
+        with atomic_path(final) as second:
+            assert second != first
+            second.write_text("second")
+        assert final.read_text() == "second"
+        assert first.read_text() == "first"
+    assert final.read_text() == "first"
+    assert names_in(tmp_path) == ["a.txt"]
+
+
+def test_two_files_of_one_process_do_not_share_a_temporary(tmp_path: Path) -> None:
+    with atomic_path(tmp_path / "a.txt") as first, atomic_path(tmp_path / "b.txt") as second:
+        first.write_text("a")
+        second.write_text("b")
+    assert {name: (tmp_path / name).read_text() for name in names_in(tmp_path)} == {"a.txt": "a", "b.txt": "b"}
+
+
+def test_writable_folder_makes_the_folder_and_leaves_it_empty(tmp_path: Path) -> None:
+    folder = writable_folder(str(tmp_path / "a" / "b"))
+    assert folder == tmp_path / "a" / "b"
+    assert names_in(folder) == []
+
+
+def test_writable_folder_leaves_what_is_there(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("old")
+    assert writable_folder(tmp_path) == tmp_path
+    assert (tmp_path / "a.txt").read_text() == "old"
+    assert names_in(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.parametrize("folder", ["file", "file/below"])
+def test_a_file_in_the_place_of_a_folder_is_refused(tmp_path: Path, folder: str) -> None:
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(InputError, match=rf"{folder}: cannot write into this output folder \(.+\); choose one"):
+        writable_folder(tmp_path / folder)
+    with pytest.raises(InputError, match="cannot write into"), atomic_path(tmp_path / folder / "a.txt"):
+        pass
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+@not_root
+def test_a_folder_without_the_right_to_write_is_refused(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    for folder in (tmp_path, tmp_path / "new"):
+        with pytest.raises(InputError, match=r"cannot write into this output folder \(Permission denied\)"):
+            writable_folder(folder)
