@@ -71,9 +71,9 @@ def test_every_key_of_a_variant_exists_in_train(name) -> None:
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_a_variant_is_at_most_ten_lines(name) -> None:
+def test_a_variant_is_small(name) -> None:
     lines = (CONFIGS / "variants" / name).read_text().splitlines()
-    assert len([line for line in lines if line.strip() and not line.startswith("#")]) <= 10
+    assert len([line for line in lines if line.strip() and not line.startswith("#")]) <= 16
 
 
 @pytest.mark.parametrize(("stage", "run_id"), STAGES.items())

@@ -24,7 +24,11 @@ class PatchStream:
         batch_size: patches a batch.
         sampling: ``grid`` (16 patches of 64 x 64 from a slice of 256 x 256; where the grid does not fit, the patches
             overlap evenly) or ``random`` (as many patches a slice, anywhere in it, new at every pass).
-        min_signal: leave out grid patches whose mean high-res intensity is below this; 0 keeps all.
+        min_signal: leave out grid patches whose mean high-res intensity is below this; 0 keeps all. Not with
+            ``random``, whose patches lie anywhere.
+        gain_jitter: multiply low-res and high-res of each patch, but not the reference, by a common random
+            factor between exp(-gain_jitter) and exp(gain_jitter). Inference knows the low-res image's own
+            maximum only, so there the two contrasts meet in another ratio than in training.
         seed: start of the order. Streams that must differ, such as the critic's, get seeds that differ.
 
     Raises:
@@ -39,10 +43,15 @@ class PatchStream:
         batch_size: int = 32,
         sampling: Literal["grid", "random"] = "grid",
         min_signal: float = 0.0,
+        gain_jitter: float = 0.0,
         seed: int = 0,
     ) -> None:
         if sampling not in ("grid", "random"):
             raise InputError(f"sampling is {sampling!r}; choose grid or random.")
+        if sampling == "random" and min_signal:
+            raise InputError("min_signal leaves out patches of a grid; with random sampling set it to 0.")
+        if not 0 <= gain_jitter < 1:
+            raise InputError(f"gain_jitter is {gain_jitter}; give 0 for none, or a number below 1 such as 0.2.")
         if batch_size < 1:
             raise InputError(f"batch_size is {batch_size}; give 1 or more.")
         smallest = int(dataset.sizes.min())
@@ -54,6 +63,7 @@ class PatchStream:
         self.dataset = dataset
         self.patch_size = patch_size
         self.sampling = sampling
+        self.gain_jitter = gain_jitter
         self.seed = seed
         self.corners = self._grid(min_signal)
         self.batch_size = min(batch_size, len(self.corners))
@@ -87,7 +97,9 @@ class PatchStream:
         if self._pass[0] != number:
             self._pass = (number, self._shuffled(number))
         corners = self._pass[1][index * self.batch_size : (index + 1) * self.batch_size]
-        patches = self._cut(corners.to(self.dataset.voxels.device))
+        patches = self._cut(corners.to(self.dataset.voxels.device))  # N, 3, P, P
+        if self.gain_jitter:
+            patches[:, [0, 2]] *= self._gains(position).to(patches.device)
         return {IMAGE: patches[:, :2], HIGH_RES: patches[:, 2:]}
 
     def state_dict(self) -> dict[str, int]:
@@ -126,6 +138,11 @@ class PatchStream:
             shift = (torch.rand(room.shape, generator=random, dtype=torch.float64) * room).long()
             corners = torch.cat((corners[:, :1], shift), dim=1)
         return corners
+
+    def _gains(self, position: int) -> Tensor:
+        """Return a factor (N, 1, 1, 1) for each patch of the batch at ``position``."""
+        random = torch.Generator().manual_seed(self.seed * 1_000_003 + position + 2**32)  # not those of _shuffled
+        return torch.exp(self.gain_jitter * (2 * torch.rand(self.batch_size, 1, 1, 1, generator=random) - 1))
 
     def _cut(self, corners: Tensor) -> Tensor:
         """Gather patches (N, 3, P, P), float32, in one indexing operation."""

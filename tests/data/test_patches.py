@@ -101,6 +101,18 @@ def test_dark_patches_are_left_out_on_request() -> None:
     assert {number for number, _, _ in places} == {2, 3}
 
 
+def test_gain_jitter_scales_low_res_and_high_res_alike_and_leaves_the_reference() -> None:
+    plain = PatchStream(stack(), patch_size=16, batch_size=8)
+    jittered = PatchStream(stack(), patch_size=16, batch_size=8, gain_jitter=0.2)
+    batches = plain.batch(5), jittered.batch(5)
+    assert_close(batches[1][IMAGE][:, 1], batches[0][IMAGE][:, 1])
+    gains = batches[1][IMAGE][:, 0, 1, 0] / batches[0][IMAGE][:, 0, 1, 0]
+    assert_close(batches[1][HIGH_RES], batches[0][HIGH_RES] * gains.view(-1, 1, 1, 1))
+    assert gains.unique().numel() == 8
+    assert (gains.log().abs() <= 0.2).all()
+    assert_close(jittered.batch(5)[IMAGE], batches[1][IMAGE])
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
@@ -108,6 +120,8 @@ def test_dark_patches_are_left_out_on_request() -> None:
         ({"min_signal": 99.0}, InputError, "no patch has a mean intensity"),
         ({"sampling": "grids"}, ValueError, "choose grid or random"),
         ({"batch_size": 0}, ValueError, "give 1 or more"),
+        ({"gain_jitter": 1.5}, ValueError, "gain_jitter is 1.5"),
+        ({"sampling": "random", "min_signal": 0.1}, ValueError, "with random sampling set it to 0"),
     ],
 )
 def test_impossible_patches_are_refused(arguments, error, message) -> None:
