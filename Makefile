@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
 DEMO := output/demo
+# without a GPU, the small build: make demo TORCH_ARGS="--index-url https://download.pytorch.org/whl/cpu"
+TORCH_ARGS ?=
 RUN := $(BIN)/python -W ignore -m monai.bundle run
 
 .PHONY: demo test test-long lint benchmark clean
@@ -26,14 +28,14 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-benchmark: $(INSTALLED) ## Time and memory of training and inference on this machine
+benchmark: $(INSTALLED) ## Time, rate and memory of a training iteration on this machine
 	$(BIN)/python benchmarks/training_step.py
 
 # torch comes first and alone: nothing else may choose another build of it
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11, 4) and "Python 3.11.4 or newer is needed: make PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install -q -c constraints.txt torch
+	$(PIP) install -q -c constraints.txt $(TORCH_ARGS) torch
 	$(PIP) install -q -c constraints.txt -e ".[test]"
 	@touch $@
 

@@ -70,8 +70,12 @@ def unknown_keys(config: Mapping[str, Any], known: Mapping[str, Any], prefix: st
 
 
 def _tool_keys() -> set[str]:
-    """Return the top-level keys that MONAI's own tools add."""
-    return {"_meta_", *(key for settings in DEFAULT_EXP_MGMT_SETTINGS.values() for key in settings["configs"])}
+    """Return the top-level keys that MONAI itself knows or adds."""
+    return {
+        "_meta_",
+        "finalize",
+        *(key for settings in DEFAULT_EXP_MGMT_SETTINGS.values() for key in settings["configs"]),
+    }
 
 
 def _running_parser() -> ConfigParser:

@@ -20,7 +20,9 @@ import torch
 from monai.bundle import run
 
 from bundle.console import input_error
+from bundle.engines import TrainingStep
 from bundle.errors import InputError
+from bundle.kspace import zero_fill
 from bundle.networks import Generator
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -50,9 +52,12 @@ def _random_numbers_as_they_were():
     torch.backends.cudnn.deterministic = False
 
 
-def train(dataset: Path, output: Path, max_epochs: int = 2, **overrides: Any) -> dict[str, Any]:
+QUICK = ["configs/train.yaml", "configs/variants/quick.yaml"]
+
+
+def train(dataset: Path, output: Path, max_epochs: int = 2, quick: bool = False, **overrides: Any) -> dict[str, Any]:
     settings = TINY | {"dataset_dir": str(dataset), "output_dir": str(output), "max_epochs": max_epochs} | overrides
-    run("training", config_file="configs/train.yaml", **settings)
+    run("training", config_file=QUICK if quick else "configs/train.yaml", **settings)
     return torch.load(output / "checkpoint.pt", weights_only=True)
 
 
@@ -148,10 +153,10 @@ def test_four_epochs_equal_two_and_two_resumed_bit_for_bit(small_dataset, tmp_pa
 
 
 def test_a_killed_training_resumes_bit_for_bit(small_dataset, tmp_path) -> None:
-    whole = train(small_dataset, tmp_path / "whole", 3)
+    whole = train(small_dataset, tmp_path / "whole", 3, quick=True)
     settings = TINY | {"dataset_dir": str(small_dataset), "output_dir": str(tmp_path / "killed"), "max_epochs": 3}
     settings |= {"save_interval": 2}
-    command = [sys.executable, "-m", "monai.bundle", "run", "training", "--config_file", "configs/train.yaml"]
+    command = [sys.executable, "-m", "monai.bundle", "run", "training", "--config_file", str(QUICK)]
     for key, value in settings.items():
         command += [f"--{key}", str(value)]
     environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
@@ -162,8 +167,10 @@ def test_a_killed_training_resumes_bit_for_bit(small_dataset, tmp_path) -> None:
         process.send_signal(signal.SIGKILL)
     stored = torch.load(tmp_path / "killed" / "checkpoint.pt", weights_only=True)
     assert 2 <= stored["iteration"] < 9
-    resumed = train(small_dataset, tmp_path / "killed", 3, save_interval=2)
+    resumed = train(small_dataset, tmp_path / "killed", 3, quick=True, save_interval=2)
     assert_same(whole["objects"], resumed["objects"])
+    rates = {group["lr"] for group in whole["objects"]["generator_optimizer"]["param_groups"]}
+    assert rates != {TINY["learning_rate"]}  # the schedule, which must resume too, has moved it
 
 
 def test_a_finished_training_is_left_as_it_is(small_dataset, trained) -> None:
@@ -191,11 +198,67 @@ def test_missing_vgg_weights_are_named_before_training_starts(small_dataset, tmp
         train(small_dataset, tmp_path, 1, vgg_weights="missing.npz")
 
 
-def test_training_that_diverges_stops_and_keeps_the_last_good_checkpoint(small_dataset, tmp_path) -> None:
-    train(small_dataset, tmp_path, 1, fidelity_iterations=100)
+def test_training_that_diverges_stops_and_keeps_the_last_good_checkpoint(small_dataset, tmp_path, monkeypatch) -> None:
+    healthy = TrainingStep.__call__
+
+    def diverge(self, engine, batch):
+        terms = healthy(self, engine, batch)
+        if engine.state.iteration == 6:  # the last update of an epoch: its loss is still finite
+            next(self.generator.network.parameters()).data.fill_(float("nan"))
+        return terms
+
+    monkeypatch.setattr(TrainingStep, "__call__", diverge)
     with refused("training diverged"):
-        train(small_dataset, tmp_path / "diverged", 9, learning_rate=1e30, fidelity_iterations=100)
-    assert not (tmp_path / "diverged" / "checkpoint.pt").exists()
+        train(small_dataset, tmp_path, 4, fidelity_iterations=100)
+    stored = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert stored["iteration"] == 3
+    assert all(torch.isfinite(weight).all() for weight in stored["objects"]["generator"].values())
+
+
+def test_a_loss_that_is_not_a_number_stops_training(small_dataset, tmp_path) -> None:
+    with refused("training diverged"):
+        train(small_dataset, tmp_path, 9, learning_rate=1e30, fidelity_iterations=100)
+    assert not (tmp_path / "checkpoint.pt").exists()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"normalise": "slice", "magnitude": False, "factor": 3},
+        {"fusion": "image", "validate_subjects": 0.0, "slices_per_volume": 2},
+        {"fusion": "none", "residual": True, "patch_sampling": "random", "gain_jitter": 0.2},
+        {"fusion": "reference", "adversarial_weight": 0, "mixed_precision": True, "max_gradient_norm": 1.0},
+    ],
+    ids=str,
+)
+def test_settings_of_training_are_taken_over_by_evaluation(settings, small_dataset, tmp_path) -> None:
+    train(small_dataset, tmp_path, 1, **settings)
+    kept = {k: v for k, v in settings.items() if k in ("normalise", "magnitude", "factor", "fusion", "residual")}
+    arguments = {
+        "dataset_dir": str(small_dataset),
+        "training_dir": str(tmp_path),
+        "config_file": "configs/evaluate.yaml",
+    }
+    run("evaluating", **arguments, **kept)
+    assert (tmp_path / "evaluation" / "table.md").is_file()
+    with refused("these weights were trained with"):
+        run("evaluating", **arguments)
+
+
+def test_training_improves_on_the_low_res(small_dataset, tmp_path) -> None:
+    settings = {"epoch_length": 40, "batch_size": 4, "fidelity_iterations": 40, "learning_rate": 1e-3}
+    train(small_dataset, tmp_path, 1, factor=2, val_interval=9, **settings)
+    run(
+        "evaluating",
+        config_file="configs/evaluate.yaml",
+        dataset_dir=str(small_dataset),
+        training_dir=str(tmp_path),
+        factor=2,
+    )
+    with (tmp_path / "evaluation" / "slices.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    scores = {name: [float(r["psnr"]) for r in rows if r["image"] == name] for name in ("low_res", "super_res")}
+    assert np.mean(scores["super_res"]) > np.mean(scores["low_res"]) + 1
 
 
 def test_a_progressive_generator_trains_too(small_dataset, tmp_path) -> None:
@@ -241,6 +304,21 @@ def test_inference_of_an_identity_network_gives_back_its_input_to_the_voxel(smal
     np.testing.assert_allclose(after.get_fdata(), before.get_fdata(), rtol=0, atol=1e-3 * before.get_fdata().max())
     assert np.array_equal(after.affine, before.affine)
     assert after.get_data_dtype() == np.float32
+
+
+def test_inference_is_the_generator_on_the_definition_of_its_input(small_dataset, tmp_path) -> None:
+    torch.manual_seed(0)
+    generator = Generator().eval()
+    torch.nn.init.uniform_(generator.levels[0].decoder.last.weight, 0, 0.02)  # every layer has a say
+    torch.save(generator.state_dict(), tmp_path / "w.pt")
+    image, reference = image_and_reference(small_dataset)
+    infer(image, reference, tmp_path / "w.pt", tmp_path / "out", degrade=True, mixed_precision=False)
+    target, guide = (torch.from_numpy(nib.load(path).get_fdata(dtype=np.float32)) for path in (image, reference))
+    low_res = zero_fill((target / target.max()).movedim(-1, 0), 4)
+    with torch.no_grad():
+        expected = generator(torch.stack((low_res, (guide / guide.max()).movedim(-1, 0)), dim=1))
+    found = nib.load(tmp_path / "out" / "sub-D_sr.nii.gz").get_fdata(dtype=np.float32)
+    np.testing.assert_allclose(found, target.max() * expected[:, 0].movedim(0, -1), rtol=1e-4, atol=0.01)
 
 
 @pytest.mark.parametrize(
@@ -375,6 +453,41 @@ def test_weights_of_another_architecture_are_reported(small_dataset, tmp_path) -
 def test_weights_trained_for_another_factor_are_reported_with_the_remedy(small_dataset, trained, tmp_path) -> None:
     with refused("trained with factor 4, not 2; give --factor 4"):
         infer(*image_and_reference(small_dataset), trained / "model.pt", tmp_path / "out", factor=2)
+
+
+def test_weights_trained_with_another_reference_contrast_are_reported(small_dataset, trained, tmp_path) -> None:
+    image, reference = image_and_reference(small_dataset)
+    t1 = tmp_path / "sub-D_T1w.nii.gz"
+    t1.write_bytes(reference.read_bytes())
+    with refused("trained with reference_contrast PDw, not T1w"):
+        infer(image, t1, trained / "model.pt", tmp_path / "out")
+
+
+def test_evaluation_on_training_subjects_is_warned_of(small_dataset, trained, tmp_path, capsys) -> None:
+    settings = {"dataset_dir": str(small_dataset), "training_dir": str(trained), "split_file": None}
+    run("evaluating", config_file="configs/evaluate.yaml", output_dir=str(tmp_path), **settings)
+    assert "was trained on ['sub-A', 'sub-B']" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"gram_norm": "pixel"}, "choose one of pixels"),
+        ({"patch_size": 16}, "give a multiple of 8 from 24"),
+        ({"normalise": "slcie"}, "choose volume or slice"),
+        ({"degrade": False}, "set degrade to true"),
+        ({"save_interval": 0}, "give 1 iteration or more"),
+        ({"batch_size": 2.5}, "a whole number from 1"),
+        ({"fusion": "featur"}, "choose one of feature"),
+        ({"reference_contrast": "T3"}, "choose auto, PDw or T1w"),
+        ({"test_subjects": ["Z"]}, "Z"),
+    ],
+    ids=str,
+)
+def test_a_wrong_setting_is_reported_before_training_starts(setting, message, small_dataset, tmp_path) -> None:
+    with refused(message):
+        train(small_dataset, tmp_path, 1, **setting)
+    assert not (tmp_path / "checkpoint.pt").exists()
 
 
 @pytest.mark.parametrize("factor", [0, 1, "four", -3])

@@ -5,7 +5,7 @@ from bundle.data.checked import CheckedPairs
 from bundle.data.pairs import find_pairs
 from bundle.data.patches import PatchStream
 from bundle.data.phantom import default_dataset
-from bundle.data.selection import pairs_of_subset, requested_pairs
+from bundle.data.selection import contrast_of, pairs_of_subset, requested_pairs
 from bundle.data.slices import SliceStack
 from bundle.data.splits import SplitPlan, split_pairs
 
@@ -14,6 +14,7 @@ __all__ = [
     "PatchStream",
     "SliceStack",
     "SplitPlan",
+    "contrast_of",
     "default_dataset",
     "find_pairs",
     "pairs_of_subset",

@@ -52,13 +52,13 @@ class PatchStream:
             raise InputError("min_signal leaves out patches of a grid; with random sampling set it to 0.")
         if not 0 <= gain_jitter < 1:
             raise InputError(f"gain_jitter is {gain_jitter}; give 0 for none, or a number below 1 such as 0.2.")
-        if batch_size < 1:
-            raise InputError(f"batch_size is {batch_size}; give 1 or more.")
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise InputError(f"batch_size is {batch_size!r}; give a whole number from 1.")
         smallest = int(dataset.sizes.min())
         if smallest < patch_size:
             raise InputError(
                 f"a training slice is only {smallest} voxels wide, less than a patch of {patch_size}; "
-                "give a smaller --patch_size (a multiple of 8) or leave that volume out."
+                "give a smaller --patch_size (a multiple of 8 from 24) or leave that volume out."
             )
         self.dataset = dataset
         self.patch_size = patch_size

@@ -3,6 +3,7 @@
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 from bundle.data.datalist import Pair
 from bundle.data.names import NIFTI_ENDING, absolute_path, parse_name, safe_name
@@ -69,3 +70,17 @@ def pairs_of_subset(
             "set; check --dataset_dir and --subset, or give --split_file null for all pairs."
         )
     return chosen
+
+
+def contrast_of(pairs: Sequence[Pair]) -> str | None:
+    """Return the contrast of the references, as their names tell it.
+
+    Args:
+        pairs: pairs of one data set.
+
+    Returns:
+        ``PDw`` or ``T1w``, or ``None`` where names do not tell or disagree.
+    """
+    scans = [parse_name(Path(pair[REFERENCE])) for pair in pairs]
+    contrasts = {scan.contrast if scan else None for scan in scans}
+    return contrasts.pop() if len(contrasts) == 1 else None

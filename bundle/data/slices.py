@@ -35,6 +35,8 @@ class StackSlicesd(Transform):
 
         float16 has 11 significant bits: an error of 2e-4 of a voxel's value, far below noise.
         """
+        if HIGH_RES not in data:
+            raise InputError("training needs low-res and high-res of every pair; set degrade to true.")
         volumes = [torch.as_tensor(data[key].as_tensor()).movedim(-1, 0) for key in CHANNELS]
         return {STACK: torch.cat(volumes, dim=1).to(torch.float16).contiguous(), CASE: data[CASE]}
 
@@ -81,12 +83,13 @@ class SliceStack(Dataset):
         self.sizes = torch.cat([torch.tensor(s.shape[2:]).expand(len(s), 2) for s in stacks]).to(device)
         height, width = self.sizes.amax(0).tolist()
         self.voxels = torch.zeros(len(self.sizes), len(CHANNELS), height, width, dtype=torch.float16, device=device)
-        position = 0
-        for stack in stacks:
+        position, n_volumes = 0, len(stacks)
+        while stacks:  # each is let go once copied: together they are as large as what they go into
+            stack = stacks.pop(0)
             n_slices, _, height, width = stack.shape
             self.voxels[position : position + n_slices, :, :height, :width] = stack
             position += n_slices
-        logger.info("%d slices of %d volumes, %.0f MB", len(self), len(stacks), self.voxels.nbytes / 1e6)
+        logger.info("%d slices of %d volumes, %.0f MB", len(self), n_volumes, self.voxels.nbytes / 1e6)
 
     def __len__(self) -> int:
         """Return the number of slices."""

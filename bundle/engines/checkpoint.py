@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -59,6 +59,8 @@ class TrainingCheckpoint:
         self.model_path = Path(model_path)
         self.objects = dict(objects)
         self.record = dict(record)
+        if interval < 1:
+            raise InputError(f"the interval between checkpoints is {interval}; give 1 iteration or more.")
         self.interval = interval
         self.resume = resume
 
@@ -70,6 +72,9 @@ class TrainingCheckpoint:
     def save(self, engine: Engine) -> None:
         """Write checkpoint, weights and record, each whole or not at all; not after a divergence."""
         if engine.should_terminate:
+            return
+        if not self._all_finite():
+            engine.terminate()
             return
         state = {
             "iteration": engine.state.iteration,
@@ -85,6 +90,11 @@ class TrainingCheckpoint:
         progress = {"iterations": engine.state.iteration, "epochs": engine.state.epoch}
         with atomic_path(record_path(self.model_path)) as temporary:
             temporary.write_text(json.dumps({**self.record, **progress}, indent=2) + "\n")
+
+    def _all_finite(self) -> bool:
+        """Tell whether every weight is a number: a loss shows a divergence one update late."""
+        networks = [thing for thing in self.objects.values() if isinstance(thing, nn.Module)]
+        return all(bool(torch.isfinite(p).all()) for network in networks for p in network.parameters())
 
     def restore(self, engine: Engine) -> None:
         """Load the checkpoint, if there is one and it is of this run.
@@ -130,12 +140,20 @@ class GeneratorLoader:
         path: the generator's state_dict, as :class:`TrainingCheckpoint` writes it.
         network: the generator that takes the weights.
         expected: settings that must equal those in the training record, where the weights have one.
+        unseen: cases that are to be scored; a warning names those that the weights were trained on.
     """
 
-    def __init__(self, path: str | os.PathLike[str], network: nn.Module, expected: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        network: nn.Module,
+        expected: Mapping[str, Any],
+        unseen: Sequence[str] = (),
+    ) -> None:
         self.path = Path(path)
         self.network = network
         self.expected = dict(expected)
+        self.unseen = set(unseen)
 
     def attach(self, engine: Engine) -> None:
         """Load at the start of the run."""
@@ -147,9 +165,9 @@ class GeneratorLoader:
         Raises:
             InputError: if the file is missing, unreadable, of another architecture or for another task.
         """
-        if not self.path.is_file():
-            raise InputError(f"{self.path}: there are no weights here; train first, or give --ckpt_path FILE.")
-        self._check_record()
+        record = check_weights(self.path, self.expected)
+        if seen := sorted(self.unseen & set(record.get("train_cases", []))):
+            logger.warning("%s was trained on %s: their scores say nothing about new subjects.", self.path, seen)
         weights = _load(self.path, "give another --ckpt_path")
         try:
             self.network.load_state_dict(weights)
@@ -160,18 +178,38 @@ class GeneratorLoader:
                 "give the settings they were trained with (fusion, levels, residual, bias) or another --ckpt_path."
             ) from error
 
-    def _check_record(self) -> None:
-        """Compare the training record with what is asked for."""
-        path = record_path(self.path)
-        if not path.is_file():
-            logger.warning("%s: no training record beside the weights; cannot check what they were trained for.", path)
-            return
-        record = json.loads(path.read_text())
-        differing = {k: (record[k], v) for k, v in self.expected.items() if k in record and record[k] != v}
-        if differing:
-            what = ", ".join(f"{key} {trained}, not {asked}" for key, (trained, asked) in differing.items())
-            remedy = " ".join(f"--{key} {trained}" for key, (trained, _) in differing.items())
-            raise InputError(f"{self.path}: these weights were trained with {what}; give {remedy} or other weights.")
+
+def check_weights(path: str | os.PathLike[str], expected: Mapping[str, Any]) -> dict[str, Any]:
+    """Check that weights are there and, by their training record, that they were trained for this.
+
+    Args:
+        path: file of the weights.
+        expected: settings by name; one that is ``None`` is not known and not compared.
+
+    Returns:
+        The training record; empty, with a warning, where the weights have none.
+
+    Raises:
+        InputError: if the weights are missing or were trained for something else.
+    """
+    weights = Path(path).expanduser()
+    if not weights.is_file():
+        raise InputError(f"{weights}: there are no weights here; train first, or give --ckpt_path FILE.")
+    file = record_path(weights)
+    if not file.is_file():
+        logger.warning("%s: no training record beside the weights; cannot check what they were trained for.", file)
+        return {}
+    try:
+        record = dict(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{file}: this training record is damaged; restore it, or move it away.") from error
+    asked = {key: value for key, value in expected.items() if value is not None and record.get(key) is not None}
+    differing = {key: (record[key], value) for key, value in asked.items() if record[key] != value}
+    if differing:
+        what = ", ".join(f"{key} {trained}, not {wanted}" for key, (trained, wanted) in differing.items())
+        remedy = " ".join(f"--{key} {trained}" for key, (trained, _) in differing.items())
+        raise InputError(f"{weights}: these weights were trained with {what}; give {remedy} or other weights.")
+    return record
 
 
 def record_path(model_path: Path) -> Path:

@@ -10,13 +10,12 @@ from ignite.engine import Engine, Events
 
 from bundle.files import atomic_path, writable_folder
 from bundle.keys import CASE, HIGH_RES, IMAGE, LOW_RES, PRED, REFERENCE, SLICES, SUBJECT
-from bundle.metrics import psnr, ssim
+from bundle.metrics import METRICS
 from bundle.reports.case import save_case_montage
 from bundle.reports.scores import ScoreSheet
 
 logger = logging.getLogger(__name__)
 
-METRICS = {"psnr": psnr, "ssim": ssim}
 SUPER_RES = "super_res"
 
 

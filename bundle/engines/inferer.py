@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from bundle.engines.precision import MixedPrecision, autocast
+from bundle.errors import InputError
 
 
 class SliceInferer(monai.inferers.SliceInferer):
@@ -23,6 +24,8 @@ class SliceInferer(monai.inferers.SliceInferer):
     def __init__(
         self, slices_per_batch: int = 1, mixed_precision: MixedPrecision = "auto", progress: bool = False
     ) -> None:
+        if slices_per_batch < 1:
+            raise InputError(f"slices_per_batch is {slices_per_batch}; give 1 or more.")
         super().__init__(roi_size=(-1, -1), sw_batch_size=slices_per_batch, spatial_dim=2, progress=progress)
         self.mixed_precision = mixed_precision
 

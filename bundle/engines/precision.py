@@ -37,3 +37,11 @@ def autocast(device: torch.device, mixed_precision: MixedPrecision = "auto") -> 
         raise InputError(f"mixed_precision is {mixed_precision!r}; choose auto, true or false.")
     enabled = supports_bfloat16(device) if mixed_precision == "auto" else bool(mixed_precision)
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
+
+
+def exact_float32() -> None:
+    """Let float32 be float32 on GPUs too: their convolutions would round operands to 11 bits (TF32) by default.
+
+    What runs in float32 here, the gradient penalty and the generator's last layer, does so for its precision.
+    """
+    torch.backends.cudnn.allow_tf32 = False

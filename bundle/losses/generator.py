@@ -3,6 +3,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 import torch
 from torch import Tensor
@@ -48,6 +49,8 @@ class GeneratorLoss:
         for name, weight in weights.items():
             if not weight >= 0:
                 raise InputError(f"the weight of the {name} loss is {weight}; give 0 or more.")
+        if self.gram_norm not in get_args(GramNorm):
+            raise InputError(f"gram_norm is {self.gram_norm!r}; choose one of {', '.join(get_args(GramNorm))}.")
         if not any(weights.values()):
             raise InputError("all generator losses have weight 0; switch at least one on.")
         if (self.perceptual or self.texture) and self.features is None:

@@ -2,7 +2,7 @@
 """Image quality on whole slices: pure functions of (reference, distorted) first, the MONAI metric over them last."""
 
 from bundle.metrics.psnr import psnr
-from bundle.metrics.slices import SliceMetric
+from bundle.metrics.slices import METRICS, SliceMetric
 from bundle.metrics.ssim import ssim
 
-__all__ = ["SliceMetric", "psnr", "ssim"]
+__all__ = ["METRICS", "SliceMetric", "psnr", "ssim"]

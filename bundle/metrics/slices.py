@@ -10,7 +10,8 @@ from monai.metrics import CumulativeIterationMetric
 from bundle.metrics.psnr import psnr
 from bundle.metrics.ssim import ssim
 
-_METRICS: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {"psnr": psnr, "ssim": ssim}
+METRICS: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {"psnr": psnr, "ssim": ssim}
+"""The scores by the names that configs and reports use."""
 
 
 class SliceMetric(CumulativeIterationMetric):
@@ -38,15 +39,15 @@ class SliceMetric(CumulativeIterationMetric):
     def __init__(self, metric: Literal["psnr", "ssim"]) -> None:
         """Look the metric up."""
         super().__init__()
-        if metric not in _METRICS:
-            raise ValueError(f"metric {metric!r} is unknown; choose one of {', '.join(_METRICS)}.")
+        if metric not in METRICS:
+            raise ValueError(f"metric {metric!r} is unknown; choose one of {', '.join(METRICS)}.")
         self.metric = metric
 
     def _compute_tensor(self, y_pred: torch.Tensor, y: torch.Tensor | None = None, **_: Any) -> torch.Tensor:
         """Return the score of each slice, Tensor (B * D, 1), one volume after the other."""
         if y is None:
             raise ValueError(f"{self.metric} compares with the ground truth; pass it as y.")
-        return _METRICS[self.metric](_as_slices(y), _as_slices(y_pred))[:, None]
+        return METRICS[self.metric](_as_slices(y), _as_slices(y_pred))[:, None]
 
     def aggregate(self) -> torch.Tensor:
         """Return the mean over all slices since the last reset, a scalar Tensor.

@@ -20,16 +20,19 @@ class Critic(nn.Module):
     No activation on the score and no normalisation, as WGAN-GP asks.
 
     Args:
-        patch_size: height and width of the patches, a multiple of 8.
+        patch_size: height and width of the patches, a multiple of 8 from 24.
 
     Raises:
-        InputError: if ``patch_size`` is not a positive multiple of 8.
+        InputError: if ``patch_size`` is not a multiple of 8 from 24.
     """
 
     def __init__(self, patch_size: int = 64) -> None:
         super().__init__()
-        if patch_size < 8 or patch_size % 8:
-            raise InputError(f"patch_size is {patch_size}; the critic halves it three times: give a multiple of 8.")
+        if patch_size < 24 or patch_size % 8:
+            raise InputError(
+                f"patch_size is {patch_size}; the critic halves it three times and the generator needs 17 pixels: "
+                "give a multiple of 8 from 24."
+            )
         layers: list[nn.Module] = []
         for n_in, n_out in pairwise((1, *CRITIC_CHANNELS)):
             layers += [nn.Conv2d(n_in, n_out, 3, padding=1), nn.ReLU()]
@@ -40,5 +43,7 @@ class Critic(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the scores (N,) of ``image`` (N, 1, patch_size, patch_size)."""
-        features = self.features(image).flatten(1)
-        return self.score(torch.relu(self.hidden(features))).squeeze(1)
+        hidden = torch.relu(self.hidden(self.features(image).flatten(1)))
+        # float32: scores wander far from 0, where bfloat16 could not tell real from fake
+        with torch.autocast(hidden.device.type, enabled=False):
+            return self.score(hidden.float()).squeeze(1)

@@ -15,8 +15,6 @@ ENCODER_CHANNELS = (32, 32, 64, 64, 128, 128, 256, 256)
 """Filters of the eight convolutions (Section II-C)."""
 DECODER_CHANNELS = (256, 128, 128, 64, 64, 32, 32, 1)
 """Filters of the eight transposed convolutions (Section II-C)."""
-MINIMUM_SIZE = 2 * len(ENCODER_CHANNELS) + 1
-"""Smallest matrix: each unpadded 3 x 3 convolution takes 2 pixels, and one must be left."""
 
 
 class Encoder(nn.Module):
@@ -185,8 +183,8 @@ class Generator(nn.Module):
     def _initialise(self) -> None:
         """Start at the scale of the input, and as the identity on the low-res where there is one.
 
-        Paper: the initialisation is not stated. With random weights half of all seeds give a network whose last
-        ReLU is shut for every pixel, and the others spend their first epochs on learning to copy.
+        Paper: the initialisation is not stated. With random weights the last ReLU can be shut for every pixel,
+        which leaves no gradient; and the first epochs would go into learning to copy.
         """
         for module in self.modules():
             if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):

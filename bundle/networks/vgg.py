@@ -3,8 +3,8 @@
 
 Two published sets of ImageNet weights are read: the original Oxford ones (``.npz``, shipped with the
 bundle; input RGB 0..255 minus the channel means) and torchvision's retrained ones (``.pth``; input RGB
-0..1, standardised). Their activations differ a hundredfold, so each tap is divided by its mean
-activation: the loss weights of the paper then mean the same for both.
+0..1, standardised). Their activations differ in size, so each tap is divided by its mean activation:
+the loss weights of the paper then mean the same for both.
 """
 
 import os

@@ -45,6 +45,7 @@ class SlicesLastd(MapTransform):
             volume.affine = item[key].affine[:, [*order, 3]]
             item[key] = volume
         item[SLICE_AXIS] = axis
+        item[SLICES] = torch.arange(first.shape[axis + 1])
         return item
 
 
@@ -58,6 +59,8 @@ class NormaliseIntensityd(MapTransform):
 
     def __init__(self, keys: KeysCollection = (IMAGE, REFERENCE), per: Literal["volume", "slice"] = "volume") -> None:
         super().__init__(keys)
+        if per not in ("volume", "slice"):
+            raise InputError(f"normalise is {per!r}; choose volume or slice.")
         self.per = per
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Item:
@@ -175,8 +178,8 @@ class RestoreNatived(MapTransform):
         """Return the item with tensors (1, X, Y, Z), native intensities."""
         item = dict(data)
         for key in self.keys:
-            offset, scale = (item[SCALE][name].to(item[key].device) for name in ("offset", "scale"))
-            item[key] = (item[key] * scale + offset).movedim(-1, int(item[SLICE_AXIS]) + 1)
+            scale = IntensityScale(*(item[SCALE][name].numpy(force=True) for name in ("offset", "scale")))
+            item[key] = scale.restore(item[key]).movedim(-1, int(item[SLICE_AXIS]) + 1)
         return item
 
 

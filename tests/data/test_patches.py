@@ -119,7 +119,7 @@ def test_gain_jitter_scales_low_res_and_high_res_alike_and_leaves_the_reference(
         ({"patch_size": 72}, InputError, "only 64 voxels wide"),
         ({"min_signal": 99.0}, InputError, "no patch has a mean intensity"),
         ({"sampling": "grids"}, ValueError, "choose grid or random"),
-        ({"batch_size": 0}, ValueError, "give 1 or more"),
+        ({"batch_size": 0}, ValueError, "a whole number from 1"),
         ({"gain_jitter": 1.5}, ValueError, "gain_jitter is 1.5"),
         ({"sampling": "random", "min_signal": 0.1}, ValueError, "with random sampling set it to 0"),
     ],

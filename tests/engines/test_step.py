@@ -101,6 +101,21 @@ def test_fidelity_phase_minimises_the_mse_alone() -> None:
     assert "adversarial" in training(engine(4), Batches().next_batch())
 
 
+@pytest.mark.parametrize("mixed_precision", [True, False])
+def test_an_iteration_runs_in_either_precision_and_leaves_float32_weights(mixed_precision) -> None:
+    training = step()
+    training.generator.mixed_precision = training.critic.mixed_precision = mixed_precision
+    terms = training(engine(), Batches().next_batch())
+    networks = (training.generator.network, training.critic.critic)
+    assert all(
+        p.dtype == p.grad.dtype == torch.float32
+        for network in networks
+        for p in network.parameters()
+        if p.requires_grad
+    )
+    assert all(value == value for value in terms.values())
+
+
 def test_the_moments_of_the_fidelity_phase_do_not_scale_the_first_adversarial_step() -> None:
     training = step(fidelity_iterations=1)
     training(engine(1), Batches().next_batch())
