@@ -36,7 +36,7 @@ def middle_slices_of_batch(batch: Sequence[Mapping[str, Tensor]]) -> tuple[list[
 
 def middle_slices_of_output(output: Sequence[Mapping[str, Tensor]]) -> list[Tensor]:
     """Return the middle slice of each super-res volume, (1, H, W), clipped to [0, 1], for TensorBoard."""
-    return [image.clamp(0, 1) for image in _middle(output, PRED)]
+    return [image.nan_to_num().clamp(0, 1) for image in _middle(output, PRED)]
 
 
 def _middle(items: Sequence[Mapping[str, Tensor]], key: str) -> list[Tensor]:
