@@ -464,7 +464,7 @@ def test_weights_trained_with_another_reference_contrast_are_reported(small_data
 
 
 def test_evaluation_on_training_subjects_is_warned_of(small_dataset, trained, tmp_path, capsys) -> None:
-    settings = {"dataset_dir": str(small_dataset), "training_dir": str(trained), "split_file": None}
+    settings = {"dataset_dir": str(small_dataset), "training_dir": str(trained), "split_file": "null"}
     run("evaluating", config_file="configs/evaluate.yaml", output_dir=str(tmp_path), **settings)
     assert "was trained on ['sub-A', 'sub-B']" in capsys.readouterr().err
 
