@@ -2,6 +2,7 @@
 """Fixtures shared by all tests."""
 
 import logging
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,8 +30,9 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _logging_as_it_was() -> Iterator[None]:
-    """Undo what a bundle's logging.conf does to the loggers, so that tests do not depend on their order."""
+def _process_as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Undo what a bundle's run does to loggers and to the exception hook, so that the order of tests is free."""
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     names = ["bundle", "ignite"]
     before = {name: (logging.getLogger(name).propagate, logging.getLogger(name).level) for name in names}
     yield

@@ -42,7 +42,6 @@ TINY: dict[str, Any] = {
 @pytest.fixture(autouse=True)
 def _in_bundle_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # what initialize sets, undo
 
 
 @pytest.fixture(autouse=True, scope="module")
