@@ -30,9 +30,9 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _process_as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _process_as_it_was() -> Iterator[None]:
     """Undo what a bundle's run does to loggers and to the exception hook, so that the order of tests is free."""
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    sys.excepthook = sys.__excepthook__  # a fixture of a module may have run a bundle before
     names = ["bundle", "ignite"]
     before = {name: (logging.getLogger(name).propagate, logging.getLogger(name).level) for name in names}
     yield
