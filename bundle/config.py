@@ -22,7 +22,8 @@ def check_keys(base: str | os.PathLike[str]) -> None:
     """Compare the configuration that is running with the file that defines its keys.
 
     For use as an expression in ``initialize``: it finds the parser that evaluates it. Below a component (a
-    mapping with ``_target_``) nothing is compared, since the component refuses unknown arguments itself.
+    mapping with ``_target_``) nothing is compared, since the component refuses unknown arguments itself; nor in a
+    mapping that is empty in the file, which takes any key.
 
     Args:
         base: the YAML file of the stage, such as ``configs/train.yaml``; every key that overlays and
@@ -65,7 +66,7 @@ def unknown_keys(config: Mapping[str, Any], known: Mapping[str, Any], prefix: st
         if key not in known:
             if key not in tools:
                 yield identity
-        elif isinstance(value, Mapping) and isinstance(known[key], Mapping) and TARGET not in known[key]:
+        elif isinstance(value, Mapping) and isinstance(known[key], Mapping) and known[key] and TARGET not in known[key]:
             yield from unknown_keys(value, known[key], f"{identity}{ID_SEP_KEY}")
 
 

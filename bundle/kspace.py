@@ -28,11 +28,9 @@ def kept_block(size: int, factor: float) -> tuple[int, int]:
     Raises:
         InputError: if ``factor`` is below 1 or keeps no sample.
     """
-    if isinstance(factor, bool) or not isinstance(factor, (int, float)) or not factor >= 1:
-        raise InputError(f"factor is {factor!r}; give a number of at least 1, such as 2, 3 or 4.")
-    kept = round(size / factor)
-    if kept < 1:
-        raise InputError(f"factor {factor} keeps no sample of an axis of {size}; give one below {2 * size}.")
+    if not torch.jit.is_scripting():
+        _check_factor(size, factor)
+    kept = int(round(size / factor))  # noqa: RUF046 - TorchScript's round returns a float
     start = size // 2 - kept // 2
     return start, start + kept
 
@@ -60,11 +58,27 @@ def block_mask(size: int, factor: float, symmetric: bool = False) -> Tensor:
     return mask
 
 
+def _check_factor(size: int, factor: float) -> None:
+    """Refuse a factor that is no number, below 1, or keeps nothing of an axis."""
+    if isinstance(factor, bool) or not isinstance(factor, (int, float)) or not factor >= 1:
+        raise InputError(f"factor is {factor!r}; give a number of at least 1, such as 2, 3 or 4.")
+    if round(size / factor) < 1:
+        raise InputError(f"factor {factor} keeps no sample of an axis of {size}; give one below {2 * size}.")
+
+
+def level_factors(factor: float, n_levels: int) -> list[float]:
+    """Return the factors at which the levels of a progressive generator before the last should arrive.
+
+    Each level takes an equal share of the way: [2] for factor 4 and two levels (Section II-E), [4, 2] for
+    factor 8 and three, none for one level. The last level's is always 1, the high-res itself.
+    """
+    return [round(factor ** (1 - level / n_levels), 9) for level in range(1, n_levels)]
+
+
 def _filter(image: Tensor, factor: float, symmetric: bool) -> Tensor:
     """Multiply k-space by the mask of both axes; return the complex image."""
-    rows, columns = (
-        torch.fft.ifftshift(block_mask(size, factor, symmetric)).to(image.device) for size in image.shape[-2:]
-    )
+    rows = torch.fft.ifftshift(block_mask(image.shape[-2], factor, symmetric)).to(image.device)
+    columns = torch.fft.ifftshift(block_mask(image.shape[-1], factor, symmetric)).to(image.device)
     return torch.fft.ifft2(torch.fft.fft2(image, norm="ortho") * (rows[:, None] & columns), norm="ortho")
 
 
@@ -102,3 +116,43 @@ def zero_fill(image: Tensor, factor: float, magnitude: bool = True) -> Tensor:
     # Paper: "the inverse Fourier transform" leaves magnitude or real part open; the reported low-res
     # scores are those of the magnitude.
     return _filter(image, factor, symmetric=False).abs() if magnitude else project(image, factor)
+
+
+def restore_measured(image: Tensor, low_res: Tensor, factor: float) -> Tensor:
+    """Put the measured block of k-space back into an image: x - P(x) + P(low_res).
+
+    The hard data-consistency step for a linear low-res (``magnitude=False``). What it changes lies in the
+    measured block alone, so where ``low_res`` is P of the truth it can never raise the mean squared error.
+
+    Args:
+        image: Tensor (..., H, W), a network's output.
+        low_res: Tensor (..., H, W), the low-res image that was measured, on the same intensity scale.
+        factor: factor of the measured block, as in :func:`zero_fill`.
+
+    Returns:
+        Tensor (..., H, W); differentiable in ``image`` and in ``low_res``.
+    """
+    return image + project(low_res - image, factor)
+
+
+def restore_measured_magnitude(image: Tensor, low_res: Tensor, factor: float, n_alternations: int = 3) -> Tensor:
+    """Put the measured block of k-space back where only the magnitude of the low-res image is known.
+
+    A magnitude |P(x)| lacks the sign that P(x) has next to edges, and :func:`restore_measured` would do harm
+    with it. Each alternation takes the sign from the image's own low frequencies, restores the measured block
+    by sign(P(image)) * low_res, and sets negative values, which no magnitude image has, to 0.
+
+    Args:
+        image: Tensor (..., H, W), a network's output.
+        low_res: Tensor (..., H, W), magnitude of the low-res image, on the same intensity scale.
+        factor: factor of the measured block, as in :func:`zero_fill`.
+        n_alternations: how often, at least 1.
+
+    Returns:
+        Tensor (..., H, W), not negative; differentiable almost everywhere.
+    """
+    for _ in range(n_alternations):
+        low_frequencies = project(image, factor)
+        measured = project(torch.copysign(low_res, low_frequencies), factor)
+        image = (image - low_frequencies + measured).clamp(min=0)
+    return image

@@ -22,7 +22,7 @@ from monai.bundle import run
 from bundle.console import input_error
 from bundle.engines import TrainingStep
 from bundle.errors import InputError
-from bundle.kspace import zero_fill
+from bundle.kspace import restore_measured_magnitude, zero_fill
 from bundle.networks import Generator
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -221,27 +221,33 @@ def test_a_loss_that_is_not_a_number_stops_training(small_dataset, tmp_path) -> 
 
 
 @pytest.mark.parametrize(
-    "settings",
+    ("settings", "other"),
     [
-        {"normalise": "slice", "magnitude": False, "factor": 3},
-        {"fusion": "image", "validate_subjects": 0.0, "slices_per_volume": 2},
-        {"fusion": "none", "residual": True, "patch_sampling": "random", "gain_jitter": 0.2},
-        {"fusion": "reference", "adversarial_weight": 0, "mixed_precision": True, "max_gradient_norm": 1.0},
+        ({"normalise": "slice", "magnitude": False, "factor": 3}, {"factor": 4}),
+        ({"fusion": "image", "validate_subjects": 0.0, "slices_per_volume": 2}, {"fusion": "feature"}),
+        ({"fusion": "none", "residual": True, "patch_sampling": "random", "gain_jitter": 0.2}, {"residual": False}),
+        (
+            {"fusion": "reference", "adversarial_weight": 0, "mixed_precision": True, "max_gradient_norm": 1.0},
+            {"levels": 2},
+        ),
+        ({"levels": 2, "share_levels": True, "consistency_layer": True}, {"share_levels": False}),
+        ({"levels": 3, "factor": 8, "supervise": "final", "l1_weight": 1.0}, {"factor": 4}),
+        ({"network_def": {"_target_": "bundle.networks.ZengCascade", "n_features": 8}, "level_factors": [1]}, {}),
     ],
     ids=str,
 )
-def test_settings_of_training_are_taken_over_by_evaluation(settings, small_dataset, tmp_path) -> None:
+def test_evaluation_follows_the_settings_of_the_training(settings, other, small_dataset, tmp_path) -> None:
     train(small_dataset, tmp_path, 1, **settings)
-    kept = {k: v for k, v in settings.items() if k in ("normalise", "magnitude", "factor", "fusion", "residual")}
     arguments = {
         "dataset_dir": str(small_dataset),
         "training_dir": str(tmp_path),
         "config_file": "configs/evaluate.yaml",
     }
-    run("evaluating", **arguments, **kept)
+    own_network = {key: settings[key] for key in settings if key == "network_def"}
+    run("evaluating", **arguments, **own_network)
     assert (tmp_path / "evaluation" / "table.md").is_file()
     with refused("these weights were trained with"):
-        run("evaluating", **arguments)
+        run("evaluating", **arguments, **other)
 
 
 def test_training_improves_on_the_low_res(small_dataset, tmp_path) -> None:
@@ -265,14 +271,14 @@ def test_a_progressive_generator_trains_too(small_dataset, tmp_path) -> None:
     Generator(levels=2).load_state_dict(torch.load(tmp_path / "model.pt", weights_only=True))
 
 
-def test_evaluation_reports_both_images_per_slice_and_subject(small_dataset, trained, capsys) -> None:
+def test_evaluation_reports_all_images_per_slice_and_subject(small_dataset, trained, capsys) -> None:
     settings = {"dataset_dir": str(small_dataset), "training_dir": str(trained)}
     run("evaluating", config_file="configs/evaluate.yaml", **settings)
     with (trained / "evaluation" / "slices.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert {(row["subject"], row["case"]) for row in rows} == {("D", "sub-D")}
-    assert {row["image"] for row in rows} == {"low_res", "super_res"}
-    assert len(rows) == 2 * 4
+    assert {row["image"] for row in rows} == {"low_res", "super_res", "super_res_dc"}
+    assert len(rows) == 3 * 4
     table = (trained / "evaluation" / "table.md").read_text()
     assert "| D " in table
     assert "4x zero-filled" in table
@@ -305,17 +311,21 @@ def test_inference_of_an_identity_network_gives_back_its_input_to_the_voxel(smal
     assert after.get_data_dtype() == np.float32
 
 
-def test_inference_is_the_generator_on_the_definition_of_its_input(small_dataset, tmp_path) -> None:
+@pytest.mark.parametrize("data_consistency", [True, False])
+def test_inference_is_the_generator_on_the_definition_of_its_input(data_consistency, small_dataset, tmp_path) -> None:
     torch.manual_seed(0)
     generator = Generator().eval()
     torch.nn.init.uniform_(generator.levels[0].decoder.last.weight, 0, 0.02)  # every layer has a say
     torch.save(generator.state_dict(), tmp_path / "w.pt")
     image, reference = image_and_reference(small_dataset)
-    infer(image, reference, tmp_path / "w.pt", tmp_path / "out", degrade=True, mixed_precision=False)
+    settings = {"degrade": True, "mixed_precision": False, "data_consistency": data_consistency}
+    infer(image, reference, tmp_path / "w.pt", tmp_path / "out", **settings)
     target, guide = (torch.from_numpy(nib.load(path).get_fdata(dtype=np.float32)) for path in (image, reference))
     low_res = zero_fill((target / target.max()).movedim(-1, 0), 4)
     with torch.no_grad():
         expected = generator(torch.stack((low_res, (guide / guide.max()).movedim(-1, 0)), dim=1))
+    if data_consistency:
+        expected = restore_measured_magnitude(expected, low_res[:, None], 4)
     found = nib.load(tmp_path / "out" / "sub-D_sr.nii.gz").get_fdata(dtype=np.float32)
     np.testing.assert_allclose(found, target.max() * expected[:, 0].movedim(0, -1), rtol=1e-4, atol=0.01)
 

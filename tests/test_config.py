@@ -3,7 +3,7 @@ import pytest
 
 from bundle.config import check_keys, unknown_keys
 
-KNOWN = {"epochs": 1, "train": {"trainer": {"_target_": "Trainer", "epochs": 1}, "steps": {"first": 1}}}
+KNOWN = {"epochs": 1, "train": {"trainer": {"_target_": "Trainer", "epochs": 1}, "steps": {"first": 1}}, "more": {}}
 
 
 @pytest.mark.parametrize(
@@ -16,6 +16,7 @@ KNOWN = {"epochs": 1, "train": {"trainer": {"_target_": "Trainer", "epochs": 1},
         ({"train": {"steps": {"first": 2, "second": 3}}}, ["train::steps::second"]),
         ({"_meta_": {"version": "1"}, "tracking_uri": "here"}, []),  # MONAI's own
         ({"train": {"_meta_": 1}}, ["train::_meta_"]),
+        ({"more": {"anything": 1}}, []),  # empty in the base: takes any key
     ],
 )
 def test_unknown_keys_are_those_that_the_base_does_not_define(config, unknown) -> None:

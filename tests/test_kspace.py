@@ -8,7 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from bundle.kspace import block_mask, kept_block, project, zero_fill
+from bundle.kspace import (
+    block_mask,
+    kept_block,
+    level_factors,
+    project,
+    restore_measured,
+    restore_measured_magnitude,
+    zero_fill,
+)
 
 sizes = st.integers(4, 40)
 factors = st.sampled_from([1, 1.5, 2, 3, 4])
@@ -137,3 +145,88 @@ def test_zero_fill_scores_on_real_slices_are_those_of_the_protocol(shared_data) 
         high_res = torch.from_numpy(voxels / voxels.max()).movedim(-1, 0)
         errors.append((zero_fill(high_res, 4) - high_res).square().mean())
     assert -10 * torch.stack(errors).mean().log10().item() == pytest.approx(30.12, abs=0.5)
+
+
+@given(height=sizes, width=sizes, factor=factors)
+@settings(deadline=None)
+def test_restoring_what_was_measured_never_raises_the_mse(height, width, factor) -> None:
+    truth, output = random_image(height, width, 1), random_image(height, width, 2)
+    restored = restore_measured(output, zero_fill(truth, factor, magnitude=False), factor)
+    assert (restored - truth).square().sum() <= (output - truth).square().sum() + 1e-12
+
+
+@given(height=sizes, width=sizes, factor=factors)
+@settings(deadline=None)
+def test_restored_image_holds_the_measured_block_and_restoring_twice_changes_nothing(height, width, factor) -> None:
+    low_res = zero_fill(random_image(height, width, 1), factor, magnitude=False)
+    once = restore_measured(random_image(height, width, 2), low_res, factor)
+    assert_close(project(once, factor), low_res)
+    assert_close(restore_measured(once, low_res, factor), once)
+
+
+@given(height=sizes, width=sizes, factor=factors)
+@settings(deadline=None)
+def test_restoring_leaves_everything_outside_the_measured_block(height, width, factor) -> None:
+    output = random_image(height, width, 2)
+    low_res = zero_fill(random_image(height, width, 1), factor, magnitude=False)
+    change = restore_measured(output, low_res, factor) - output
+    assert_close(project(change, factor), change)
+
+
+def edges(n: int = 64) -> torch.Tensor:
+    """A bright square on air: its low-res image rings below 0, where the magnitude loses the sign."""
+    image = torch.zeros(1, 1, n, n, dtype=torch.float64)
+    image[..., n // 4 : -n // 3, n // 3 : -n // 4] = 1
+    return image
+
+
+@pytest.mark.parametrize("factor", [2, 3, 4])
+def test_sign_restored_magnitude_repairs_what_the_plain_step_would_damage(factor) -> None:
+    truth = edges()
+    output = truth + 0.02 * torch.randn(truth.shape, generator=torch.Generator().manual_seed(0), dtype=truth.dtype)
+    low_res = zero_fill(truth, factor)
+
+    def error(image: torch.Tensor) -> float:
+        return (image - truth).square().mean().item()
+
+    assert error(restore_measured_magnitude(output, low_res, factor)) < error(output)
+    assert error(restore_measured(output, low_res, factor)) > error(output)
+
+
+def test_truth_itself_is_a_fixed_point_of_the_magnitude_step_where_the_block_is_symmetric() -> None:
+    truth = edges(63)  # 21 samples kept of 63: no unpaired row
+    assert_close(restore_measured_magnitude(truth, zero_fill(truth, 3), 3), truth)
+
+
+def test_magnitude_step_returns_no_negative_values_and_lets_gradients_through() -> None:
+    output = (random_image(20, 22) - 0.3).requires_grad_()
+    restored = restore_measured_magnitude(output, zero_fill(random_image(20, 22, 1), 2), 2)
+    assert restored.min() >= 0
+    restored.sum().backward()
+    assert output.grad.abs().sum() > 0
+
+
+def test_restoring_is_linear_and_its_gradient_is_what_was_not_measured() -> None:
+    output, direction = random_image(20, 22).requires_grad_(), random_image(20, 22, 3)
+    (restore_measured(output, random_image(20, 22, 1), 2) * direction).sum().backward()
+    assert_close(output.grad, direction - project(direction, 2))
+
+
+@pytest.mark.parametrize(("factor", "sessions"), [(2, (1, 2)), (4, (1, 2))])
+def test_magnitude_step_does_not_lower_the_psnr_of_real_slices(shared_data, factor, sessions) -> None:
+    """An output with errors as a network makes them: half-way between low-res and truth, blurred errors included."""
+    import nibabel as nib
+
+    for session in sessions:
+        voxels = nib.load(shared_data / "open_ms" / f"sub-L12_ses-{session}_T2w.nii.gz").get_fdata(dtype=np.float32)
+        truth = torch.from_numpy(voxels / voxels.max()).movedim(-1, 0)[10:34:8, None]
+        low_res = zero_fill(truth, factor)
+        output = 0.5 * truth + 0.5 * zero_fill(truth, 1.5 * factor)
+        restored = restore_measured_magnitude(output, low_res, factor)
+        errors = [(image - truth).square().mean((1, 2, 3)) for image in (restored, output)]
+        assert (errors[0] <= errors[1]).all()
+
+
+@pytest.mark.parametrize(("factor", "n_levels", "expected"), [(4, 2, [2]), (8, 3, [4, 2]), (4, 1, []), (9, 2, [3])])
+def test_levels_share_the_way_to_the_high_res(factor, n_levels, expected) -> None:
+    assert level_factors(factor, n_levels) == expected

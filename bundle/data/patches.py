@@ -7,9 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from bundle.data.slices import SliceStack
+from bundle.data.slices import SliceStack, split_channels
 from bundle.errors import InputError
-from bundle.keys import HIGH_RES, IMAGE
 
 
 class PatchStream:
@@ -26,7 +25,7 @@ class PatchStream:
             overlap evenly) or ``random`` (as many patches a slice, anywhere in it, new at every pass).
         min_signal: leave out grid patches whose mean high-res intensity is below this; 0 keeps all. Not with
             ``random``, whose patches lie anywhere.
-        gain_jitter: multiply low-res and high-res of each patch, but not the reference, by a common random
+        gain_jitter: multiply low-res and targets of each patch, but not the reference, by a common random
             factor between exp(-gain_jitter) and exp(gain_jitter). Inference knows the low-res image's own
             maximum only, so there the two contrasts meet in another ratio than in training.
         seed: start of the order. Streams that must differ, such as the critic's, get seeds that differ.
@@ -91,16 +90,19 @@ class PatchStream:
             position: number of batches before it, counted over all passes.
 
         Returns:
-            ``image`` (N, 2, P, P), low-res and reference, and ``high_res`` (N, 1, P, P); float32.
+            ``image`` (N, 2, P, P), low-res and reference, ``high_res`` (N, 1, P, P) and, where the slices have
+            them, ``level_targets`` (N, n_levels - 1, P, P); float32.
         """
         number, index = divmod(position, len(self))
         if self._pass[0] != number:
             self._pass = (number, self._shuffled(number))
         corners = self._pass[1][index * self.batch_size : (index + 1) * self.batch_size]
-        patches = self._cut(corners.to(self.dataset.voxels.device))  # N, 3, P, P
+        patches = self._cut(corners.to(self.dataset.voxels.device))  # N, C, P, P
         if self.gain_jitter:
-            patches[:, [0, 2]] *= self._gains(position).to(patches.device)
-        return {IMAGE: patches[:, :2], HIGH_RES: patches[:, 2:]}
+            gains = self._gains(position).to(patches.device)
+            patches[:, :1] *= gains
+            patches[:, 2:] *= gains
+        return split_channels(patches)
 
     def state_dict(self) -> dict[str, int]:
         """Return the position, which is all the state there is."""
@@ -145,7 +147,7 @@ class PatchStream:
         return torch.exp(self.gain_jitter * (2 * torch.rand(self.batch_size, 1, 1, 1, generator=random) - 1))
 
     def _cut(self, corners: Tensor) -> Tensor:
-        """Gather patches (N, 3, P, P), float32, in one indexing operation."""
+        """Gather patches (N, C, P, P), float32, in one indexing operation."""
         steps = torch.arange(self.patch_size, device=corners.device)
         slices = corners[:, 0, None, None]
         rows = (corners[:, 1, None] + steps)[:, :, None]

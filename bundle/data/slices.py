@@ -18,12 +18,12 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from bundle.errors import InputError
-from bundle.keys import CASE, HIGH_RES, IMAGE, LOW_RES, REFERENCE
+from bundle.keys import CASE, HIGH_RES, IMAGE, LEVEL_TARGETS, LOW_RES, REFERENCE
 
 logger = logging.getLogger(__name__)
 
-CHANNELS = (LOW_RES, REFERENCE, HIGH_RES)
-"""What the channels of the stack hold; the first two are the network's input."""
+CHANNELS = (LOW_RES, REFERENCE, HIGH_RES, LEVEL_TARGETS)
+"""What the channels of the stack hold; the first two are the network's input, the last are there or not."""
 STACK = "stack"
 
 
@@ -31,13 +31,13 @@ class StackSlicesd(Transform):
     """Turn a preprocessed pair into one compact tensor, which is what the cache holds."""
 
     def __call__(self, data: Mapping[Any, Any]) -> dict[Any, Any]:
-        """Return ``{"stack": Tensor (D, 3, H, W), float16, "case": name}``.
+        """Return ``{"stack": Tensor (D, C, H, W), float16, "case": name}``.
 
         float16 has 11 significant bits: an error of 2e-4 of a voxel's value, far below noise.
         """
         if HIGH_RES not in data:
             raise InputError("training needs low-res and high-res of every pair; set degrade to true.")
-        volumes = [torch.as_tensor(data[key].as_tensor()).movedim(-1, 0) for key in CHANNELS]
+        volumes = [torch.as_tensor(data[key].as_tensor()).movedim(-1, 0) for key in CHANNELS if key in data]
         return {STACK: torch.cat(volumes, dim=1).to(torch.float16).contiguous(), CASE: data[CASE]}
 
 
@@ -52,7 +52,7 @@ class SliceStack(Dataset):
         device: where the slices are kept and patches are cut.
 
     Attributes:
-        voxels: Tensor (n_slices, 3, H, W), float16, channels ``CHANNELS``; smaller slices are padded with 0
+        voxels: Tensor (n_slices, C, H, W), float16, channels ``CHANNELS``; smaller slices are padded with 0
             at the end of each axis.
         sizes: Tensor (n_slices, 2), int64, height and width of each slice.
 
@@ -82,7 +82,8 @@ class SliceStack(Dataset):
         ]
         self.sizes = torch.cat([torch.tensor(s.shape[2:]).expand(len(s), 2) for s in stacks]).to(device)
         height, width = self.sizes.amax(0).tolist()
-        self.voxels = torch.zeros(len(self.sizes), len(CHANNELS), height, width, dtype=torch.float16, device=device)
+        n_channels = stacks[0].shape[1]
+        self.voxels = torch.zeros(len(self.sizes), n_channels, height, width, dtype=torch.float16, device=device)
         position, n_volumes = 0, len(stacks)
         while stacks:  # each is let go once copied: together they are as large as what they go into
             stack = stacks.pop(0)
@@ -96,10 +97,24 @@ class SliceStack(Dataset):
         return len(self.voxels)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        """Return one slice: ``image`` (2, H, W) and ``high_res`` (1, H, W), float32."""
+        """Return one slice, float32: its parts as :func:`split_channels` names them, without the first axis."""
         height, width = self.sizes[index].tolist()
-        slice_ = self.voxels[index, :, :height, :width].float()
-        return {IMAGE: slice_[:2], HIGH_RES: slice_[2:]}
+        slice_ = self.voxels[index : index + 1, :, :height, :width].float()
+        return {name: channels[0] for name, channels in split_channels(slice_).items()}
+
+
+def split_channels(slices: Tensor) -> dict[str, Tensor]:
+    """Name the channels of slices or patches cut from a stack.
+
+    Args:
+        slices: Tensor (N, C, H, W), channels ``CHANNELS``.
+
+    Returns:
+        ``image`` (N, 2, H, W), low-res and reference, ``high_res`` (N, 1, H, W), and ``level_targets``
+        (N, C - 3, H, W) where there are any.
+    """
+    parts = {IMAGE: slices[:, :2], HIGH_RES: slices[:, 2:3]}
+    return parts | {LEVEL_TARGETS: slices[:, 3:]} if slices.shape[1] > 3 else parts
 
 
 def _fingerprint(pair: Mapping[str, str]) -> bytes:

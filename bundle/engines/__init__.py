@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training, evaluation and inference engines: adapters to ignite and MONAI."""
 
-from bundle.engines.checkpoint import GeneratorLoader, TrainingCheckpoint, check_weights
+from bundle.engines.checkpoint import GeneratorLoader, TrainingCheckpoint, check_weights, recorded_settings
 from bundle.engines.evaluation import EvaluationReport, protocol
 from bundle.engines.inferer import SliceInferer
-from bundle.engines.precision import autocast, exact_float32, supports_bfloat16
+from bundle.engines.precision import autocast, check_device, exact_float32, supports_bfloat16
 from bundle.engines.step import CriticUpdate, GeneratorUpdate, TrainingStep
 from bundle.engines.training import (
     LossProgress,
@@ -26,12 +26,14 @@ __all__ = [
     "TrainingCheckpoint",
     "TrainingStep",
     "autocast",
+    "check_device",
     "check_weights",
     "exact_float32",
     "middle_slices_of_batch",
     "middle_slices_of_output",
     "prepare_batch",
     "protocol",
+    "recorded_settings",
     "run_training",
     "supports_bfloat16",
 ]

@@ -137,7 +137,8 @@ class GeneratorLoader:
     """Load a trained generator's weights when an engine starts, and check that they belong here.
 
     Args:
-        path: the generator's state_dict, as :class:`TrainingCheckpoint` writes it.
+        path: the generator's state_dict, as :class:`TrainingCheckpoint` writes it; ``None`` for a method without
+            weights.
         network: the generator that takes the weights.
         expected: settings that must equal those in the training record, where the weights have one.
         unseen: cases that are to be scored; a warning names those that the weights were trained on.
@@ -145,12 +146,12 @@ class GeneratorLoader:
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        path: str | os.PathLike[str] | None,
         network: nn.Module,
         expected: Mapping[str, Any],
         unseen: Sequence[str] = (),
     ) -> None:
-        self.path = Path(path)
+        self.path = path
         self.network = network
         self.expected = dict(expected)
         self.unseen = set(unseen)
@@ -166,6 +167,8 @@ class GeneratorLoader:
             InputError: if the file is missing, unreadable, of another architecture or for another task.
         """
         record = check_weights(self.path, self.expected)
+        if self.path is None:
+            return
         if seen := sorted(self.unseen & set(record.get("train_cases", []))):
             logger.warning("%s was trained on %s: their scores say nothing about new subjects.", self.path, seen)
         weights = _load(self.path, "give another --ckpt_path")
@@ -179,11 +182,11 @@ class GeneratorLoader:
             ) from error
 
 
-def check_weights(path: str | os.PathLike[str], expected: Mapping[str, Any]) -> dict[str, Any]:
+def check_weights(path: str | os.PathLike[str] | None, expected: Mapping[str, Any]) -> dict[str, Any]:
     """Check that weights are there and, by their training record, that they were trained for this.
 
     Args:
-        path: file of the weights.
+        path: file of the weights; ``None`` for a method without any, which has nothing to be checked.
         expected: settings by name; one that is ``None`` is not known and not compared.
 
     Returns:
@@ -192,6 +195,8 @@ def check_weights(path: str | os.PathLike[str], expected: Mapping[str, Any]) -> 
     Raises:
         InputError: if the weights are missing or were trained for something else.
     """
+    if path is None:
+        return {}
     weights = Path(path).expanduser()
     if not weights.is_file():
         raise InputError(f"{weights}: there are no weights here; train first, or give --ckpt_path FILE.")
@@ -207,9 +212,30 @@ def check_weights(path: str | os.PathLike[str], expected: Mapping[str, Any]) -> 
     differing = {key: (record[key], value) for key, value in asked.items() if record[key] != value}
     if differing:
         what = ", ".join(f"{key} {trained}, not {wanted}" for key, (trained, wanted) in differing.items())
-        remedy = " ".join(f"--{key} {trained}" for key, (trained, _) in differing.items())
+        remedy = " ".join(
+            "the network_def of the training" if key == "architecture" else f"--{key} {trained}"
+            for key, (trained, _) in differing.items()
+        )
         raise InputError(f"{weights}: these weights were trained with {what}; give {remedy} or other weights.")
     return record
+
+
+def recorded_settings(path: str | os.PathLike[str] | None) -> dict[str, Any]:
+    """Return the settings that weights were trained with, for configs to follow them.
+
+    Args:
+        path: file of the weights, or ``None``.
+
+    Returns:
+        The training record; empty where there is none or it is damaged, which :func:`check_weights` reports.
+    """
+    if path is None:
+        return {}
+    file = record_path(Path(path).expanduser())
+    try:
+        return dict(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return {}
 
 
 def record_path(model_path: Path) -> Path:
@@ -217,7 +243,7 @@ def record_path(model_path: Path) -> Path:
     return model_path.with_suffix(".json")
 
 
-def _load(path: Path, remedy: str) -> Any:
+def _load(path: str | os.PathLike[str], remedy: str) -> Any:
     """Read a file of tensors and plain values."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True)

@@ -3,36 +3,55 @@
 
 import logging
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
+from torch import Tensor
 
 from bundle.files import atomic_path, writable_folder
-from bundle.keys import CASE, HIGH_RES, IMAGE, LOW_RES, PRED, REFERENCE, SLICES, SUBJECT
+from bundle.keys import (
+    CASE,
+    HIGH_RES,
+    IMAGE,
+    LEVEL_TARGETS,
+    LOW_RES,
+    PRED,
+    PRED_CONSISTENT,
+    REFERENCE,
+    SLICES,
+    SUBJECT,
+)
 from bundle.metrics import METRICS
-from bundle.reports.case import save_case_montage
+from bundle.reports.case import save_case_montage, save_case_panels
 from bundle.reports.scores import ScoreSheet
+from bundle.reports.selection import quartile_slices
 
 logger = logging.getLogger(__name__)
 
 SUPER_RES = "super_res"
+SUPER_RES_CONSISTENT = "super_res_dc"
 
 
-def protocol(factor: float, magnitude: bool, normalise: str) -> str:
-    """Return in words how the low-res was made and what was scored."""
+def protocol(magnitude: bool, normalise: str, factor: float | None = None) -> str:
+    """Return in words how the low-res was made and what was scored; without the factor where there are several."""
     kind = "magnitude" if magnitude else "real part"
+    degree = "Zero-filled" if factor is None else f"{factor:g}x zero-filled"
     return (
-        f"{factor:g}x zero-filled in k-space ({kind}), high-res normalised per {normalise} to [0, 1]; whole slices "
-        "that hold tissue; PSNR in dB with peak 1; SSIM with a uniform 7 x 7 window."
+        f"{degree} in k-space ({kind}), high-res normalised per {normalise} to [0, 1]; whole slices "
+        "that hold tissue; PSNR in dB with peak 1; SSIM with a uniform 7 x 7 window; IFC in bits per pixel. "
+        "SR + DC: the measured block of k-space put back."
     )
 
 
 class EvaluationReport:
     """Compare low-res and super-res with the ground truth, slice by slice.
 
-    Writes ``slices.csv``, ``subjects.csv``, ``table.md`` and a montage per case into a folder, and logs the
-    table. The evaluator it is attached to decollates batches of one case, as MONAI's do.
+    Where there is an output with data consistency, it is scored beside the one without. Writes ``slices.csv``,
+    ``subjects.csv``, ``table.md``, a montage per case and, as arrays, the slices it shows (``panels``) into a
+    folder, and logs the table. The evaluator it is attached to decollates batches of one case, as MONAI's do.
 
     Args:
         output_dir: folder of the report.
@@ -58,21 +77,20 @@ class EvaluationReport:
     def add_case(self, engine: Engine) -> None:
         """Score the case that the engine has just finished, and draw its montage."""
         (item,), (output,) = engine.state.batch, engine.state.output
-        volumes = {
-            LOW_RES: item[LOW_RES],
-            SUPER_RES: output[PRED],
-            HIGH_RES: item[HIGH_RES],
-            REFERENCE: item[REFERENCE],
-        }
+        volumes = {LOW_RES: item[LOW_RES], SUPER_RES: output[PRED]}
+        if PRED_CONSISTENT in output:
+            volumes[SUPER_RES_CONSISTENT] = output[PRED_CONSISTENT]
+        volumes |= {HIGH_RES: item[HIGH_RES], REFERENCE: item[REFERENCE]}
         volumes = {name: torch.as_tensor(volume).float().cpu() for name, volume in volumes.items()}
         indices = torch.as_tensor(item[SLICES]).flatten().tolist()
-        slices = {name: volume.movedim(-1, 0) for name, volume in volumes.items()}  # D, 1, H, W
-        scores = {}
-        for name in (LOW_RES, SUPER_RES):
-            scores[name] = {metric: score(slices[HIGH_RES], slices[name]) for metric, score in METRICS.items()}
-            self.scores.add(item[SUBJECT], item[CASE], name, scores[name], indices)
-        path = self.output_dir / f"{item[CASE]}.png"
-        save_case_montage(path, volumes, item[IMAGE].affine, scores, indices)
+        scores = _scores(volumes)
+        for name, metrics in scores.items():
+            self.scores.add(item[SUBJECT], item[CASE], name, metrics, indices)
+        save_case_montage(self.output_dir / f"{item[CASE]}.png", volumes, item[IMAGE].affine, scores, indices)
+        shown = quartile_slices(range(len(indices)))
+        panels = {name: volume[..., shown] for name, volume in volumes.items()} | _levels(engine, item, shown)
+        path = self.output_dir / "panels" / f"{item[CASE]}.npz"
+        save_case_panels(path, panels, item[IMAGE].affine, [indices[position] for position in shown])
 
     def write(self, _: Engine) -> None:
         """Write the table and the CSV files; log the table."""
@@ -81,3 +99,29 @@ class EvaluationReport:
         with atomic_path(self.output_dir / "table.md") as temporary:
             temporary.write_text(table + "\n", encoding="utf-8")
         logger.info("%s\n\n%s\n", self.output_dir, table)
+
+
+def _scores(volumes: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """Return every metric of every image that is compared with the ground truth, one value a slice."""
+    slices = {name: volume.movedim(-1, 0) for name, volume in volumes.items()}  # D, 1, H, W
+    compared = [name for name in slices if name not in (HIGH_RES, REFERENCE)]
+    return {
+        name: {metric: score(slices[HIGH_RES], slices[name]) for metric, score in METRICS.items()} for name in compared
+    }
+
+
+def _levels(engine: Engine, item: Mapping[str, Any], shown: Sequence[int]) -> dict[str, Tensor]:
+    """Return what a progressive generator's levels before the last make of some slices, and what they should.
+
+    Volumes (1, H, W, n) named ``level_1``, ``level_1_target`` and so on.
+    """
+    if LEVEL_TARGETS not in item:
+        return {}
+    slices = item[IMAGE].as_tensor()[..., shown].movedim(-1, 0)  # n, 2, H, W
+    with torch.inference_mode():
+        outputs = engine.network.forward_levels(slices.to(engine.state.device))
+    levels = {}
+    for index, target in enumerate(item[LEVEL_TARGETS].as_tensor()):
+        levels[f"level_{index + 1}"] = outputs[index].float().cpu().movedim(0, -1)
+        levels[f"level_{index + 1}_target"] = target[None, ..., shown].float().cpu()
+    return levels

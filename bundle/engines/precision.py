@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Mixed precision where the hardware has bfloat16 arithmetic."""
+"""What the hardware can do: devices that are there, and mixed precision where it has bfloat16 arithmetic."""
 
 import contextlib
 from typing import Literal
@@ -45,3 +45,19 @@ def exact_float32() -> None:
     What runs in float32 here, the gradient penalty and the generator's last layer, does so for its precision.
     """
     torch.backends.cudnn.allow_tf32 = False
+
+
+def check_device(device: torch.device | str) -> None:
+    """Refuse a device that this machine, or this build of PyTorch, does not have.
+
+    Args:
+        device: such as ``cpu``, ``cuda`` or ``cuda:1``.
+
+    Raises:
+        InputError: naming the devices that there are.
+    """
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        found = ", ".join(["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))])
+        raise InputError(f"--device {device} cannot be used here; this machine and PyTorch have: {found}.") from error

@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from bundle.data.patches import PatchStream
 from bundle.engines.precision import MixedPrecision, autocast
 from bundle.errors import InputError
-from bundle.keys import HIGH_RES, IMAGE
+from bundle.keys import HIGH_RES, IMAGE, LEVEL_TARGETS
 from bundle.losses import GeneratorLoss, gradient_penalty, wasserstein_distance
 
 Batch = dict[str, Tensor]
@@ -25,6 +25,8 @@ Generate = Callable[[Tensor], Tensor]
 @dataclass
 class GeneratorUpdate:
     """Improve the generator by one step on one batch (Eq. 7).
+
+    A batch with targets for the levels before the last makes it the constrained objective of Eqs. 9-11.
 
     Args:
         network: the generator; its parameters say on which device it runs.
@@ -49,15 +51,25 @@ class GeneratorUpdate:
 
     def generate(self, image: Tensor) -> Tensor:
         """Return super-res patches (N, 1, P, P) for ``image`` (N, 2, P, P)."""
-        image = image.to(self.device, non_blocking=True, memory_format=torch.channels_last)
-        return self.inferer(image, self.network)
+        return self.inferer(self._on_device(image), self.network)
+
+    def generate_levels(self, image: Tensor) -> list[Tensor]:
+        """Return the patches of every level, first to last."""
+        return self.inferer(self._on_device(image), self.network.forward_levels)
+
+    def _on_device(self, image: Tensor) -> Tensor:
+        return image.to(self.device, non_blocking=True, memory_format=torch.channels_last)
 
     def __call__(self, batch: Batch, loss: GeneratorLoss, critic: nn.Module | None) -> dict[str, Tensor]:
         """Take one optimizer step by ``loss``; return its value and its terms."""
         high_res = batch[HIGH_RES].to(self.device, non_blocking=True)
         self.network.train()
         with autocast(self.device, self.mixed_precision):
-            objective, terms = loss(self.generate(batch[IMAGE]), high_res, critic)
+            if LEVEL_TARGETS in batch:
+                levels = batch[LEVEL_TARGETS].to(self.device, non_blocking=True).split(1, dim=1)
+                objective, terms = loss(self.generate_levels(batch[IMAGE]), [*levels, high_res], critic)
+            else:
+                objective, terms = loss([self.generate(batch[IMAGE])], [high_res], critic)
         _step(objective, self.network, self.optimizer, self.max_gradient_norm)
         return {"loss": objective.detach(), **terms}
 
@@ -153,7 +165,8 @@ class TrainingStep:
 
         Args:
             engine: its ``state.iteration``, from 1, decides the phase.
-            batch: the generator's batch, ``image`` (N, 2, P, P) and ``high_res`` (N, 1, P, P).
+            batch: the generator's batch, ``image`` (N, 2, P, P), ``high_res`` (N, 1, P, P) and, where all
+                levels are supervised, ``level_targets`` (N, n_levels - 1, P, P).
 
         Returns:
             ``loss``, each active term before weighting, and the critic's terms.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The generator's objective, Eq. 7."""
+"""The generator's objective, Eq. 7, over one level or, as in Eqs. 9-11, over all."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import get_args
 
 import torch
 from torch import Tensor
-from torch.nn.functional import mse_loss
+from torch.nn.functional import l1_loss, mse_loss
 
 from bundle.errors import InputError
 from bundle.losses.feature import GramNorm, perceptual_loss, texture_loss
@@ -20,6 +20,10 @@ Features = Callable[[Tensor], Sequence[Tensor]]
 class GeneratorLoss:
     """Weigh the terms of Eq. 7: L_adv + lambda1 L_mse + lambda2 L_per + lambda3 L_txt.
 
+    Called with the outputs of all levels and their targets, it is the constrained objective (PRO-C): MSE,
+    perceptual and texture loss are summed over the levels, Eqs. 9-11. With the last level's alone it is the
+    unconstrained one (PRO-U). The critic sees the last level only.
+
     A term of weight 0 is left out, not multiplied: without perceptual and texture loss no features are
     needed, without the adversarial one no critic.
 
@@ -28,6 +32,7 @@ class GeneratorLoss:
         mse: lambda1, weight of the mean squared error (Eq. 4).
         perceptual: lambda2, weight of Eq. 5.
         texture: lambda3, weight of Eq. 6.
+        l1: weight of the mean absolute error, which the paper does not have.
         gram_norm: what Gram matrices are divided by, see :func:`bundle.losses.gram_matrix`.
         features: maps (N, 1, H, W) to the feature maps of Eqs. 5 and 6, such as ``VGG16Features``.
 
@@ -39,53 +44,63 @@ class GeneratorLoss:
     mse: float = 0.1
     perceptual: float = 1.0
     texture: float = 0.1
+    l1: float = 0.0
     gram_norm: GramNorm = "pixels"
     features: Features | None = None
 
     def __post_init__(self) -> None:
         """Check the weights against each other."""
-        weights = {"adversarial": self.adversarial, "mse": self.mse, "perceptual": self.perceptual}
-        weights["texture"] = self.texture
-        for name, weight in weights.items():
+        for name, weight in self.weights.items():
             if not weight >= 0:
                 raise InputError(f"the weight of the {name} loss is {weight}; give 0 or more.")
         if self.gram_norm not in get_args(GramNorm):
             raise InputError(f"gram_norm is {self.gram_norm!r}; choose one of {', '.join(get_args(GramNorm))}.")
-        if not any(weights.values()):
+        if not any(self.weights.values()):
             raise InputError("all generator losses have weight 0; switch at least one on.")
         if (self.perceptual or self.texture) and self.features is None:
             raise InputError("perceptual and texture loss need features; give VGG16 weights or set both weights to 0.")
 
+    @property
+    def weights(self) -> dict[str, float]:
+        """Return the weight of each term by its name."""
+        names = ("adversarial", "mse", "l1", "perceptual", "texture")
+        return {name: getattr(self, name) for name in names}
+
     def __call__(
-        self, super_res: Tensor, high_res: Tensor, critic: Critic | None = None
+        self, super_res: Sequence[Tensor], targets: Sequence[Tensor], critic: Critic | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the objective and its terms before weighting.
 
         Args:
-            super_res: Tensor (N, 1, H, W), the generator's output.
-            high_res: Tensor (N, 1, H, W) in [0, 1], the target.
+            super_res: outputs of the levels that are supervised, first to last, Tensors (N, 1, H, W).
+            targets: what each should be, Tensors (N, 1, H, W) in [0, 1]; the last is the high-res.
             critic: maps images to scores (N,); its weights must not require gradients here.
 
         Returns:
-            Scalar objective, and the detached terms by name.
+            Scalar objective, and the detached terms by name, each the sum over the levels.
         """
-        weighted: list[Tensor] = []
         terms: dict[str, Tensor] = {}
-
-        def add(name: str, weight: float, term: Tensor) -> None:
-            terms[name] = term.detach()
-            weighted.append(weight * term)
-
         if self.adversarial and critic is not None:
-            add("adversarial", self.adversarial, -critic(super_res).float().mean())
+            terms["adversarial"] = -critic(super_res[-1]).float().mean()
+        for output, target in zip(super_res, targets, strict=True):
+            for name, term in self._level(output, target).items():
+                terms[name] = terms[name] + term if name in terms else term
+        objective = torch.stack([self.weights[name] * term for name, term in terms.items()]).sum()
+        return objective, {name: term.detach() for name, term in terms.items()}
+
+    def _level(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Return the terms of one level (Eqs. 4-6) by name."""
+        terms: dict[str, Tensor] = {}
         if self.mse:
-            add("mse", self.mse, mse_loss(super_res.float(), high_res.float()))
+            terms["mse"] = mse_loss(output.float(), target.float())
+        if self.l1:
+            terms["l1"] = l1_loss(output.float(), target.float())
         if self.features is not None and (self.perceptual or self.texture):
-            predicted = self.features(super_res)
+            predicted = self.features(output)
             with torch.no_grad():
-                target = self.features(high_res)
+                wanted = self.features(target)
             if self.perceptual:
-                add("perceptual", self.perceptual, perceptual_loss(predicted, target))
+                terms["perceptual"] = perceptual_loss(predicted, wanted)
             if self.texture:
-                add("texture", self.texture, texture_loss(predicted, target, self.gram_norm))
-        return torch.stack(weighted).sum(), terms
+                terms["texture"] = texture_loss(predicted, wanted, self.gram_norm)
+        return terms

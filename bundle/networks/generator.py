@@ -152,6 +152,9 @@ class Generator(nn.Module):
             paper's network does not.
         bias: give all convolutions a bias.
         share_levels: use one set of weights for all levels: the G(G(x)) reading of Eqs. 9-11.
+        consistency: layer after each level that puts what was measured back, such as
+            :class:`bundle.networks.DataConsistency`; the measured image is the input's channel 0 at every level.
+            The paper has none.
 
     Raises:
         InputError: if ``fusion`` or ``levels`` is none of these, or ``residual`` lacks a low-res input.
@@ -164,6 +167,7 @@ class Generator(nn.Module):
         residual: bool = False,
         bias: bool = False,
         share_levels: bool = False,
+        consistency: nn.Module | None = None,
     ) -> None:
         super().__init__()
         if fusion not in get_args(Fusion):
@@ -175,6 +179,7 @@ class Generator(nn.Module):
         self.fusion = fusion
         self.n_levels = levels
         self.reference_encoder = Encoder(1, bias) if fusion == "feature" else None
+        self.consistency = consistency
         self.levels = nn.ModuleList(
             EncoderDecoder(fusion, bias, residual) for _ in range(1 if share_levels else levels)
         )
@@ -208,13 +213,16 @@ class Generator(nn.Module):
         Returns:
             One Tensor (N, 1, H, W) per level.
         """
-        low_res, reference = image[:, :1], image[:, 1:2]
+        measured, reference = image[:, :1], image[:, 1:2]
         reference_features: list[Tensor] = []
         if self.reference_encoder is not None:
             reference_features.append(self.reference_encoder(reference)[-1])
         outputs: list[Tensor] = []
+        low_res = measured
         for index in range(self.n_levels):
             low_res = self._level(index, low_res, reference, reference_features)
+            if self.consistency is not None:
+                low_res = self.consistency(low_res, measured)
             outputs.append(low_res)
         return outputs
 

@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The montage of one evaluated case: three of its slices, hung as a radiologist would."""
+"""What is kept to be looked at of an evaluated case: three of its slices, hung as a radiologist would."""
 
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from bundle.files import atomic_path
 from bundle.reports.montage import MontageOptions, save_montage
 from bundle.reports.orientation import display_orientation
 from bundle.reports.selection import quartile_slices
@@ -50,3 +53,33 @@ def save_case_montage(
         for position in positions
     ]
     return save_montage(path, rows, numbers, options)
+
+
+def save_case_panels(
+    path: str | os.PathLike[str], volumes: Mapping[str, Tensor], affine: npt.ArrayLike, slices: Sequence[int]
+) -> Path:
+    """Keep a few slices of a case as arrays, for figures that compare several evaluations.
+
+    Args:
+        path: the ``.npz`` to write. It holds every image as float32 (n, rows, columns) in display orientation,
+            ``slices`` (n,), ``aspect`` (height of a pixel over its width) and ``edges`` (the patient's sides at the
+            left and at the top).
+        volumes: Tensors (1, H, W, n) in [0, 1] by image name.
+        affine: 4x4 of the volumes, voxel index to mm.
+        slices: the n slices' indices in the file.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        InputError: if the file cannot be written.
+    """
+    shown = {name: display_orientation(volume[0].numpy(), affine) for name, volume in volumes.items()}
+    display = next(iter(shown.values()))
+    images = {name: np.moveaxis(turned.volume, -1, 0).astype(np.float32) for name, turned in shown.items()}
+    target = Path(path)
+    with atomic_path(target) as temporary, temporary.open("wb") as stream:
+        about = {"slices": np.array(slices), "aspect": np.array(display.aspect)}
+        arrays: dict[str, Any] = {**images, **about, "edges": np.array([display.left, display.top])}
+        np.savez_compressed(stream, **arrays)
+    return target

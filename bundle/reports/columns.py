@@ -6,8 +6,8 @@ import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-_IMAGE_TITLES = {"low_res": "LR", "super_res": "SR", "high_res": "HR"}
-_METRIC_DIGITS = {"psnr": 2}  # in dB; three digits tell scores on a scale of 1 apart
+_IMAGE_TITLES = {"low_res": "LR", "super_res": "SR", "super_res_dc": "SR + DC", "high_res": "HR"}
+_METRIC_DIGITS = {"psnr": 2}  # in dB; three digits tell SSIM, on a scale of 1, and IFC, in bits a pixel, apart
 
 
 def image_title(image: str) -> str:
@@ -20,9 +20,9 @@ def metric_title(metric: str) -> str:
     return metric.upper()
 
 
-def format_score(metric: str, value: float, sign: str = "") -> str:
-    """Return a score with the digits that its metric deserves; ``sign="+"`` for a gain."""
-    return f"{value:{sign}.{_METRIC_DIGITS.get(metric, 3)}f}"
+def format_score(metric: str, value: float, sign: str = "", more_digits: int = 0) -> str:
+    """Return a score with the digits that its metric deserves, or more; ``sign="+"`` for a gain."""
+    return f"{value:{sign}.{_METRIC_DIGITS.get(metric, 3) + more_digits}f}"
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Montages: the images of a subject side by side, with their scores and errors."""
 
-import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,13 +13,13 @@ from matplotlib.colors import Normalize
 from bundle.keys import HIGH_RES, REFERENCE
 from bundle.reports.columns import format_score, image_title, metric_title
 from bundle.reports.png import save_png
+from bundle.reports.scales import error_limit, grey_limit
 from bundle.reports.selection import Box, Image, detail_box, tissue_box
 from bundle.reports.tiles import ERROR_COLOURS, MARK, MISSING, Page, TileColumn, TileRow, draw_page
 
 _DOTS_PER_INCH = 180
 _ZOOM = 3
 _MINUS, _TIMES = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
-_ROUND_STEPS = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 _BACKGROUND = 0.05  # of the grey window: darker pixels do not keep a tile from being cropped
 
 Images = Mapping[str, npt.ArrayLike]
@@ -41,6 +40,7 @@ class MontageOptions:
         error_limit: upper end of the error scale, for montages that are to be compared with each other. By
             default the 99th percentile of the errors of all compared images together, rounded up.
         zoom: whether to add a row with the part of the middle slice that holds the most detail.
+        errors_below: whether the errors stand below the images, in rows of their own, or beside them.
     """
 
     title: str = ""
@@ -49,6 +49,26 @@ class MontageOptions:
     edges: tuple[str, str] | None = None
     error_limit: float | None = None
     zoom: bool = True
+    errors_below: bool = False
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One column of a montage: an image in each row.
+
+    Attributes:
+        heading: the title above it.
+        images: arrays (rows, columns) in display orientation, one a row of the montage.
+        scores: by metric, printed below each image; none by default.
+        target: what each image should be; by default it is compared with nothing and has no error.
+        own_window: whether its grey window is its own, as of another contrast.
+    """
+
+    heading: str
+    images: Sequence[Image]
+    scores: Sequence[Mapping[str, float]] = ()
+    target: Sequence[Image] | None = None
+    own_window: bool = False
 
 
 def save_montage(
@@ -78,15 +98,50 @@ def save_montage(
         ValueError: if names or shapes are missing or differ, or if scores or labels do not match the rows.
         InputError: if the file cannot be written.
     """
-    target, chosen = Path(path), options or MontageOptions()
-    if target.suffix.lower() != ".png":
-        raise ValueError(f"{target.name} is no name of a PNG file; let it end in .png.")
+    chosen = options or MontageOptions()
     slices = _as_arrays(images)
     for what, values in (("scores", scores), ("row labels", chosen.row_labels)):
         if len(values) not in (0, len(slices)):
             raise ValueError(f"there are {len(values)} {what} for {len(slices)} rows; pass one each, or none.")
-    figure = draw_page(_page(slices, scores or [{}] * len(slices), chosen))
-    save_png(figure, target, _DOTS_PER_INCH, ERROR_COLOURS, (MARK, MISSING))
+    compared = [name for name in slices[0] if name not in (HIGH_RES, REFERENCE)]
+    high_res = [row[HIGH_RES] for row in slices]
+    pictures = [
+        Picture(
+            heading=image_title(name),
+            images=[row[name] for row in slices],
+            scores=[of_slice.get(name, {}) for of_slice in scores],
+            target=high_res if name in compared else None,
+            own_window=name == REFERENCE,
+        )
+        for name in (*compared, HIGH_RES, REFERENCE)
+        if name in slices[0]
+    ]
+    return save_pictures(path, pictures, high_res, chosen)
+
+
+def save_pictures(
+    path: str | os.PathLike[str], pictures: Sequence[Picture], high_res: Sequence[Image], options: MontageOptions
+) -> Path:
+    """Draw pictures side by side, with scores and absolute errors, and save the page as a PNG file.
+
+    Args:
+        path: the file to write, ending in ``.png``.
+        pictures: the columns, images of one shape; at least one with a target.
+        high_res: the ground truth, one a row. It decides on the grey window, on how tiles are cropped and on
+            what is zoomed into, whether it is among the pictures or not.
+        options: title, labels, scales.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        ValueError: if the file is not named as a PNG file.
+        InputError: if the file cannot be written.
+    """
+    target = Path(path)
+    if target.suffix.lower() != ".png":
+        raise ValueError(f"{target.name} is no name of a PNG file; let it end in .png.")
+    save_png(draw_page(_page(pictures, high_res, options)), target, _DOTS_PER_INCH, ERROR_COLOURS, (MARK, MISSING))
     return target
 
 
@@ -106,68 +161,66 @@ def _as_arrays(images: Sequence[Images]) -> list[dict[str, Image]]:
     return slices
 
 
-def _page(slices: Sequence[dict[str, Image]], scores: Sequence[Scores], options: MontageOptions) -> Page:
-    """Lay out one row of tiles a slice, and the zoomed one below them."""
-    compared = [name for name in slices[0] if name not in (HIGH_RES, REFERENCE)]
-    brightest = _brightest([row[HIGH_RES] for row in slices])
-    box = tissue_box([row[HIGH_RES] for row in slices], _BACKGROUND * brightest)
-    slices = [{name: box.crop(image) for name, image in row.items()} for row in slices]
-    shown = [*compared, HIGH_RES, *([REFERENCE] if REFERENCE in slices[0] else [])]
-    errors = [[np.abs(row[name] - row[HIGH_RES]) for name in compared] for row in slices]
-    error_scale = Normalize(0, options.error_limit or _error_limit(errors))
-    columns = [TileColumn(image_title(name), Normalize(0, brightest)) for name in (*compared, HIGH_RES)]
-    columns += [
-        TileColumn(name, Normalize(0, _brightest([row[name] for row in slices]))) for name in shown[len(columns) :]
+def _page(pictures: Sequence[Picture], high_res: Sequence[Image], options: MontageOptions) -> Page:
+    """Lay out one row of images a slice, their errors beside or below them, and the zoomed rows last."""
+    brightest = grey_limit(high_res)
+    box = tissue_box(high_res, _BACKGROUND * brightest)
+    shown = [[box.crop(image) for image in picture.images] for picture in pictures]
+    compared = [picture for picture in pictures if picture.target is not None]
+    errors = [
+        [box.crop(np.abs(image - target)) for image, target in zip(picture.images, picture.target or (), strict=True)]
+        for picture in compared
     ]
-    columns += [TileColumn(f"|{image_title(name)} {_MINUS} HR|", error_scale, is_error=True) for name in compared]
+    scale = Normalize(0, options.error_limit or error_limit([error for of_picture in errors for error in of_picture]))
+    columns = [
+        TileColumn(picture.heading, Normalize(0, grey_limit(images) if picture.own_window else brightest))
+        for picture, images in zip(pictures, shown, strict=True)
+    ]
+    error_columns = [
+        TileColumn(f"|{picture.heading} {_MINUS} {image_title(HIGH_RES)}|", scale, is_error=True)
+        for picture in compared
+    ]
+    n_columns = len(columns) + (0 if options.errors_below else len(error_columns))
     rows = [
         TileRow(
-            images=[*(row[name] for name in shown), *of_row],
-            captions=[_caption(of_slice.get(name, {}), len(columns)) for name in shown] + [""] * len(of_row),
-            label=label,
+            images=[images[row] for images in (*shown, *errors)],
+            captions=[*(_caption(picture, row, n_columns) for picture in pictures), *([""] * len(errors))],
+            label=options.row_labels[row] if options.row_labels else "",
         )
-        for row, of_row, of_slice, label in zip(
-            slices, errors, scores, options.row_labels or [""] * len(slices), strict=True
-        )
+        for row in range(len(high_res))
     ]
     if options.zoom:
-        rows = _with_zoom(rows, shown.index(HIGH_RES))
-    return Page(columns, rows, options.aspect, options.title, options.edges, "error (1 = peak)")
+        rows = _with_zoom(rows, box.crop(high_res[len(rows) // 2]))
+    if options.errors_below:
+        rows = [part for row in rows for part in _stacked(row, pictures, scale)]
+        error_columns = []
+    return Page([*columns, *error_columns], rows, options.aspect, options.title, options.edges, "error (1 = peak)")
 
 
-def _with_zoom(rows: Sequence[TileRow], high_res: int) -> list[TileRow]:
+def _with_zoom(rows: Sequence[TileRow], ground_truth: Image) -> list[TileRow]:
     """Mark the most detailed part of the middle row's ground truth, and add a row that shows it larger."""
     middle = len(rows) // 2
     row = rows[middle]
-    height, width = row.images[high_res].shape
+    height, width = ground_truth.shape
     part = (max(height // _ZOOM, 1), max(width // _ZOOM, 1))
-    box = detail_box(row.images[high_res], Box(0, 0, height, width), *part)
-    zoomed = TileRow(
-        [box.crop(image) for image in row.images], [""] * len(row.images), f"{row.label} {_TIMES} {_ZOOM}".strip()
-    )
+    box = detail_box(ground_truth, Box(0, 0, height, width), *part)
+    images = [None if image is None else box.crop(image) for image in row.images]
+    zoomed = TileRow(images, [""] * len(images), f"{row.label} {_TIMES} {_ZOOM}".strip())
     return [*rows[:middle], replace(row, mark=box), *rows[middle + 1 :], zoomed]
 
 
-def _brightest(images: Sequence[Image]) -> float:
-    """Return the upper end of the grey window, which 0.2 % of the pixels exceed."""
-    return _percentile(images, 99.8) or 1.0
+def _stacked(row: TileRow, pictures: Sequence[Picture], scale: Normalize) -> tuple[TileRow, TileRow]:
+    """Divide a row into the images and, each below its image, the errors."""
+    n_shown = len(pictures)
+    errors = iter(row.images[n_shown:])
+    below = [next(errors) if picture.target is not None else None for picture in pictures]
+    images = replace(row, images=row.images[:n_shown], captions=row.captions[:n_shown])
+    return images, TileRow(below, [""] * n_shown, "error", error_scale=scale)
 
 
-def _error_limit(errors: Sequence[Sequence[Image]]) -> float:
-    """Return a round number that 99 % of all errors inside the tiles stay below."""
-    high = max(_percentile([error for row in errors for error in row], 99), 1e-6)
-    power = 10.0 ** math.floor(math.log10(high))
-    return power * next(step for step in (*_ROUND_STEPS, 20.0) if step * power >= high)
-
-
-def _percentile(images: Sequence[Image], percent: float) -> float:
-    """Return a percentile of all finite pixels, 0 if there are none above 0."""
-    pixels = np.concatenate([image[np.isfinite(image)] for image in images])
-    return max(float(np.percentile(pixels, percent)), 0.0) if pixels.size else 0.0
-
-
-def _caption(scores: Mapping[str, float], n_columns: int) -> str:
+def _caption(picture: Picture, row: int, n_columns: int) -> str:
     """Return the scores of one image, as many a line as fit under a tile: ``PSNR 27.15   SSIM 0.793``."""
+    scores = picture.scores[row] if picture.scores else {}
     texts = [f"{metric_title(metric)} {format_score(metric, float(value))}" for metric, value in scores.items()]
     a_line = 2 if n_columns <= 6 else 1
     return "\n".join("   ".join(texts[start : start + a_line]) for start in range(0, len(texts), a_line))

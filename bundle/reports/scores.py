@@ -11,7 +11,7 @@ import torch
 
 from bundle.files import atomic_path, writable_folder
 from bundle.keys import LOW_RES, SUBJECT
-from bundle.reports.columns import Column, Spread, metric_title
+from bundle.reports.columns import Column, Spread, image_title, metric_title
 from bundle.reports.table import markdown_table
 
 SliceKey = tuple[str, int]
@@ -118,14 +118,11 @@ class ScoreSheet:
             ValueError: if no scores have been added.
         """
         self._require_scores()
-        columns = self.columns()
-        rows = [
-            [name, str(self.n_slices(name)), *(column.cell(self.of_subject(name, column)) for column in columns)]
-            for name in self.subjects
-        ]
         label = f"mean of {len(self.subjects)} subject{'s' if len(self.subjects) > 1 else ''}"
-        rows.append([label, str(self.n_slices()), *(column.cell(self.total(column)) for column in columns)])
-        table = markdown_table([SUBJECT, "slices", *(column.title for column in columns)], rows)
+        rows = [row for subject in (*self.subjects, None) for row in self._table_rows(subject, subject or label)]
+        has_gains = any(column.baseline for column in self.columns())
+        headings = [title for metric in self.metrics for title in (metric_title(metric), *(["gain"] * has_gains))]
+        table = markdown_table([SUBJECT, "slices", "image", *headings], rows)
         return "\n\n".join([table, *self._footnotes(protocol)])
 
     def write(self, folder: str | os.PathLike[str]) -> tuple[Path, Path]:
@@ -147,6 +144,20 @@ class ScoreSheet:
         _write_csv(slices, self._slice_rows())
         _write_csv(subjects, self._subject_rows())
         return slices, subjects
+
+    def _table_rows(self, subject: str | None, label: str) -> list[list[str]]:
+        """Return a row for each image of one subject, or of the mean over all."""
+        rows = []
+        for image in sorted(self.images, key=lambda name: name != self.baseline):
+            cells = [
+                column.cell(self.total(column) if subject is None else self.of_subject(subject, column))
+                for column in self.columns()
+                if column.image == image
+            ]
+            if image == self.baseline and len(self.images) > 1:
+                cells = [text for cell in cells for text in (cell, "")]  # no gain over itself
+            rows.append([label, str(self.n_slices(subject)), image_title(image), *cells])
+        return rows
 
     def _require_scores(self) -> None:
         if not self.n_slices():

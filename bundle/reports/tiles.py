@@ -42,12 +42,27 @@ class TileColumn:
 
 @dataclass(frozen=True)
 class TileRow:
-    """One row of tiles: an image and a caption a column, all images of one shape, and a box marked in them."""
+    """One row of tiles: an image and a caption a column.
 
-    images: Sequence[Image]
+    Attributes:
+        images: all of one shape; none where the page stays empty.
+        captions: text below each.
+        label: text at the left.
+        mark: a box to mark in the images.
+        error_scale: where the images are errors in every column, their scale.
+    """
+
+    images: Sequence[Image | None]
     captions: Sequence[str]
     label: str = ""
     mark: Box | None = None
+    error_scale: Normalize | None = None
+
+    @property
+    def height_to_width(self) -> float:
+        """Rows of an image divided by its columns."""
+        height, width = next(image.shape for image in self.images if image is not None)
+        return height / width
 
 
 @dataclass(frozen=True)
@@ -55,7 +70,7 @@ class Page:
     """A montage: columns from left to right, rows from top to bottom.
 
     Attributes:
-        columns: images first, then errors, which share one scale.
+        columns: images first, then errors, unless these have rows of their own. All errors share one scale.
         rows: what stands in them.
         aspect: height of a pixel divided by its width.
         title: the line above all.
@@ -70,11 +85,17 @@ class Page:
     edges: tuple[str, str] | None
     bar_label: str
 
+    @property
+    def error_scale(self) -> Normalize:
+        """The scale of the errors, which the colour bar states."""
+        of_columns = [column.scale for column in self.columns if column.is_error]
+        return next(iter(of_columns + [row.error_scale for row in self.rows if row.error_scale is not None]))
+
 
 def draw_page(page: Page) -> Figure:
     """Return the montage as a figure of its own: pyplot's global state is neither read nor changed."""
     lefts, width = _column_places(page.columns)
-    heights = [width * page.aspect * row.images[0].shape[0] / row.images[0].shape[1] for row in page.rows]
+    heights = [width * page.aspect * row.height_to_width for row in page.rows]
     feet = [_foot(row) for row in page.rows]
     start = (_TITLE if page.title else _MARGIN) + _HEADINGS
     end = start + sum(heights) + sum(feet)
@@ -94,7 +115,7 @@ def draw_page(page: Page) -> Figure:
 def _foot(row: TileRow) -> float:
     """Return the height of the captions of a row, and the gap to the next."""
     n_lines = max(caption.count("\n") + 1 if caption else 0 for caption in row.captions)
-    return n_lines * _LINE + _CAPTION_GAP if n_lines else _GAP
+    return n_lines * _LINE + _CAPTION_GAP if n_lines else _GROUP_GAP if row.error_scale else _GAP
 
 
 def _column_places(columns: Sequence[TileColumn]) -> tuple[list[float], float]:
@@ -109,10 +130,13 @@ def _draw_row(figure: Figure, page: Page, row: TileRow, places: Sequence[Place])
     left, top, _, height = places[0]
     _write(figure, left - 0.12, top + height / 2, row.label, size=8, rotation=90, color=_QUIET)
     for column, image, caption, place in zip(page.columns, row.images, row.captions, places, strict=True):
-        axes = _axes(figure, place)
-        axes.imshow(image, cmap=_colours(column), norm=column.scale, aspect=page.aspect, interpolation_stage="data")
+        if image is None:
+            continue
+        is_error = column.is_error or row.error_scale is not None
+        axes, scale = _axes(figure, place), row.error_scale or column.scale
+        axes.imshow(image, cmap=_colours(is_error), norm=scale, aspect=page.aspect, interpolation_stage="data")
         axes.set_axis_off()
-        if row.mark is not None and not column.is_error:
+        if row.mark is not None and not is_error:
             corner = (row.mark.left - 0.5, row.mark.top - 0.5)
             axes.add_patch(Rectangle(corner, row.mark.width, row.mark.height, fill=False, color=MARK, linewidth=0.7))
         _write(figure, place[0] + place[2] / 2, top + height + 0.05, caption, size=7, va="top")
@@ -129,10 +153,9 @@ def _draw_edges(figure: Figure, edges: tuple[str, str] | None, place: Place) -> 
 
 def _draw_bar(figure: Figure, page: Page, place: Place) -> None:
     """Draw the colour bar of the errors; its point says that larger errors have its last colour."""
-    column = page.columns[-1]
     axes = _axes(figure, place)
     bar = figure.colorbar(
-        ScalarMappable(column.scale, _colours(column)), cax=axes, extend="max", extendfrac=0.03, format="%g"
+        ScalarMappable(page.error_scale, _colours(is_error=True)), cax=axes, extend="max", extendfrac=0.03, format="%g"
     )
     bar.locator = MaxNLocator(5, steps=[1, 2, 2.5, 5, 10])
     bar.outline.set_edgecolor(_QUIET)
@@ -141,8 +164,8 @@ def _draw_bar(figure: Figure, page: Page, place: Place) -> None:
     bar.set_label(page.bar_label, color=_INK, size=8)
 
 
-def _colours(column: TileColumn) -> Colormap:
-    return matplotlib.colormaps[ERROR_COLOURS if column.is_error else "gray"].with_extremes(bad=MISSING)
+def _colours(is_error: bool) -> Colormap:
+    return matplotlib.colormaps[ERROR_COLOURS if is_error else "gray"].with_extremes(bad=MISSING)
 
 
 def _axes(figure: Figure, place: Place) -> Axes:

@@ -8,11 +8,12 @@ from bundle.transforms.dictionary import (
     StackContrastsd,
     ThinSlicesd,
     TissueSlicesd,
-    ZeroFilld,
 )
 from bundle.transforms.io import LoadPaird, SaveVolumed
+from bundle.transforms.kspace import DataConsistencyd, ZeroFilld
 
 __all__ = [
+    "DataConsistencyd",
     "LoadPaird",
     "NormaliseIntensityd",
     "RestoreNatived",

@@ -2,7 +2,8 @@
 """Dictionary transforms from a loaded pair to the network's input, and from its output to a volume.
 
 They stand in this order in ``configs/inference.yaml``: load, slices last, normalise, (tissue slices,)
-(zero-fill,) stack; network; restore, save. Volumes are channel-first with the slices along the last
+(zero-fill,) stack; network; (data consistency,) restore, save; those in k-space are in
+``bundle.transforms.kspace``. Volumes are channel-first with the slices along the last
 axis, (1, H, W, D), everywhere between :class:`SlicesLastd` and :class:`RestoreNatived`.
 """
 
@@ -15,11 +16,10 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 
-from bundle import kspace
 from bundle.data.geometry import through_plane_axis
 from bundle.data.intensity import IntensityScale, tissue_slices
 from bundle.errors import InputError
-from bundle.keys import HIGH_RES, IMAGE, LOW_RES, PRED, REFERENCE, SCALE, SLICE_AXIS, SLICES
+from bundle.keys import HIGH_RES, IMAGE, LEVEL_TARGETS, LOW_RES, PRED, REFERENCE, SCALE, SLICE_AXIS, SLICES
 
 Item = dict[Hashable, Any]
 
@@ -111,7 +111,9 @@ class ThinSlicesd(MapTransform):
         InputError: if ``maximum`` is below 1.
     """
 
-    def __init__(self, maximum: int | None, keys: KeysCollection = (IMAGE, HIGH_RES, LOW_RES, REFERENCE)) -> None:
+    def __init__(
+        self, maximum: int | None, keys: KeysCollection = (IMAGE, HIGH_RES, LOW_RES, REFERENCE, LEVEL_TARGETS)
+    ) -> None:
         super().__init__(keys, allow_missing_keys=True)
         self.maximum = _positive(maximum)
 
@@ -120,33 +122,6 @@ class ThinSlicesd(MapTransform):
         item = dict(data)
         keys = [key for key in self.keys if key in item]
         return _keep_slices(item, keys, _evenly_spaced(item[keys[0]].shape[-1], self.maximum))
-
-
-class ZeroFilld(Transform):
-    """Degrade the normalised target: it becomes ``high_res``, its zero-filled image ``low_res``.
-
-    Args:
-        factor: ratio of full to kept k-space samples on each in-plane axis.
-        magnitude: as in :func:`bundle.kspace.zero_fill`.
-
-    Raises:
-        InputError: if ``factor`` is not a number above 1.
-    """
-
-    def __init__(self, factor: float, magnitude: bool = True) -> None:
-        if isinstance(factor, bool) or not isinstance(factor, (int, float)) or not factor > 1:
-            raise InputError(f"factor is {factor!r}; give a number above 1, such as 2, 3 or 4.")
-        self.factor = factor
-        self.magnitude = magnitude
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> Item:
-        """Return the item with ``high_res`` and ``low_res``, both (1, H, W, D) on one intensity scale."""
-        item = dict(data)
-        item[HIGH_RES] = item[IMAGE]
-        slices = item[IMAGE].movedim(-1, 0)  # D, 1, H, W
-        low_res = kspace.zero_fill(torch.as_tensor(slices.as_tensor()), self.factor, self.magnitude)
-        item[LOW_RES] = MetaTensor(low_res.movedim(0, -1), meta=item[IMAGE].meta)
-        return item
 
 
 class StackContrastsd(Transform):

@@ -7,8 +7,8 @@ from ignite.engine import Engine
 from monai.inferers import SimpleInferer
 from torch import nn
 
-from bundle.engines import CriticUpdate, GeneratorUpdate, TrainingStep, autocast, supports_bfloat16
-from bundle.keys import HIGH_RES, IMAGE
+from bundle.engines import CriticUpdate, GeneratorUpdate, TrainingStep, autocast, check_device, supports_bfloat16
+from bundle.keys import HIGH_RES, IMAGE, LEVEL_TARGETS
 from bundle.losses import GeneratorLoss
 
 
@@ -131,6 +131,24 @@ def test_training_without_adversary_never_runs_the_critic() -> None:
     assert losses[-1] < 0.5 * losses[0]
 
 
+def test_level_targets_in_the_batch_supervise_every_level() -> None:
+    """PRO-C: the first level's error counts as much as the last one's (Eq. 9)."""
+
+    class TwoLevels(nn.Conv2d):
+        def forward_levels(self, image):
+            first = self(image)
+            return [first, first + image[:, :1]]
+
+    training = step(adversarial=0, mse=1)
+    training.generator.network = network = TwoLevels(2, 1, 3, padding=1)
+    training.generator.optimizer = torch.optim.SGD(network.parameters(), 0.0)
+    batch = Batches().next_batch()
+    first, last = network.forward_levels(batch[IMAGE])
+    batch[LEVEL_TARGETS] = torch.rand(4, 1, 8, 8)
+    expected = (first - batch[LEVEL_TARGETS]).square().mean() + (last - batch[HIGH_RES]).square().mean()
+    assert training(engine(), batch)["mse"] == pytest.approx(expected.item(), rel=1e-5)
+
+
 def test_gradients_are_clipped_on_request_only() -> None:
     free, clipped = step(mse=1e6, adversarial=0), step(mse=1e6, adversarial=0)
     clipped.generator.max_gradient_norm = 1.0
@@ -168,3 +186,15 @@ def test_auto_precision_is_bfloat16_where_the_hardware_has_it() -> None:
 def test_critic_refuses_to_be_skipped() -> None:
     with pytest.raises(ValueError, match="at least 1 update"):
         step(n_updates=0)
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "gpu", "cuda"])
+def test_a_device_that_is_not_there_is_refused_with_those_that_are(device) -> None:
+    if device == "cuda" and torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(ValueError, match=f"--device {device} cannot be used here; .* have: cpu"):
+        check_device(device)
+
+
+def test_the_cpu_is_always_there() -> None:
+    check_device("cpu")

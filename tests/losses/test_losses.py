@@ -99,7 +99,7 @@ def test_generator_loss_weighs_its_terms_as_equation_7() -> None:
         return image.flatten(1).mean(1)
 
     loss = GeneratorLoss(features=features)
-    objective, terms = loss(patches(1), patches(2), critic)
+    objective, terms = loss([patches(1)], [patches(2)], critic)
     assert_close(terms["adversarial"], -patches(1).mean())
     assert_close(terms["mse"], (patches(1) - patches(2)).square().mean())
     assert_close(terms["perceptual"], perceptual_loss(features(patches(1)), features(patches(2))))
@@ -108,8 +108,31 @@ def test_generator_loss_weighs_its_terms_as_equation_7() -> None:
     assert_close(objective, expected)
 
 
+def test_generator_loss_sums_fidelity_over_levels_and_shows_the_critic_the_last_as_equations_9_to_11() -> None:
+    loss = GeneratorLoss(features=features)
+    outputs, targets = [patches(1), patches(2)], [patches(3), patches(4)]
+    objective, terms = loss(outputs, targets, lambda image: image.flatten(1).mean(1))
+    levels = [loss([output], [target])[1] for output, target in zip(outputs, targets, strict=True)]
+    for name in ("mse", "perceptual", "texture"):
+        assert_close(terms[name], levels[0][name] + levels[1][name])
+    assert_close(terms["adversarial"], -patches(2).mean())
+    assert_close(objective, sum(weight * terms[name] for name, weight in loss.weights.items() if weight))
+
+
+def test_generator_loss_refuses_outputs_without_a_target() -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        GeneratorLoss(features=features)([patches(1), patches(2)], [patches(3)])
+
+
+def test_generator_loss_l1_is_the_mean_absolute_error() -> None:
+    loss = GeneratorLoss(adversarial=0, mse=0, perceptual=0, texture=0, l1=3)
+    objective, terms = loss([patches(1)], [patches(2)])
+    assert_close(terms["l1"], (patches(1) - patches(2)).abs().mean())
+    assert_close(objective, 3 * terms["l1"])
+
+
 def test_generator_loss_of_equal_images_is_its_adversarial_term() -> None:
-    objective, terms = GeneratorLoss(features=features)(patches(), patches(), lambda x: x.flatten(1).mean(1))
+    objective, terms = GeneratorLoss(features=features)([patches()], [patches()], lambda x: x.flatten(1).mean(1))
     assert_close(objective, terms["adversarial"])
 
 
@@ -118,14 +141,14 @@ def test_generator_loss_leaves_out_terms_of_weight_0() -> None:
         raise AssertionError("a term of weight 0 was computed")
 
     loss = GeneratorLoss(adversarial=0, mse=2, perceptual=0, texture=0, features=fail)
-    objective, terms = loss(patches(1), patches(2), fail)
+    objective, terms = loss([patches(1)], [patches(2)], fail)
     assert list(terms) == ["mse"]
     assert_close(objective, 2 * terms["mse"])
 
 
 def test_generator_loss_gradient_of_mse_is_analytic() -> None:
     super_res = patches(1).requires_grad_()
-    objective, _ = GeneratorLoss(adversarial=0, mse=1, perceptual=0, texture=0)(super_res, patches(2))
+    objective, _ = GeneratorLoss(adversarial=0, mse=1, perceptual=0, texture=0)([super_res], [patches(2)])
     objective.backward()
     assert_close(super_res.grad, 2 * (patches(1) - patches(2)) / super_res.numel())
 

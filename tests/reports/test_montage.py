@@ -9,7 +9,8 @@ from PIL import Image
 
 from bundle.errors import InputError
 from bundle.reports import montage
-from bundle.reports.montage import MontageOptions, save_montage
+from bundle.reports.montage import MontageOptions, Picture, save_montage, save_pictures
+from bundle.reports.scales import error_limit
 from bundle.reports.tiles import MARK, MISSING, Page, draw_page
 
 ROWS, COLUMNS = 48, 40
@@ -86,7 +87,7 @@ def test_montage_takes_a_fixed_error_scale(tmp_path: Path, pages) -> None:
     ("error", "limit"), [(0.1, 0.1), (0.101, 0.15), (0.0999, 0.1), (0.23, 0.3), (0.07, 0.08), (0.0, 1e-6)]
 )
 def test_error_scale_ends_at_the_next_round_number(error: float, limit: float) -> None:
-    assert montage._error_limit([[np.full((4, 4), error)]]) == pytest.approx(limit)
+    assert error_limit([np.full((4, 4), error)]) == pytest.approx(limit)
 
 
 def test_montage_prints_the_scores_under_the_images_they_name(tmp_path: Path, pages) -> None:
@@ -162,6 +163,44 @@ def test_montage_of_several_outputs_has_a_column_and_an_error_for_each(tmp_path:
     save_montage(tmp_path / "case.png", rows)
     headings = [column.heading.replace("\N{MINUS SIGN}", "-") for column in pages[0][0].columns]
     assert headings == ["LR", "SR", "consistent", "HR", "|LR - HR|", "|SR - HR|", "|consistent - HR|"]
+
+
+def test_montage_with_errors_below_has_a_row_of_errors_for_each_row_of_images(tmp_path: Path, pages) -> None:
+    rows = slices(2)
+    options = MontageOptions(errors_below=True, zoom=False, row_labels=["first", "second"])
+    save_montage(tmp_path / "case.png", rows, options=options)
+    page, figure = pages[0]
+    assert [column.heading for column in page.columns] == ["LR", "SR", "HR", "reference"]
+    assert [row.label for row in page.rows] == ["first", "error", "second", "error"]
+    low_res, super_res, *nothing = page.rows[3].images
+    np.testing.assert_allclose(low_res, 0.07, atol=1e-6)
+    np.testing.assert_allclose(super_res, 0.02, atol=1e-6)
+    assert nothing == [None, None]
+    colours = [axes.images[0].get_cmap().name for axes in figure.axes[:-1]]
+    assert colours == (["gray"] * 4 + ["inferno"] * 2) * 2
+    assert {axes.images[0].norm.vmax for axes in figure.axes[4:6]} == {page.error_scale.vmax}
+
+
+def test_errors_below_stand_under_their_images_and_apart_from_the_next_row(tmp_path: Path, pages) -> None:
+    save_montage(tmp_path / "case.png", slices(2), options=MontageOptions(errors_below=True, zoom=False))
+    axes = pages[0][1].axes[:-1]
+    image, error, following = (axes[number].get_position() for number in (1, 5, 7))
+    assert (error.x0, error.width) == pytest.approx((image.x0, image.width))
+    assert image.y0 > error.y1 > error.y0 > following.y1
+    assert error.y0 - following.y1 > image.y0 - error.y1
+
+
+def test_pictures_are_compared_with_targets_of_their_own(tmp_path: Path, pages) -> None:
+    image = slices(1)[0]["high_res"].astype(np.float32)
+    pictures = [
+        Picture("level 1", [image - 0.3], [{"psnr": 20.0}], target=[image - 0.25]),
+        Picture("its target", [image - 0.25]),
+    ]
+    save_pictures(tmp_path / "levels.png", pictures, [image], MontageOptions(zoom=False, errors_below=True))
+    whole, errors = pages[0][0].rows
+    assert list(whole.captions) == ["PSNR 20.00", ""]
+    np.testing.assert_allclose(errors.images[0], 0.05, atol=1e-6)
+    assert errors.images[1] is None
 
 
 def test_montage_shows_nan_in_a_colour_of_its_own(tmp_path: Path) -> None:

@@ -8,8 +8,7 @@ from monai.data import DataLoader, Dataset, MetaTensor, decollate_batch
 from monai.transforms import Compose
 from torch.testing import assert_close
 
-from bundle.keys import HIGH_RES, IMAGE, LOW_RES, PRED, REFERENCE, SCALE, SLICE_AXIS, SLICES
-from bundle.kspace import zero_fill
+from bundle.keys import IMAGE, LOW_RES, PRED, REFERENCE, SCALE, SLICE_AXIS, SLICES
 from bundle.transforms import (
     NormaliseIntensityd,
     RestoreNatived,
@@ -63,13 +62,6 @@ def test_normalise_maps_each_volume_by_its_own_maximum() -> None:
 def test_normalise_per_slice_gives_every_slice_the_full_range() -> None:
     out = NormaliseIntensityd(per="slice")(pair())
     assert_close(out[IMAGE].as_tensor().amax((0, 1, 2)), torch.ones(5))
-
-
-def test_zero_fill_derives_low_res_from_the_normalised_high_res_and_keeps_its_scale() -> None:
-    out = Compose([SlicesLastd(), NormaliseIntensityd(), ZeroFilld(factor=2)])(pair())
-    expected = zero_fill(out[HIGH_RES].as_tensor().movedim(-1, 0), 2).movedim(0, -1)
-    assert_close(out[LOW_RES].as_tensor(), expected)
-    assert out[LOW_RES].max() != 1  # neither re-normalised nor clipped
 
 
 def test_stack_puts_low_res_first_and_reference_second() -> None:
@@ -126,12 +118,6 @@ def test_thinning_keeps_evenly_spaced_slices_and_their_native_numbers() -> None:
 def test_thinning_leaves_fewer_slices_than_its_maximum_alone() -> None:
     assert ThinSlicesd(9)(pair())[IMAGE].shape[-1] == 5
     assert ThinSlicesd(None)(pair())[IMAGE].shape[-1] == 5
-
-
-@pytest.mark.parametrize("factor", [1, 0, -2, "4", None, float("nan"), True])
-def test_zero_fill_refuses_a_wrong_factor(factor) -> None:
-    with pytest.raises(ValueError, match="give a number above 1"):
-        ZeroFilld(factor)
 
 
 def test_thinning_refuses_to_keep_nothing() -> None:

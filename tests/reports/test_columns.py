@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+
+from bundle.reports.columns import Column, Spread, format_score, image_title, metric_title
+
+
+@pytest.mark.parametrize(
+    ("image", "title"),
+    [
+        ("low_res", "LR"),
+        ("super_res", "SR"),
+        ("super_res_dc", "SR + DC"),
+        ("high_res", "HR"),
+        ("reference", "reference"),
+    ],
+)
+def test_images_have_short_titles(image: str, title: str) -> None:
+    assert image_title(image) == title
+
+
+@pytest.mark.parametrize(("metric", "text"), [("psnr", "PSNR 5.06"), ("ssim", "SSIM 5.058"), ("ifc", "IFC 5.058")])
+def test_scores_have_the_digits_that_tell_them_apart(metric: str, text: str) -> None:
+    assert f"{metric_title(metric)} {format_score(metric, 5.0581)}" == text
+
+
+def test_a_difference_of_scores_may_have_a_sign_and_more_digits() -> None:
+    assert format_score("ssim", -0.00042, "+", more_digits=1) == "-0.0004"
+    assert format_score("psnr", 0.288, "+", more_digits=1) == "+0.288"
+
+
+def test_cells_show_mean_and_spread_and_what_is_missing() -> None:
+    column = Column("psnr", "super_res")
+    assert column.cell(Spread.of([30, 32])) == "31.00 ± 1.41"
+    assert column.cell(Spread.of([30])) == "30.00"
+    assert column.cell(Spread.of([])) == "n/a"
