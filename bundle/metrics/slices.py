@@ -7,10 +7,11 @@ from typing import Any, Literal
 import torch
 from monai.metrics import CumulativeIterationMetric
 
+from bundle.metrics.ifc import ifc
 from bundle.metrics.psnr import psnr
 from bundle.metrics.ssim import ssim
 
-METRICS: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {"psnr": psnr, "ssim": ssim}
+METRICS: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {"psnr": psnr, "ssim": ssim, "ifc": ifc}
 """The scores by the names that configs and reports use."""
 
 
@@ -30,13 +31,13 @@ class SliceMetric(CumulativeIterationMetric):
     an image and their PSNR is arbitrarily high.
 
     Args:
-        metric: name of the score: ``"psnr"`` in dB or ``"ssim"``.
+        metric: name of the score: ``"psnr"`` in dB, ``"ssim"``, or ``"ifc"`` in bits per pixel.
 
     Raises:
         ValueError: if there is no metric of that name.
     """
 
-    def __init__(self, metric: Literal["psnr", "ssim"]) -> None:
+    def __init__(self, metric: Literal["psnr", "ssim", "ifc"]) -> None:
         """Look the metric up."""
         super().__init__()
         if metric not in METRICS:
