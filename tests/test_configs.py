@@ -13,10 +13,14 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 
 from bundle.config import unknown_keys
 from bundle.errors import InputError
+from bundle.studies import read_study
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 STAGES = {"train": "training", "evaluate": "evaluating", "inference": "inference"}
 VARIANTS = sorted(path.name for path in (CONFIGS / "variants").glob("*.yaml"))
+BASELINES = sorted(path.name for path in (CONFIGS / "baselines").glob("*.yaml"))
+SCALES = sorted(path.name for path in (CONFIGS / "scales").glob("*.yaml"))
+STUDIES = sorted((CONFIGS / "studies").glob("*.yaml"))
 
 
 class StrictLoader(yaml.SafeLoader):
@@ -70,6 +74,24 @@ def test_every_key_of_a_variant_exists_in_train(name) -> None:
     assert list(unknown_keys(read(CONFIGS / "variants" / name), read(CONFIGS / "train.yaml"))) == []
 
 
+@pytest.mark.parametrize("name", SCALES)
+def test_every_key_of_a_scale_exists_in_train(name) -> None:
+    assert list(unknown_keys(read(CONFIGS / "scales" / name), read(CONFIGS / "train.yaml"))) == []
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_every_key_of_a_baseline_exists_in_evaluate(name) -> None:
+    assert list(unknown_keys(read(CONFIGS / "baselines" / name), read(CONFIGS / "evaluate.yaml"))) == []
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_every_study_can_be_read_and_names_what_exists(path) -> None:
+    plan = read_study(path)
+    assert plan.rows
+    known = read(CONFIGS / "train.yaml")
+    assert {key for row in plan.rows for key in row.settings} <= set(known)
+
+
 @pytest.mark.parametrize("name", VARIANTS)
 def test_a_variant_is_small(name) -> None:
     lines = (CONFIGS / "variants" / name).read_text().splitlines()
@@ -93,8 +115,11 @@ def test_network_and_preprocessing_are_defined_once() -> None:
 
 def test_settings_shared_by_stages_have_the_same_defaults() -> None:
     stages = {stage: read(CONFIGS / f"{stage}.yaml") for stage in STAGES}
-    for key in ("factor", "magnitude", "normalise", "fusion", "levels", "residual", "bias", "mixed_precision"):
-        assert len({repr(config[key]) for config in stages.values()}) == 1, key
+    assert len({config["mixed_precision"] for config in stages.values()}) == 1
+    keys = ("factor", "magnitude", "normalise", "fusion", "levels", "share_levels", "residual", "bias")
+    for key in (*keys, "consistency_layer"):
+        fallback = f"$@recorded.get({key!r}, {stages['train'][key]!r})"
+        assert [stages[stage][key] for stage in ("evaluate", "inference")] == [fallback] * 2, key
 
 
 def test_defaults_are_the_paper_s_hyper_parameters() -> None:

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows of a study against each other: paired differences, and whether the order that the paper claims held."""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from bundle.errors import InputError
+from bundle.reports.columns import format_score, image_title, metric_title
+from bundle.studies.scores import CONSISTENT, LOW_RES, SUPER_RES, StudyScores, line_label
+from bundle.studies.statistics import Interval, SignedRank, bootstrap_interval, holm, signed_rank
+
+SIGNIFICANT = 0.05
+_MINUS = "\N{MINUS SIGN}"
+OVER_SLICES = "\N{DAGGER}"
+"""Marks what rests on slices where there are too few subjects."""
+
+PublishedMeans = Mapping[tuple[str, str, str], float]
+"""The paper's means by row, image and metric."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two lines of a table to compare.
+
+    Attributes:
+        first: label of a row, with ``+ DC`` behind it for its output with data consistency, or ``LR`` for the
+            low-res image that the other one started from.
+        second: likewise.
+        claimed: the metrics in which the paper puts the first above the second.
+    """
+
+    first: str
+    second: str
+    claimed: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One pair in one metric.
+
+    Attributes:
+        pair: what is compared.
+        metric: the metric.
+        published: the paper's first minus its second mean; NaN where it does not report both.
+        mean: first minus second, the mean over subjects; NaN without scores.
+        interval: of the mean.
+        test: whether the differences lie around 0.
+        p_holm: its p-value with Holm's correction over all pairs of the metric.
+    """
+
+    pair: Pair
+    metric: str
+    published: float
+    mean: float
+    interval: Interval | None
+    test: SignedRank
+    p_holm: float = math.nan
+
+    @property
+    def verdict(self) -> str:
+        """Whether the order held that the paper claims; empty without a claim or a test."""
+        if self.metric not in self.pair.claimed or math.isnan(self.p_holm):
+            return ""
+        if self.p_holm >= SIGNIFICANT:
+            return "not significant"
+        return "held" if self.mean > 0 else "not held"
+
+    def cells(self) -> list[str]:
+        """Return the difference as cells of a printed table."""
+        p = "n/a" if math.isnan(self.p_holm) else "< 0.001" if self.p_holm < 0.001 else f"{self.p_holm:.3f}"
+        mark = OVER_SLICES if self.test.over == "slices" and not math.isnan(self.p_holm) else ""
+        verdict = f"{self.pair.first} > {self.pair.second}: {self.verdict}" if self.verdict else ""
+        title = f"{self.pair.first} {_MINUS} {self.pair.second}"
+        published = "" if math.isnan(self.published) else _difference_text(self.metric, self.published)
+        return [title, metric_title(self.metric), self._mean_cell(), published, p + mark, verdict]
+
+    def _mean_cell(self) -> str:
+        if math.isnan(self.mean):
+            return "n/a"
+        return _difference_text(self.metric, self.mean) + interval_text(self.metric, self.interval, _difference_text)
+
+
+def compare(scores: StudyScores, pairs: Sequence[Pair], published: PublishedMeans) -> list[Difference]:
+    """Return the differences of all pairs, metric by metric, with Holm's correction over the pairs of each.
+
+    Args:
+        scores: of the study's rows.
+        pairs: what to compare.
+        published: to give the paper's difference beside ours.
+
+    Raises:
+        InputError: if a pair names what is not in the study.
+    """
+    lines = [(_line(scores, pair.first, pair.second), _line(scores, pair.second, pair.first)) for pair in pairs]
+    differences = []
+    for metric in scores.metrics:
+        of_metric = []
+        for pair, both in zip(pairs, lines, strict=True):
+            first, second = (published.get((*line, metric), math.nan) for line in both)
+            of_metric.append(Difference(pair, metric, first - second, *_tested(scores, both, metric)))
+        adjusted = holm([difference.test.p for difference in of_metric])
+        differences += [replace(difference, p_holm=p) for difference, p in zip(of_metric, adjusted, strict=True)]
+    return differences
+
+
+def least_p(differences: Sequence[Difference]) -> float:
+    """Return the smallest corrected p that there could be, 0 without tests.
+
+    The signed-rank test of n differences of one sign has p = 2 / 2^n, which Holm multiplies by the number of tests.
+    """
+    tested = [difference for difference in differences if difference.test.n]
+    n_tests = Counter(difference.metric for difference in tested)
+    return min((n_tests[one.metric] * 2.0 ** (1 - one.test.n) for one in tested), default=0.0)
+
+
+def interval_text(
+    metric: str, interval: Interval | None, bound_text: Callable[[str, float], str] = format_score
+) -> str:
+    """Return `` [low, high]`` and the mark of slices, or nothing where there is no interval."""
+    if interval is None:
+        return ""
+    bounds = ", ".join(bound_text(metric, bound) for bound in (interval.low, interval.high))
+    return f" [{bounds}]{OVER_SLICES if interval.over == 'slices' else ''}"
+
+
+def _difference_text(metric: str, value: float) -> str:
+    """Return a difference with its sign; rows can be closer than the last digit of their scores."""
+    return format_score(metric, value, "+", more_digits=1)
+
+
+def _tested(
+    scores: StudyScores, lines: Sequence[tuple[str, str]], metric: str
+) -> tuple[float, Interval | None, SignedRank]:
+    """Return mean, interval and test of the first minus the second of two lines."""
+    first, second = (scores.sample(*line, metric) for line in lines)
+    if not (first.values.size and second.values.size):
+        return math.nan, None, SignedRank(math.nan, 0, "slices")
+    paired = first - second
+    return float(paired.subject_means().mean()), bootstrap_interval(paired), signed_rank(paired)
+
+
+def _line(scores: StudyScores, label: str, partner: str) -> tuple[str, str]:
+    """Return the row and the image of one side of a pair."""
+    lines = {line_label(row, image): (row, image) for row in scores.labels for image in (CONSISTENT, SUPER_RES)}
+    if label == image_title(LOW_RES) and label not in lines and partner in lines:
+        return lines[partner][0], LOW_RES
+    if label not in lines:
+        known = ", ".join([*scores.labels, image_title(LOW_RES)])
+        raise InputError(f"the comparison {label!r} with {partner!r} is of no two rows; choose among {known}.")
+    return lines[label]

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a study compares: its rows, the published numbers beside them, and the orderings that the paper claims."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bundle.errors import InputError
+from bundle.metrics import METRICS
+from bundle.studies.comparisons import Pair
+
+Published = Mapping[str, tuple[float, float]]
+"""Published mean and standard deviation by metric."""
+
+FIGURES = ("curves", "sweep", "panels", "levels")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method of a study: a variant, trained or not, with what distinguishes it from the variant's file.
+
+    Attributes:
+        label: what the row is called in tables and figures.
+        variant: name of a file in ``configs/variants``, or in ``configs/baselines`` where nothing is trained.
+        settings: config keys on top of the variant, such as ``{"factor": 3}``.
+        train: whether there are weights to be trained.
+        paper: what the paper reports for this row.
+        sweep: weight that the row varies and its value, for Fig. 3.
+    """
+
+    label: str
+    variant: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    train: bool = True
+    paper: Published = field(default_factory=dict)
+    sweep: tuple[str, float] | None = None
+
+    @property
+    def file(self) -> str:
+        """Path of the variant below ``configs``."""
+        return f"{'variants' if self.train else 'baselines'}/{self.variant}.yaml"
+
+    @property
+    def run(self) -> str:
+        """Name of the run's folder: rows of several studies that are the same share one run."""
+        return "_".join([self.variant, *(f"{key}={value}" for key, value in sorted(self.settings.items()))])
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """A study as its file describes it.
+
+    Attributes:
+        name: of the file, such as ``table1``.
+        title: heading of the table.
+        rows: what is compared.
+        orderings: what the paper puts above what, and in which metrics; ``LR`` is the low-res image.
+        figures: which of ``FIGURES`` to draw.
+        low_res: what the paper reports for the low-res image.
+    """
+
+    name: str
+    title: str
+    rows: Sequence[Row]
+    orderings: Sequence[Pair] = ()
+    figures: Sequence[str] = ()
+    low_res: Published = field(default_factory=dict)
+
+
+def read_study(path: str | os.PathLike[str], configs: str | os.PathLike[str] | None = None) -> StudyPlan:
+    """Read a study's YAML file.
+
+    Args:
+        path: the file.
+        configs: folder with the variants and baselines that its rows name; by default the one that holds the
+            file's folder.
+
+    Raises:
+        InputError: if the file is missing or damaged, or names a key, variant, label or figure that does not exist.
+    """
+    file = Path(path)
+    try:
+        content = dict(yaml.safe_load(file.read_text(encoding="utf-8")))
+        rows = [_row(dict(row)) for row in content.pop("rows")]
+        low_res = _published(content.pop("low_res", {}))
+        orderings = [_ordering(*ordering) for ordering in content.pop("orderings", [])]
+        plan = StudyPlan(file.stem, rows=rows, low_res=low_res, orderings=orderings, **content)
+    except FileNotFoundError as error:
+        known = ", ".join(sorted(other.stem for other in file.parent.glob("*.yaml")))
+        raise InputError(f"{file}: there is no such study; choose one of {known}.") from error
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{file}: this study cannot be read ({error}); compare it with configs/studies.") from error
+    _check(file, plan, Path(configs or file.parent.parent))
+    return plan
+
+
+def _row(content: dict[str, Any]) -> Row:
+    """Return a row of the file."""
+    paper, sweep = _published(content.pop("paper", {})), content.pop("sweep", None)
+    if sweep is not None:
+        (sweep,) = dict(sweep).items()
+        content["settings"] = {**content.get("settings", {}), sweep[0]: sweep[1]}
+    return Row(**content, paper=paper, sweep=sweep)
+
+
+def _ordering(first: str, second: str, metrics: Sequence[str] = tuple(METRICS)) -> Pair:
+    """Return what the paper claims of two rows: in all metrics, where none are named."""
+    return Pair(str(first), str(second), tuple(metrics))
+
+
+def _published(content: Mapping[str, Sequence[float]]) -> dict[str, tuple[float, float]]:
+    """Return published numbers; a missing standard deviation is NaN."""
+    return {metric: (float(values[0]), float(values[1]) if len(values) > 1 else float("nan"))
+            for metric, values in content.items()}  # fmt: skip
+
+
+def _check(file: Path, plan: StudyPlan, configs: Path) -> None:
+    """Hold names against what they refer to."""
+    labels = [row.label for row in plan.rows]
+    if len(set(labels)) != len(labels):
+        raise InputError(f"{file}: two rows have the same label; give each its own.")
+    missing = sorted({row.file for row in plan.rows if not (configs / row.file).is_file()})
+    unknown = sorted({label for pair in plan.orderings for label in (pair.first, pair.second)} - {*labels, "LR"})
+    figures = sorted(set(plan.figures) - set(FIGURES))
+    for what, names in (("variants", missing), ("labels", unknown), ("figures", figures)):
+        if names:
+            raise InputError(f"{file}: the {what} {', '.join(names)} do not exist; correct the file.")

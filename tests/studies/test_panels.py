@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Panels of a case: what every row of a study makes of the same slices."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from bundle.errors import InputError
+from bundle.reports import montage
+from bundle.reports.tiles import Page, draw_page
+from bundle.studies.panels import read_panels, save_level_panels, save_panels
+
+Evaluation = Callable[..., Path]
+SLICES = [11, 14, 19]
+RANDOM = np.random.default_rng(0)
+HIGH_RES = (0.2 + 0.8 * RANDOM.random((3, 48, 40))).astype(np.float32)  # no background, so that tiles are not cropped
+REFERENCE = (5 * RANDOM.random((3, 48, 40))).astype(np.float32)
+
+
+@pytest.fixture
+def pages(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Page, Figure]]:
+    """Every page that is drawn, with its figure."""
+    drawn: list[tuple[Page, Figure]] = []
+
+    def draw(page: Page) -> Figure:
+        drawn.append((page, draw_page(page)))
+        return drawn[-1][1]
+
+    monkeypatch.setattr(montage, "draw_page", draw)
+    return drawn
+
+
+@pytest.fixture
+def row(evaluation: Evaluation) -> Callable[..., Path]:
+    """Return a function that stores a row whose output errs by a constant; the file has the slices of a case."""
+
+    def store(name: str, error: float = 0.02, blur: float = 0.1, **arrays: np.ndarray) -> Path:
+        scores = {("A", index): {"low_res": [20 + index, 0.7], "super_res": [30 + index, 0.9]} for index in range(25)}
+        scores |= {("B", index): {"super_res": [10, 0.1]} for index in range(25)}
+        folder = evaluation(name, scores, ["psnr", "ssim"])
+        images = {
+            "low_res": HIGH_RES - blur,
+            "super_res": HIGH_RES + error,
+            "high_res": HIGH_RES,
+            "reference": REFERENCE,
+        }
+        about = {"slices": np.array(SLICES), "aspect": np.array(1.5), "edges": np.array(["R", "A"])}
+        (folder / "panels").mkdir()
+        stored = {name: array for name, array in (about | images | arrays).items() if array is not None}
+        np.savez_compressed(folder / "panels" / "sub-A.npz", **stored)
+        return folder
+
+    return store
+
+
+def headings(page: Page) -> list[str]:
+    return [column.heading for column in page.columns]
+
+
+def test_panels_show_low_res_each_row_high_res_and_reference(tmp_path: Path, row, pages) -> None:
+    path = save_panels(tmp_path / "new" / "a.png", {"SR1": row("1"), "SR4": row("4", 0.01)}, "sub-A")
+    with Image.open(path) as image:
+        assert image.format == "PNG"
+    page, _ = pages[0]
+    assert headings(page) == ["LR", "SR1", "SR4", "HR", "reference"]
+    shown = page.rows[0].images
+    for tile, expected in zip(
+        shown, (HIGH_RES - 0.1, HIGH_RES + 0.02, HIGH_RES + 0.01, HIGH_RES, REFERENCE), strict=True
+    ):
+        np.testing.assert_allclose(tile, expected[1], atol=1e-6)
+    assert (page.title, page.edges, page.aspect) == ("sub-A", ("R", "A"), 1.5)
+    assert page.columns[3].scale.vmax < 1.1 < 4 < page.columns[4].scale.vmax  # the reference has its own grey window
+
+
+def test_panels_show_errors_below_what_was_compared_on_one_scale(tmp_path: Path, row, pages) -> None:
+    save_panels(tmp_path / "a.png", {"SR1": row("1", 0.039), "SR4": row("4", 0.02)}, "sub-A")
+    page, figure = pages[0]
+    errors = page.rows[1]
+    assert errors.label == "error"
+    assert [None if tile is None else round(float(np.mean(tile)), 4) for tile in errors.images] == [
+        0.1, 0.039, 0.02, None, None,
+    ]  # fmt: skip
+    # The rows decide on the scale, the low-res does not; the bar states it.
+    assert [part.error_scale.vmax for part in page.rows if part.error_scale] == [pytest.approx(0.04)] * 2
+    bar = figure.axes[-1]
+    assert bar.get_ylim()[1] == pytest.approx(0.04)
+    assert bar.get_ylabel() == "error (1 = peak)"
+
+
+def test_one_bad_row_does_not_leave_all_others_black(tmp_path: Path, row, pages) -> None:
+    folders = {"SR1": row("1", 0.039), "SR2": row("2", 0.5), "SR4": row("4", 0.02)}
+    save_panels(tmp_path / "a.png", folders, "sub-A")
+    assert pages[0][0].error_scale.vmax == pytest.approx(0.04)
+
+
+def test_panels_print_the_scores_of_the_slice_below_each_image(tmp_path: Path, row, pages) -> None:
+    save_panels(tmp_path / "a.png", {"SR": row("1")}, "sub-A")
+    assert list(pages[0][0].rows[0].captions) == ["PSNR 34.00   SSIM 0.700", "PSNR 44.00   SSIM 0.900", "", ""]
+
+
+def test_panels_zoom_into_images_and_errors_alike(tmp_path: Path, row, pages) -> None:
+    save_panels(tmp_path / "a.png", {"SR": row("1")}, "sub-A")
+    whole, errors, zoomed, zoomed_errors = pages[0][0].rows
+    assert [part.label for part in (whole, errors, zoomed, zoomed_errors)] == [
+        "slice 14", "error", "slice 14 \N{MULTIPLICATION SIGN} 3", "error",
+    ]  # fmt: skip
+    assert whole.mark is not None
+    np.testing.assert_array_equal(zoomed.images[1], whole.mark.crop(whole.images[1]))
+    np.testing.assert_array_equal(zoomed_errors.images[0], whole.mark.crop(errors.images[0]))
+    assert zoomed_errors.images[2] is None
+
+
+def test_panels_show_the_slices_that_are_asked_for(tmp_path: Path, row, pages) -> None:
+    save_panels(tmp_path / "a.png", {"SR": row("1")}, "sub-A", slices=[19, 11])
+    rows = pages[0][0].rows
+    assert [part.label for part in rows[::2]] == ["slice 19", "slice 11", "slice 11 \N{MULTIPLICATION SIGN} 3"]
+    np.testing.assert_array_equal(rows[0].images[2], HIGH_RES[2])
+    assert rows[2].captions[1] == "PSNR 41.00   SSIM 0.900"
+
+
+def test_panels_show_every_low_res_before_the_first_row_that_was_given_it(tmp_path: Path, row, pages) -> None:
+    folders = {"2x": row("a"), "one-level 4x": row("b", blur=0.2), "PRO-C 4x": row("c", blur=0.2)}
+    save_panels(tmp_path / "a.png", folders, "sub-A", title="Factors")
+    page, _ = pages[0]
+    assert headings(page) == ["LR 2x", "2x", "LR 4x", "one-level 4x", "PRO-C 4x", "HR", "reference"]
+    assert page.title == "Factors"
+    assert page.rows[0].captions[0] == "PSNR 34.00\nSSIM 0.700"  # narrow columns: one score a line
+
+
+def test_panels_do_without_a_reference(tmp_path: Path, row, pages) -> None:
+    save_panels(tmp_path / "a.png", {"SR": row("1", reference=None)}, "sub-A")
+    assert headings(pages[0][0]) == ["LR", "SR", "HR"]
+
+
+def test_levels_stand_beside_their_targets(tmp_path: Path, row, pages) -> None:
+    target = HIGH_RES - 0.05
+    save_level_panels(
+        tmp_path / "a.png", row("1", level_1=target + 0.029, level_1_target=target), "sub-A", title="PRO-C"
+    )
+    page, _ = pages[0]
+    assert headings(page) == ["LR", "level 1", "level 1 target", "SR", "HR"]
+    np.testing.assert_allclose(page.rows[0].images[2], target[1])
+    assert [None if tile is None else round(float(np.mean(tile)), 4) for tile in page.rows[1].images] == [
+        0.1, 0.029, None, 0.02, None,
+    ]  # fmt: skip
+    assert page.rows[1].error_scale.vmax == pytest.approx(0.03)
+    assert page.title == "PRO-C"
+
+
+def test_three_levels_stand_in_their_order(tmp_path: Path, row, pages) -> None:
+    levels = {f"level_{n}{end}": HIGH_RES for n in (2, 1) for end in ("", "_target")}
+    save_level_panels(tmp_path / "a.png", row("1", **levels), "sub-A")
+    assert headings(pages[0][0]) == ["LR", "level 1", "level 1 target", "level 2", "level 2 target", "SR", "HR"]
+
+
+def test_panels_are_the_same_file_each_time(tmp_path: Path, row) -> None:
+    folders = {"SR": row("1")}
+    first, second = (save_panels(tmp_path / name, folders, "sub-A") for name in ("a.png", "b.png"))
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_case_that_was_not_evaluated_is_named(row) -> None:
+    with pytest.raises(InputError, match=r"panels/sub-B.npz: cannot read the slices of this case"):
+        read_panels(row("1"), "sub-B")
+
+
+def test_damaged_case_is_named(row) -> None:
+    folder = row("1")
+    for content in (b"", b"no archive"):
+        (folder / "panels" / "sub-A.npz").write_bytes(content)
+        with pytest.raises(InputError, match=r"sub-A.npz: cannot read the slices of this case"):
+            read_panels(folder, "sub-A")
+
+
+def test_case_without_what_is_drawn_is_named(row) -> None:
+    with pytest.raises(InputError, match=r"sub-A.npz: there is no low_res and no edges in this file"):
+        read_panels(row("1", low_res=None, edges=None), "sub-A")
+
+
+def test_slice_that_was_not_stored_is_refused(tmp_path: Path, row) -> None:
+    with pytest.raises(InputError, match="slice 12 is not in this file; choose among 11, 14, 19"):
+        save_panels(tmp_path / "a.png", {"SR": row("1")}, "sub-A", slices=[12])
+
+
+@pytest.mark.parametrize(
+    "other", [{"high_res": HIGH_RES + 0.1}, {"slices": np.array([1, 2, 3])}, {"high_res": HIGH_RES[:, :-1]}]
+)
+def test_rows_of_other_images_are_refused(tmp_path: Path, row, other: dict[str, np.ndarray]) -> None:
+    with pytest.raises(InputError, match="show different slices or another high-res image"):
+        save_panels(tmp_path / "a.png", {"a": row("a"), "b": row("b", **other)}, "sub-A")
+
+
+def test_row_of_one_level_has_no_level_panels(tmp_path: Path, row) -> None:
+    with pytest.raises(InputError, match="there are no levels in this file; choose a row with a progressive network"):
+        save_level_panels(tmp_path / "a.png", row("1"), "sub-A")
+
+
+def test_no_rows_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="pass at least one"):
+        save_panels(tmp_path / "a.png", {}, "sub-A")

@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A study runs what is missing, once, and reports what it has."""
+
+import csv
+import json
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from monai.bundle import run
+
+from bundle.errors import InputError
+from bundle.studies import Row, Settings, Study, StudyPlan, StudyRunner, runner
+from bundle.studies.comparisons import Pair
+
+ROOT = Path(__file__).resolve().parents[2]
+ROWS = [Row("one", "one_level_2x"), Row("two", "sr1_2x"), Row("zero", "zero_filling", {"factor": 2}, train=False)]
+
+Call = tuple[str, list[str]]
+
+
+def value(arguments: Sequence[str], key: str) -> str:
+    return arguments[list(arguments).index(f"--{key}") + 1]
+
+
+def write_scores(folder: Path, subjects: str, gain: float) -> None:
+    """Write what an evaluation leaves: scores of two slices a subject, and the slices to show."""
+    (folder / "panels").mkdir(parents=True, exist_ok=True)
+    with (folder / "slices.csv").open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["subject", "case", "slice", "image", "psnr", "ssim"])
+        for number, subject in enumerate(subjects):
+            for index in (3, 4):
+                writer.writerow([subject, f"sub-{subject}", index, "low_res", 30 + number + index / 10, 0.8])
+                writer.writerow([subject, f"sub-{subject}", index, "super_res", 30 + number + gain, 0.9])
+    images = {name: np.full((2, 20, 20), 0.5, np.float32) for name in ("low_res", "super_res", "high_res")}
+    for subject in subjects:
+        np.savez(folder / "panels" / f"sub-{subject}.npz", slices=[3, 4], aspect=1.0, edges=["R", "A"], **images)
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
+    """Replace the processes by what they would leave behind, and list them."""
+    made: list[Call] = []
+
+    def call(root: Path, stage: str, arguments: Sequence[str], log: Path) -> float:
+        made.append((stage, list(arguments)))
+        if stage == "training":
+            (log.parent / "model.json").write_text(json.dumps({"iterations": 6, "epochs": 2, "batch_size": 4}))
+        else:
+            fold = int(value(arguments, "fold")) if "--fold" in arguments else 0
+            write_scores(log.parent / "evaluation", "ABCDEF"[2 * fold : 2 * fold + 2], gain=len(made))
+        return 60.0
+
+    monkeypatch.setattr(runner, "_call", call)
+    return made
+
+
+def settings(folder: Path, n_folds: int | None = None, **training: object) -> Settings:
+    return Settings(ROOT, folder / "runs", "small", {"seed": 0, **training}, {"slices_per_volume": 2}, n_folds)
+
+
+def study(folder: Path, rows: Sequence[Row] = ROWS, n_folds: int | None = None, **training: object) -> Study:
+    plan = StudyPlan("mine", "My study", rows, [Pair("one", "two", ("psnr",))], ["panels"], {"psnr": (27.0, 1.0)})
+    return Study(
+        plan, StudyRunner(settings(folder, n_folds, **training)), [{"case": "sub-A"}], folder / "report", "How."
+    )
+
+
+def test_every_row_is_trained_where_it_can_be_and_evaluated(calls, tmp_path) -> None:
+    study(tmp_path).run()
+    assert [(stage, value(a, "training_dir" if stage == "evaluating" else "output_dir")) for stage, a in calls] == [
+        ("training", str(tmp_path / "runs" / "one_level_2x")),
+        ("evaluating", str(tmp_path / "runs" / "one_level_2x")),
+        ("training", str(tmp_path / "runs" / "sr1_2x")),
+        ("evaluating", str(tmp_path / "runs" / "sr1_2x")),
+        ("evaluating", str(tmp_path / "runs" / "zero_filling_factor=2")),
+    ]
+
+
+def test_trainings_lay_scale_and_variant_over_the_paper_s_settings(calls, tmp_path) -> None:
+    study(tmp_path, max_epochs=3).run()
+    arguments = calls[0][1]
+    assert value(arguments, "config_file") == repr(
+        ["configs/train.yaml", "configs/scales/small.yaml", "configs/variants/one_level_2x.yaml"]
+    )
+    assert value(arguments, "max_epochs") == "3"
+
+
+def test_a_baseline_is_evaluated_without_weights_and_with_its_own_network(calls, tmp_path) -> None:
+    study(tmp_path).run()
+    arguments = calls[-1][1]
+    assert value(arguments, "ckpt_path") == "null"
+    assert "bundle.baselines.ZeroFilling" in value(arguments, "network_def")
+    assert value(arguments, "factor") == "2"
+
+
+def test_what_is_done_is_not_done_again_unless_its_settings_changed(calls, tmp_path) -> None:
+    study(tmp_path).run()
+    study(tmp_path).run()
+    assert len(calls) == 5
+    study(tmp_path, max_epochs=9).run()
+    assert [stage for stage, _ in calls[5:]] == ["training", "training"]
+
+
+def test_rows_of_one_run_run_it_once(calls, tmp_path) -> None:
+    study(tmp_path, [Row("one", "one_level_2x"), Row("two", "one_level_2x")]).run()
+    assert len(calls) == 2
+    assert "| two " in (tmp_path / "report" / "table.md").read_text()
+
+
+def test_a_row_that_fails_is_named_and_the_others_are_reported(calls, tmp_path, monkeypatch) -> None:
+    healthy = runner._call
+
+    def call(root: Path, stage: str, arguments: Sequence[str], log: Path) -> float:
+        if "sr1_2x" in " ".join(arguments):
+            raise InputError("training failed: no luck")
+        return healthy(root, stage, arguments, log)
+
+    monkeypatch.setattr(runner, "_call", call)
+    with pytest.raises(InputError, match="1 of 3 rows failed: training failed: no luck"):
+        study(tmp_path).run()
+    text = (tmp_path / "report" / "table.md").read_text()
+    assert "| one " in text
+    assert "| two " not in text
+    assert [stage for stage, _ in calls] == ["training", "evaluating", "evaluating"]
+
+
+def test_folds_are_trained_apart_and_scored_together(calls, tmp_path) -> None:
+    study(tmp_path, ROWS[:1], n_folds=3).run()
+    assert [value(arguments, "fold") for _, arguments in calls] == ["0", "0", "1", "1", "2", "2"]
+    assert "6 subjects (12 slices)" in (tmp_path / "report" / "table.md").read_text()
+
+
+def test_report_holds_table_figures_scale_and_what_it_took(calls, tmp_path) -> None:
+    study(tmp_path).run()
+    names = {path.name for path in (tmp_path / "report").iterdir()}
+    assert names == {"table.md", "table.csv", "differences.csv", "sub-A.png"}
+    text = (tmp_path / "report" / "table.md").read_text()
+    assert text.startswith("# My study\n")
+    for part in ("one > two", "How.", "configs/scales/small.yaml", "| one    |", "1.0 |", "27.00"):
+        assert part in text
+
+
+def test_progress_names_the_row_and_estimates_what_is_left(calls, tmp_path, caplog) -> None:
+    caplog.set_level(logging.INFO, "bundle")
+    StudyRunner(settings(tmp_path)).run(ROWS)
+    lines = [record.message for record in caplog.records if record.message.startswith("[")]
+    assert lines[0] == "[1/5] one: training"
+    assert lines[3].startswith("[4/5] two: evaluating (about 2 min left")
+
+
+@pytest.fixture
+def process(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Let a stage be a small Python program instead of MONAI."""
+
+    def install(program: str) -> None:
+        popen = runner.subprocess.Popen
+        monkeypatch.setattr(
+            runner.subprocess, "Popen", lambda _, **options: popen([sys.executable, "-c", program], **options)
+        )
+
+    return install
+
+
+def test_a_failing_stage_tells_its_last_line_and_where_its_log_is(process, tmp_path) -> None:
+    process("import sys; print('some progress'); sys.exit('error: the data are bad.')")
+    with pytest.raises(InputError, match=r"training failed: the data are bad. \(log: .*training.log\)"):
+        runner._call(tmp_path, "training", [], tmp_path / "training.log")
+    assert "some progress" in (tmp_path / "training.log").read_text()
+
+
+def test_a_stage_that_succeeds_tells_how_long_it_took(process, tmp_path) -> None:
+    process("import time; time.sleep(0.2)")
+    assert 0.2 < runner._call(tmp_path, "training", [], tmp_path / "training.log") < 20
+
+
+def test_a_study_runs_as_users_run_it(small_dataset, tmp_path, monkeypatch) -> None:
+    """Table III at a toy size, with real processes: two baselines' worth of time."""
+    monkeypatch.chdir(ROOT)
+    plan = tmp_path / "toy.yaml"
+    plan.write_text(
+        "title: Toy\nrows:\n  - {label: zero, variant: zero_filling, train: false, settings: {factor: 4}}\n"
+        "  - {label: PRO-C, variant: pro_c_4x}\norderings: [[PRO-C, LR]]\nfigures: [curves, panels, levels]\n"
+    )
+    toy = {"max_epochs": 2, "epoch_length": 2, "patch_size": 24, "batch_size": 2, "validate_slices": 1}
+    run(
+        "study",
+        config_file="configs/study.yaml",
+        study_plan=f"$studies.read_study('{plan}', '{ROOT / 'configs'}')",
+        plan="toy",
+        dataset_dir=str(small_dataset),
+        output_dir=str(tmp_path / "studies"),
+        test_subjects=["D"],
+        validate_subjects=["C"],
+        training_settings=toy,
+        evaluation_settings={"slices_per_volume": 1},
+    )
+    (report,) = (tmp_path / "studies").glob("*_small/reports/toy")
+    names = {path.name for path in report.iterdir()}
+    assert names >= {"table.md", "curves.png", "sub-D.png", "sub-D_levels_pro_c_4x.png"}
+    assert "PRO-C + DC" in (report / "table.md").read_text()
