@@ -28,8 +28,9 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-benchmark: $(INSTALLED) ## Time, rate and memory of a training iteration on this machine
+benchmark: $(INSTALLED) ## Time, rate and memory of a training iteration, and time of the metrics, on this machine
 	$(BIN)/python benchmarks/training_step.py
+	$(BIN)/python benchmarks/metrics.py
 
 # torch comes first and alone: nothing else may choose another build of it
 $(INSTALLED): pyproject.toml constraints.txt

@@ -66,12 +66,24 @@ def _check_factor(size: int, factor: float) -> None:
         raise InputError(f"factor {factor} keeps no sample of an axis of {size}; give one below {2 * size}.")
 
 
-def level_factors(factor: float, n_levels: int) -> list[float]:
+def level_factors(factor: float, n_levels: int, supervise: str = "all") -> list[float]:
     """Return the factors at which the levels of a progressive generator before the last should arrive.
 
     Each level takes an equal share of the way: [2] for factor 4 and two levels (Section II-E), [4, 2] for
     factor 8 and three, none for one level. The last level's is always 1, the high-res itself.
+
+    Args:
+        factor: of the low-res image.
+        n_levels: number of levels, the last included.
+        supervise: ``all`` levels (PRO-C), or the ``final`` one alone (PRO-U), which leaves none to be told.
+
+    Raises:
+        InputError: if ``supervise`` is neither.
     """
+    if supervise not in ("all", "final"):
+        raise InputError(f"supervise is {supervise!r}; choose all (PRO-C) or final (PRO-U).")
+    if supervise == "final":
+        return []
     return [round(factor ** (1 - level / n_levels), 9) for level in range(1, n_levels)]
 
 

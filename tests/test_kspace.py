@@ -230,3 +230,9 @@ def test_magnitude_step_does_not_lower_the_psnr_of_real_slices(shared_data, fact
 @pytest.mark.parametrize(("factor", "n_levels", "expected"), [(4, 2, [2]), (8, 3, [4, 2]), (4, 1, []), (9, 2, [3])])
 def test_levels_share_the_way_to_the_high_res(factor, n_levels, expected) -> None:
     assert level_factors(factor, n_levels) == expected
+
+
+def test_only_supervised_levels_have_a_factor() -> None:
+    assert level_factors(4, 2, "final") == []
+    with pytest.raises(ValueError, match="choose all"):
+        level_factors(4, 2, "fianl")

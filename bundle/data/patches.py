@@ -23,15 +23,13 @@ class PatchStream:
         batch_size: patches a batch.
         sampling: ``grid`` (16 patches of 64 x 64 from a slice of 256 x 256; where the grid does not fit, the patches
             overlap evenly) or ``random`` (as many patches a slice, anywhere in it, new at every pass).
-        min_signal: leave out grid patches whose mean high-res intensity is below this; 0 keeps all. Not with
-            ``random``, whose patches lie anywhere.
         gain_jitter: multiply low-res and targets of each patch, but not the reference, by a common random
             factor between exp(-gain_jitter) and exp(gain_jitter). Inference knows the low-res image's own
             maximum only, so there the two contrasts meet in another ratio than in training.
         seed: start of the order. Streams that must differ, such as the critic's, get seeds that differ.
 
     Raises:
-        InputError: if a slice is smaller than a patch, or no patch is left.
+        InputError: if a slice is smaller than a patch.
         InputError: if ``sampling`` or ``batch_size`` is off.
     """
 
@@ -41,14 +39,11 @@ class PatchStream:
         patch_size: int = 64,
         batch_size: int = 32,
         sampling: Literal["grid", "random"] = "grid",
-        min_signal: float = 0.0,
         gain_jitter: float = 0.0,
         seed: int = 0,
     ) -> None:
         if sampling not in ("grid", "random"):
             raise InputError(f"sampling is {sampling!r}; choose grid or random.")
-        if sampling == "random" and min_signal:
-            raise InputError("min_signal leaves out patches of a grid; with random sampling set it to 0.")
         if not 0 <= gain_jitter < 1:
             raise InputError(f"gain_jitter is {gain_jitter}; give 0 for none, or a number below 1 such as 0.2.")
         if not isinstance(batch_size, int) or batch_size < 1:
@@ -64,7 +59,7 @@ class PatchStream:
         self.sampling = sampling
         self.gain_jitter = gain_jitter
         self.seed = seed
-        self.corners = self._grid(min_signal)
+        self.corners = self._grid()
         self.batch_size = min(batch_size, len(self.corners))
         self.position = 0
         self._pass: tuple[int, Tensor] = (-1, self.corners)
@@ -112,24 +107,14 @@ class PatchStream:
         """Go to a stored position."""
         self.position = state["position"]
 
-    def _grid(self, min_signal: float) -> Tensor:
+    def _grid(self) -> Tensor:
         """Return the grid corners of all slices, Tensor (n_patches, 3): slice, first row, first column."""
         corners = []
         for index, size in enumerate(self.dataset.sizes.tolist()):
             starts = [_even_starts(n, self.patch_size) for n in size]
             rows_columns = torch.cartesian_prod(*starts)
             corners.append(torch.cat((torch.full((len(rows_columns), 1), index), rows_columns), dim=1))
-        grid = torch.cat(corners)
-        if min_signal > 0:
-            bright = torch.cat([self._signal(part) >= min_signal for part in grid.split(1024)])
-            grid = grid[bright]
-        if len(grid) == 0:
-            raise InputError(f"no patch has a mean intensity of {min_signal}; give a smaller --min_signal.")
-        return grid
-
-    def _signal(self, corners: Tensor) -> Tensor:
-        """Return the mean high-res intensity of each patch, on the CPU."""
-        return self._cut(corners.to(self.dataset.voxels.device))[:, 2].mean((1, 2)).cpu()
+        return torch.cat(corners)
 
     def _shuffled(self, number: int) -> Tensor:
         """Return the corners in the order of pass ``number``."""

@@ -91,15 +91,15 @@ def simulate_subject(index: int, seed: int = 0) -> tuple[dict[str, npt.NDArray[n
     finished = {}
     for contrast, volume, signal in zip(SEQUENCES, volumes.numpy(), signals, strict=True):
         sigma = NOISE * float(signal[TISSUES.index("white")]) * generator.uniform(0.85, 1.15)
-        volume = volume * _bias(generator)
-        noisy = np.hypot(volume + sigma * _normal(generator, volume.shape), sigma * _normal(generator, volume.shape))
-        finished[contrast] = np.rint(gain * noisy).astype(np.int16)
+        volume = volume * bias_field(volume.shape, (0.1, 0.2), generator)
+        finished[contrast] = np.rint(gain * rician(volume, sigma, generator)).astype(np.int16)
     return finished, affine
 
 
-def _normal(generator: np.random.Generator, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
-    """Draw unit noise in single precision."""
-    return generator.standard_normal(shape, dtype=np.float32)
+def rician(volume: npt.NDArray[np.floating], sigma: float, generator: np.random.Generator) -> npt.NDArray[np.float32]:
+    """Return the magnitude of a volume with noise of standard deviation ``sigma`` in both channels of the receiver."""
+    real, imaginary = (sigma * generator.standard_normal(volume.shape, dtype=np.float32) for _ in range(2))
+    return np.asarray(np.hypot(volume + real, imaginary), dtype=np.float32)
 
 
 def _draw_signals(generator: np.random.Generator) -> Tensor:
@@ -136,10 +136,22 @@ def _acquire(image: Tensor) -> Tensor:
     return torch.fft.ifft2(torch.fft.ifftshift(k_space, dim=(-2, -1)), norm="forward").abs()
 
 
-def _bias(generator: np.random.Generator) -> npt.NDArray[np.float32]:
-    """Draw a receive field (208, 240, 20): a quadratic of position, 10 to 20 % above and below 1."""
-    x, y, z = np.meshgrid(*(np.linspace(-1, 1, n, dtype=np.float32) for n in (*MATRIX, N_SLICES)), indexing="ij")
+def bias_field(
+    shape: tuple[int, ...], amplitude: float | tuple[float, float], generator: np.random.Generator
+) -> npt.NDArray[np.float32]:
+    """Draw a receive field: a quadratic of position, ``amplitude`` above and below 1.
+
+    Args:
+        shape: (X, Y, Z) of the volume.
+        amplitude: in [0, 1), or the range to draw it from.
+        generator: source of the random numbers.
+
+    Returns:
+        Field of that shape, 1 +- amplitude.
+    """
+    x, y, z = np.meshgrid(*(np.linspace(-1, 1, n, dtype=np.float32) for n in shape), indexing="ij")
     terms = (x, y, z, x * x, y * y, z * z, x * y, x * z, y * z)
     field = sum(weight * term for weight, term in zip(generator.normal(size=len(terms)), terms, strict=True))
     field = (field - field.min()) / (field.max() - field.min()) * 2 - 1
-    return np.asarray(1 + generator.uniform(0.1, 0.2) * field, dtype=np.float32)
+    size = generator.uniform(*amplitude) if isinstance(amplitude, tuple) else amplitude
+    return np.asarray(1 + size * field, dtype=np.float32)

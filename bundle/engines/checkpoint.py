@@ -125,7 +125,9 @@ class TrainingCheckpoint:
         """Refuse to continue under other settings."""
         now = json.loads(json.dumps({**self.record, "iterations in an epoch": length}))
         before = {**stored, "iterations in an epoch": stored_length}
-        differing = [f"{key} {before.get(key)} -> {now.get(key)}" for key in now if now[key] != before.get(key)]
+        # a setting that the checkpoint does not know came later, and switched off it changes nothing
+        compared = [key for key in now if key in before or now[key]]
+        differing = [f"{key} {before.get(key)} -> {now[key]}" for key in compared if now[key] != before.get(key)]
         if differing:
             raise InputError(
                 f"{self.path}: this checkpoint was made with other settings ({', '.join(differing)}); "
@@ -168,6 +170,8 @@ class GeneratorLoader:
         """
         record = check_weights(self.path, self.expected)
         if self.path is None:
+            if any(True for _ in self.network.parameters()):
+                raise InputError("this network has weights to be loaded; give --ckpt_path FILE instead of null.")
             return
         if seen := sorted(self.unseen & set(record.get("train_cases", []))):
             logger.warning("%s was trained on %s: their scores say nothing about new subjects.", self.path, seen)
@@ -178,7 +182,7 @@ class GeneratorLoader:
             reason = " ".join(str(error).split())[:160]
             raise InputError(
                 f"{self.path}: these weights are of another architecture than the configured generator ({reason}); "
-                "give the settings they were trained with (fusion, levels, residual, bias) or another --ckpt_path."
+                "give the settings they were trained with (fusion, levels, residual, bias ...) or another --ckpt_path."
             ) from error
 
 

@@ -23,6 +23,8 @@ from bundle.keys import (
     REFERENCE,
     SLICES,
     SUBJECT,
+    SUPER_RES,
+    SUPER_RES_CONSISTENT,
 )
 from bundle.metrics import METRICS
 from bundle.reports.case import save_case_montage, save_case_panels
@@ -31,16 +33,16 @@ from bundle.reports.selection import quartile_slices
 
 logger = logging.getLogger(__name__)
 
-SUPER_RES = "super_res"
-SUPER_RES_CONSISTENT = "super_res_dc"
 
-
-def protocol(magnitude: bool, normalise: str, factor: float | None = None) -> str:
+def protocol(
+    magnitude: bool, normalise: str, factor: float | None = None, noise: float = 0.0, bias_field: float = 0.0
+) -> str:
     """Return in words how the low-res was made and what was scored; without the factor where there are several."""
     kind = "magnitude" if magnitude else "real part"
     degree = "Zero-filled" if factor is None else f"{factor:g}x zero-filled"
+    scan = f"Simulated with noise {noise:g} and a receive field of 1 ± {bias_field:g}. " if noise or bias_field else ""
     return (
-        f"{degree} in k-space ({kind}), high-res normalised per {normalise} to [0, 1]; whole slices "
+        f"{scan}{degree} in k-space ({kind}), high-res normalised per {normalise} to [0, 1]; whole slices "
         "that hold tissue; PSNR in dB with peak 1; SSIM with a uniform 7 x 7 window; IFC in bits per pixel. "
         "SR + DC: the measured block of k-space put back."
     )
@@ -81,9 +83,10 @@ class EvaluationReport:
         if PRED_CONSISTENT in output:
             volumes[SUPER_RES_CONSISTENT] = output[PRED_CONSISTENT]
         volumes |= {HIGH_RES: item[HIGH_RES], REFERENCE: item[REFERENCE]}
-        volumes = {name: torch.as_tensor(volume).float().cpu() for name, volume in volumes.items()}
+        volumes = {name: torch.as_tensor(volume).float() for name, volume in volumes.items()}
+        scores = _scores({name: volume.to(engine.state.device) for name, volume in volumes.items()})
+        volumes = {name: volume.cpu() for name, volume in volumes.items()}
         indices = torch.as_tensor(item[SLICES]).flatten().tolist()
-        scores = _scores(volumes)
         for name, metrics in scores.items():
             self.scores.add(item[SUBJECT], item[CASE], name, metrics, indices)
         save_case_montage(self.output_dir / f"{item[CASE]}.png", volumes, item[IMAGE].affine, scores, indices)
@@ -106,7 +109,8 @@ def _scores(volumes: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
     slices = {name: volume.movedim(-1, 0) for name, volume in volumes.items()}  # D, 1, H, W
     compared = [name for name in slices if name not in (HIGH_RES, REFERENCE)]
     return {
-        name: {metric: score(slices[HIGH_RES], slices[name]) for metric, score in METRICS.items()} for name in compared
+        name: {metric: score(slices[HIGH_RES], slices[name]).cpu() for metric, score in METRICS.items()}
+        for name in compared
     }
 
 

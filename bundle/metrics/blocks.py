@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sums over the 3 x 3 blocks of a band and over the windows around them."""
 
+import functools
 from collections.abc import Iterable
 
 import torch
@@ -63,13 +64,10 @@ def _side_sums(pixels: torch.Tensor, window: int, dim: int) -> torch.Tensor:
     blocks = (first + middle).add_(last)
     start, n = _n_dropped(window), n_blocks_inside(SIDE * blocks.shape[dim], window)
     reach = (window // 2 - 1) // SIDE  # whole blocks in the window on each side of the one at its centre
-    sums = blocks.narrow(dim, start - reach, n).clone()
-    for shift in range(1 - reach, reach + 1):
-        sums += blocks.narrow(dim, start + shift, n)
+    parts = [blocks.narrow(dim, start + shift, n) for shift in range(-reach, reach + 1)]
     if window % SIDE:
-        sums += last.narrow(dim, start - reach - 1, n)
-        sums += first.narrow(dim, start + reach + 1, n)
-    return sums
+        parts += [last.narrow(dim, start - reach - 1, n), first.narrow(dim, start + reach + 1, n)]
+    return functools.reduce(torch.add, parts)
 
 
 def block_covariance(bands: torch.Tensor) -> torch.Tensor:

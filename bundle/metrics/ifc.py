@@ -53,8 +53,9 @@ def ifc(reference: torch.Tensor, distorted: torch.Tensor) -> torch.Tensor:
         valid = torch.zeros_like(valid)
     n_at_once = max(1, 16 * _pixels_at_once(first.device) // first[0].numel())
     scores = torch.full_like(first[:, 0, 0], torch.nan)
-    for indices in valid.nonzero()[:, 0].split(n_at_once):
-        scores[indices] = _score(first[indices], second[indices])
+    if valid.any():
+        for indices in valid.nonzero()[:, 0].split(n_at_once):
+            scores[indices] = _score(first[indices], second[indices])
     return scores
 
 

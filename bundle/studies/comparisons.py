@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bundle.errors import InputError
+from bundle.keys import LOW_RES, SUPER_RES, SUPER_RES_CONSISTENT
 from bundle.reports.columns import format_score, image_title, metric_title
-from bundle.studies.scores import CONSISTENT, LOW_RES, SUPER_RES, StudyScores, line_label
+from bundle.studies.scores import StudyScores, line_label
 from bundle.studies.statistics import Interval, SignedRank, bootstrap_interval, holm, signed_rank
 
 SIGNIFICANT = 0.05
@@ -60,11 +61,16 @@ class Difference:
 
     @property
     def verdict(self) -> str:
-        """Whether the order held that the paper claims; empty without a claim or a test."""
+        """Whether the order held that the paper claims; empty without a claim or a test.
+
+        Slices of few subjects resemble each other: over them only the direction is told, not that an order held.
+        """
         if self.metric not in self.pair.claimed or math.isnan(self.p_holm):
             return ""
         if self.p_holm >= SIGNIFICANT:
             return "not significant"
+        if self.test.over == "slices":
+            return f"{'same' if self.mean > 0 else 'opposite'} direction{OVER_SLICES}"
         return "held" if self.mean > 0 else "not held"
 
     def cells(self) -> list[str]:
@@ -112,7 +118,7 @@ def least_p(differences: Sequence[Difference]) -> float:
     """
     tested = [difference for difference in differences if difference.test.n]
     n_tests = Counter(difference.metric for difference in tested)
-    return min((n_tests[one.metric] * 2.0 ** (1 - one.test.n) for one in tested), default=0.0)
+    return min((min(n_tests[one.metric] * 2.0 ** (1 - one.test.n), 1.0) for one in tested), default=0.0)
 
 
 def interval_text(
@@ -143,7 +149,9 @@ def _tested(
 
 def _line(scores: StudyScores, label: str, partner: str) -> tuple[str, str]:
     """Return the row and the image of one side of a pair."""
-    lines = {line_label(row, image): (row, image) for row in scores.labels for image in (CONSISTENT, SUPER_RES)}
+    lines = {
+        line_label(row, image): (row, image) for row in scores.labels for image in (SUPER_RES_CONSISTENT, SUPER_RES)
+    }
     if label == image_title(LOW_RES) and label not in lines and partner in lines:
         return lines[partner][0], LOW_RES
     if label not in lines:

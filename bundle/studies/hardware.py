@@ -6,12 +6,16 @@ from pathlib import Path
 
 import torch
 
+from bundle.engines import supports_bfloat16
+
 
 def describe_hardware() -> str:
-    """Return the GPU's name, or the processor's with the number of threads that PyTorch uses."""
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    return f"{_processor()}, {torch.get_num_threads()} threads"
+    """Return the GPU's name, or the processor's with PyTorch's number of threads; and the networks' precision."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    precision = "bfloat16" if supports_bfloat16(device) else "float32"
+    if device.type == "cuda":
+        return f"{torch.cuda.get_device_name()}, {precision}"
+    return f"{_processor()}, {torch.get_num_threads()} threads, {precision}"
 
 
 def _processor() -> str:

@@ -2,8 +2,8 @@
 """What a study compares: its rows, the published numbers beside them, and the orderings that the paper claims."""
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,8 @@ class StudyPlan:
         rows: what is compared.
         orderings: what the paper puts above what, and in which metrics; ``LR`` is the low-res image.
         figures: which of ``FIGURES`` to draw.
-        low_res: what the paper reports for the low-res image.
+        low_res: what the paper reports for the low-res image, where all rows have one factor.
+        chosen: the paper's choice of each weight that a sweep varies.
     """
 
     name: str
@@ -69,6 +70,7 @@ class StudyPlan:
     orderings: Sequence[Pair] = ()
     figures: Sequence[str] = ()
     low_res: Published = field(default_factory=dict)
+    chosen: Mapping[str, float] = field(default_factory=dict)
 
 
 def read_study(path: str | os.PathLike[str], configs: str | os.PathLike[str] | None = None) -> StudyPlan:
@@ -83,9 +85,10 @@ def read_study(path: str | os.PathLike[str], configs: str | os.PathLike[str] | N
         InputError: if the file is missing or damaged, or names a key, variant, label or figure that does not exist.
     """
     file = Path(path)
+    folder = Path(configs or file.parent.parent)
     try:
         content = dict(yaml.safe_load(file.read_text(encoding="utf-8")))
-        rows = [_row(dict(row)) for row in content.pop("rows")]
+        rows = [_distinct(_row(dict(row)), folder) for row in content.pop("rows")]
         low_res = _published(content.pop("low_res", {}))
         orderings = [_ordering(*ordering) for ordering in content.pop("orderings", [])]
         plan = StudyPlan(file.stem, rows=rows, low_res=low_res, orderings=orderings, **content)
@@ -94,8 +97,14 @@ def read_study(path: str | os.PathLike[str], configs: str | os.PathLike[str] | N
         raise InputError(f"{file}: there is no such study; choose one of {known}.") from error
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{file}: this study cannot be read ({error}); compare it with configs/studies.") from error
-    _check(file, plan, Path(configs or file.parent.parent))
+    _check(file, plan, folder)
     return plan
+
+
+def known_labels(rows: Iterable[str]) -> set[str]:
+    """Return what can be compared in a study: its rows, their outputs with data consistency, and the low-res."""
+    names = list(rows)
+    return {"LR", *names, *(f"{name} + DC" for name in names)}
 
 
 def _row(content: dict[str, Any]) -> Row:
@@ -107,6 +116,14 @@ def _row(content: dict[str, Any]) -> Row:
     return Row(**content, paper=paper, sweep=sweep)
 
 
+def _distinct(row: Row, configs: Path) -> Row:
+    """Return a row without settings that its variant has anyway: they would make another run of it."""
+    file = configs / row.file
+    variant = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    settings = {key: value for key, value in row.settings.items() if key not in variant or variant[key] != value}
+    return replace(row, settings=settings)
+
+
 def _ordering(first: str, second: str, metrics: Sequence[str] = tuple(METRICS)) -> Pair:
     """Return what the paper claims of two rows: in all metrics, where none are named."""
     return Pair(str(first), str(second), tuple(metrics))
@@ -114,8 +131,10 @@ def _ordering(first: str, second: str, metrics: Sequence[str] = tuple(METRICS)) 
 
 def _published(content: Mapping[str, Sequence[float]]) -> dict[str, tuple[float, float]]:
     """Return published numbers; a missing standard deviation is NaN."""
-    return {metric: (float(values[0]), float(values[1]) if len(values) > 1 else float("nan"))
-            for metric, values in content.items()}  # fmt: skip
+    return {
+        metric: (float(values[0]), float(values[1]) if len(values) > 1 else float("nan"))
+        for metric, values in content.items()
+    }
 
 
 def _check(file: Path, plan: StudyPlan, configs: Path) -> None:
@@ -124,8 +143,9 @@ def _check(file: Path, plan: StudyPlan, configs: Path) -> None:
     if len(set(labels)) != len(labels):
         raise InputError(f"{file}: two rows have the same label; give each its own.")
     missing = sorted({row.file for row in plan.rows if not (configs / row.file).is_file()})
-    unknown = sorted({label for pair in plan.orderings for label in (pair.first, pair.second)} - {*labels, "LR"})
+    unknown = sorted({label for pair in plan.orderings for label in (pair.first, pair.second)} - known_labels(labels))
+    metrics = sorted({metric for pair in plan.orderings for metric in pair.claimed} - set(METRICS))
     figures = sorted(set(plan.figures) - set(FIGURES))
-    for what, names in (("variants", missing), ("labels", unknown), ("figures", figures)):
+    for what, names in (("variants", missing), ("labels", unknown), ("figures", figures), ("metrics", metrics)):
         if names:
             raise InputError(f"{file}: the {what} {', '.join(names)} do not exist; correct the file.")

@@ -4,11 +4,8 @@
 import hashlib
 import json
 import logging
-import os
 import shlex
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,13 +16,16 @@ import yaml
 
 from bundle.errors import InputError
 from bundle.files import atomic_path, writable_folder
+from bundle.keys import IMAGE, REFERENCE
 from bundle.studies.hardware import describe_hardware
 from bundle.studies.plan import Row
+from bundle.studies.process import run_stage
 
 logger = logging.getLogger(__name__)
 
 Stage = Literal["training", "evaluating"]
 CONFIGS: Mapping[Stage, str] = {"training": "train.yaml", "evaluating": "evaluate.yaml"}
+RESULTS: Mapping[Stage, str] = {"training": "model.pt", "evaluating": "evaluation/slices.csv"}
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class Settings:
         training: keys given to every training, such as ``dataset_dir`` and ``seed``.
         evaluating: keys given to every evaluation.
         n_folds: folds of the cross-validation, ``None`` without.
+        data: what the runs depend on beside their settings, see :func:`data_fingerprint`.
     """
 
     bundle_root: Path
@@ -47,6 +48,7 @@ class Settings:
     training: Mapping[str, Any] = field(default_factory=dict)
     evaluating: Mapping[str, Any] = field(default_factory=dict)
     n_folds: int | None = None
+    data: str = ""
 
     @property
     def folds(self) -> Sequence[int | None]:
@@ -57,8 +59,9 @@ class Settings:
 class StudyRunner:
     """Bring every row of a study to its scores.
 
-    A stage that was finished with the same settings is skipped; an interrupted training goes on where its last
-    checkpoint left it. A row that fails is named and does not stop the others.
+    A stage that was finished with the same settings, on the same data and split, is skipped; an evaluation also
+    belongs to the training before it. An interrupted training goes on where its last checkpoint left it. A row
+    that fails is named and does not stop the others.
 
     Args:
         settings: what all rows share.
@@ -72,32 +75,35 @@ class StudyRunner:
         """Run all rows, each run once.
 
         Returns:
-            What failed: a sentence by the row's label.
+            What failed: a sentence by the name of the run.
         """
         steps = [(row, fold, stage) for row, fold in self._runs(rows) for stage in _stages(row)]
         failed: dict[str, str] = {}
         for number, (row, fold, stage) in enumerate(steps):
             name = row.label if fold is None else f"{row.label}, fold {fold}"
             logger.info("[%d/%d] %s: %s%s", number + 1, len(steps), name, stage, self._time_left(len(steps) - number))
-            if row.label in failed:
+            if row.run in failed:
                 continue
             try:
                 self._stage(row, fold, stage)
             except InputError as error:
-                failed[row.label] = str(error)
+                failed[row.run] = str(error)
                 logger.error("%s: %s", row.label, error)
         return failed
 
+    def folder(self, row: Row, fold: int | None) -> Path:
+        """Return the folder of a run."""
+        base = self.settings.output_dir / row.run
+        return base if fold is None else base / f"fold_{fold}"
+
     def folders(self, row: Row) -> list[Path]:
         """Return the folders of a row's runs, one for each fold."""
-        base = self.settings.output_dir / row.run
-        return [base if fold is None else base / f"fold_{fold}" for fold in self.settings.folds]
+        return [self.folder(row, fold) for fold in self.settings.folds]
 
     def _runs(self, rows: Sequence[Row]) -> list[tuple[Row, int | None]]:
         """Return every run once, in the order of the rows."""
-        unique = {row.run: row for row in reversed(rows)}
-        ordered = [row for row in rows if unique[row.run] is row]
-        return [(row, fold) for row in ordered for fold in self.settings.folds]
+        first = {row.run: row for row in reversed(rows)}
+        return [(row, fold) for row in rows if first[row.run] is row for fold in self.settings.folds]
 
     def _time_left(self, n_steps: int) -> str:
         """Return an estimate for the steps that are left, at the mean duration of those that have run."""
@@ -107,77 +113,71 @@ class StudyRunner:
 
     def _stage(self, row: Row, fold: int | None, stage: Stage) -> None:
         """Run one stage, unless it was finished with the same settings."""
-        folder = self.folders(row)[list(self.settings.folds).index(fold)]
-        arguments = self._arguments(row, fold, stage, folder)
-        done, fingerprint = folder / f"{stage}.done.json", self._fingerprint(arguments)
-        if _read(done).get("settings") == fingerprint:
+        folder = self.folder(row, fold)
+        arguments = self._arguments(row, fold, stage)
+        done, fingerprint = folder / f"{stage}.done.json", self._fingerprint(row, stage, arguments, folder)
+        if _read(done).get("settings") == fingerprint and (folder / RESULTS[stage]).is_file():
             logger.info("%s: %s is done.", folder, stage)
             return
-        seconds = _call(self.settings.bundle_root, stage, arguments, writable_folder(folder) / f"{stage}.log")
+        seconds = run_stage(self.settings.bundle_root, stage, arguments, writable_folder(folder))
         self.seconds.append(seconds)
-        command = " ".join(["python -m monai.bundle run", stage, *map(shlex.quote, arguments)])
+        content = {
+            "settings": fingerprint,
+            "seconds": round(seconds, 1),
+            "command": " ".join(["python -m monai.bundle run", stage, *map(shlex.quote, arguments)]),
+            "hardware": describe_hardware(),
+            "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        }
         with atomic_path(done) as temporary:
-            content = {"settings": fingerprint, "seconds": round(seconds, 1), "command": command}
-            content["hardware"] = describe_hardware()
             temporary.write_text(json.dumps(content, indent=2) + "\n")
 
-    def _arguments(self, row: Row, fold: int | None, stage: Stage, folder: Path) -> list[str]:
+    def _arguments(self, row: Row, fold: int | None, stage: Stage) -> list[str]:
         """Return the command line of a stage, after ``monai.bundle run training``."""
-        configs = self.settings.bundle_root / "configs"
-        files = [configs / CONFIGS[stage]]
-        given = {**(self.settings.training if stage == "training" else self.settings.evaluating), "fold": fold}
+        folder, variant = str(self.folder(row, fold)), self._variant(row)
+        files = [f"configs/{CONFIGS[stage]}"]
         if stage == "training":
-            files += [configs / "scales" / f"{self.settings.scale}.yaml", configs / row.file]
-            given |= {**row.settings, "output_dir": str(folder)}
+            files += [f"configs/scales/{self.settings.scale}.yaml", f"configs/{row.file}"]
+            given = {**self.settings.training, **row.settings, "output_dir": folder}
+            if twice := sorted(set(self.settings.training) & set(variant)):
+                raise InputError(f"{', '.join(twice)} tells the rows apart; leave it out of training_settings.")
         else:
-            given |= {"training_dir": str(folder), **self._known_to_evaluation(row)}
+            base = yaml.safe_load((self.settings.bundle_root / files[0]).read_text())
+            known = {key: value for key, value in variant.items() if key in base}
+            given = {**self.settings.evaluating, **known, "training_dir": folder}
             given |= {} if row.train else {"ckpt_path": None}
-        names = [str(file.relative_to(self.settings.bundle_root)) for file in files]
-        flags = [part for key, value in given.items() if value is not None or key == "ckpt_path"
-                 for part in (f"--{key}", _as_flag(value))]  # fmt: skip
-        return ["--config_file", repr(names) if len(names) > 1 else names[0], *flags]
+        given |= {} if fold is None else {"fold": fold}
+        flags = [part for key, value in given.items() for part in (f"--{key}", _as_flag(value))]
+        return ["--config_file", repr(files) if len(files) > 1 else files[0], *flags]
 
-    def _known_to_evaluation(self, row: Row) -> dict[str, Any]:
-        """Return the settings of a variant that the evaluation has too and cannot read from the weights."""
+    def _variant(self, row: Row) -> dict[str, Any]:
+        """Return the settings that make a row what it is."""
+        file = self.settings.bundle_root / "configs" / row.file
+        return {**yaml.safe_load(file.read_text()), **row.settings}
+
+    def _fingerprint(self, row: Row, stage: Stage, arguments: Sequence[str], folder: Path) -> str:
+        """Return a hash that changes with the command, the configs, the data and, for an evaluation, the training."""
         configs = self.settings.bundle_root / "configs"
-        variant = yaml.safe_load((configs / row.file).read_text()) | dict(row.settings)
-        base = yaml.safe_load((configs / "evaluate.yaml").read_text())
-        return {key: value for key, value in variant.items() if key in base}
+        names = ["inference.yaml", CONFIGS[stage]]  # inference.yaml defines network and preprocessing of all
+        names += [f"scales/{self.settings.scale}.yaml"] if stage == "training" else []
+        content: list[Any] = [yaml.safe_load((configs / name).read_text()) for name in names]
+        content += [self._variant(row), list(arguments), self.settings.data]
+        content += [_read(folder / "training.done.json").get("finished")] if stage == "evaluating" else []
+        return _hash(content)
 
-    def _fingerprint(self, arguments: Sequence[str]) -> str:
-        """Return a hash that changes with the command and with the files it names."""
-        names = yaml.safe_load(arguments[1].replace("'", '"')) if arguments[1].startswith("[") else [arguments[1]]
-        content = [*arguments, *((self.settings.bundle_root / name).read_text() for name in names)]
-        return hashlib.sha256("\0".join(content).encode()).hexdigest()[:16]
+
+def data_fingerprint(pairs: Sequence[Mapping[str, str]], splits: Mapping[str, Sequence[Mapping[str, str]]]) -> str:
+    """Return a hash that changes with the files of a data set, their sizes and times, and with the split."""
+    files = [Path(pair[key]) for pair in pairs for key in (IMAGE, REFERENCE)]
+    stats = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file()]
+    return _hash([stats, splits])
 
 
 def _stages(row: Row) -> tuple[Stage, ...]:
     return ("training", "evaluating") if row.train else ("evaluating",)
 
 
-def _call(root: Path, stage: Stage, arguments: Sequence[str], log: Path) -> float:
-    """Run a stage as users do, its output on the screen and in a log; return the seconds it took.
-
-    Raises:
-        InputError: if it fails; with the last line it wrote.
-    """
-    start = time.monotonic()
-    command = [sys.executable, "-W", "ignore", "-m", "monai.bundle", "run", stage, *arguments]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    with log.open("wb") as stream, subprocess.Popen(command, cwd=root, **pipes) as process:  # type: ignore[call-overload]
-        try:
-            while part := os.read(process.stdout.fileno(), 4096):  # as it comes: progress bars rewrite their line
-                stream.write(part)
-                sys.stderr.write(part.decode(errors="replace"))
-                sys.stderr.flush()
-        except BaseException:
-            process.terminate()
-            raise
-    if process.returncode:
-        lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-        reason = lines[-1].removeprefix("error: ") if lines else f"exit status {process.returncode}"
-        raise InputError(f"{stage} failed: {reason} (log: {log})")
-    return time.monotonic() - start
+def _hash(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def _as_flag(value: Any) -> str:

@@ -14,13 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from bundle.errors import InputError
-from bundle.keys import LOW_RES
+from bundle.keys import LOW_RES, SUPER_RES, SUPER_RES_CONSISTENT
 from bundle.reports.columns import image_title
 from bundle.studies.statistics import Sample
 
-SUPER_RES: Final = "super_res"
-CONSISTENT: Final = "super_res_dc"
-IMAGES: Final = (LOW_RES, SUPER_RES, CONSISTENT)
+IMAGES: Final = (LOW_RES, SUPER_RES, SUPER_RES_CONSISTENT)
 """What a study compares; other images in the file are not looked at."""
 
 SliceKey = tuple[str, str, int]
@@ -147,7 +145,7 @@ def same_inputs(arrays: Mapping[str, npt.NDArray[np.floating]]) -> list[list[str
 
 def line_label(row: str, image: str) -> str:
     """Return the label of a row's output, with or without data consistency."""
-    return f"{row} + DC" if image == CONSISTENT else row
+    return f"{row} + DC" if image == SUPER_RES_CONSISTENT else row
 
 
 def low_res_title(rows: Sequence[str], n_groups: int) -> str:

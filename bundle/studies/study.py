@@ -11,13 +11,14 @@ from typing import Any
 
 from bundle.errors import InputError
 from bundle.files import atomic_path, writable_folder
-from bundle.keys import CASE
+from bundle.keys import CASE, LOW_RES, SUPER_RES
 from bundle.reports.table import markdown_table
 from bundle.studies.curves import Training, save_curves
 from bundle.studies.panels import save_level_panels, save_panels
-from bundle.studies.plan import Row, StudyPlan
+from bundle.studies.plan import Row, StudyPlan, known_labels
 from bundle.studies.runner import StudyRunner
-from bundle.studies.scores import LOW_RES, SUPER_RES, StudyScores
+from bundle.studies.scores import StudyScores
+from bundle.studies.style import line_styles
 from bundle.studies.sweep import Sweep, save_sweeps
 from bundle.studies.table import StudyRow, StudyTable
 
@@ -49,17 +50,18 @@ class Study:
             InputError: if a row failed, after the others are reported.
         """
         failed = self.runner.run(self.plan.rows)
-        rows = [row for row in self.plan.rows if row.label not in failed]
+        rows = [row for row in self.plan.rows if row.run not in failed]
         if rows:
             self.report(rows)
         if failed:
-            raise InputError(f"{len(failed)} of {len(self.plan.rows)} rows failed: " + "; ".join(failed.values()))
+            n_failed = len(self.plan.rows) - len(rows)
+            raise InputError(f"{n_failed} of {len(self.plan.rows)} rows failed: " + "; ".join(failed.values()))
 
     def report(self, rows: Sequence[Row]) -> None:
         """Write ``table.md``, ``table.csv``, ``differences.csv`` and the figures; log the table."""
         folders = {row.label: self._scores(row) for row in rows}
         published = {row.label: {SUPER_RES: row.paper, LOW_RES: self.plan.low_res} for row in rows}
-        labels = {"LR", *folders}
+        labels = known_labels(folders)
         pairs = [pair for pair in self.plan.orderings if {pair.first, pair.second} <= labels]
         study_rows = [StudyRow(label, folder, published[label]) for label, folder in folders.items()]
         table = StudyTable(study_rows, pairs, self.protocol)
@@ -88,7 +90,8 @@ class Study:
 
     def _effort(self, rows: Sequence[Row]) -> str:
         """Return the table of what each row took, at which scale and on what."""
-        header = ["method", "run", "updates", "patches an update", "training, min", "evaluation, min", "hardware"]
+        header = ["method", "run", "updates", "of these MSE alone", "patches an update"]
+        header += ["training, min", "evaluation, min", "hardware"]
         lines = [self._effort_of(row) for row in rows]
         scale = self.runner.settings.scale
         return f"Scale: `configs/scales/{scale}.yaml`.\n\n" + markdown_table(header, lines)
@@ -103,16 +106,18 @@ class Study:
                 minutes[stage] += float(done.get("seconds", 0)) / 60
                 hardware = str(done.get("hardware", hardware))
             record = _read_json(folder / "model.json") if row.train else {}
-        updates, patches = (str(record.get(key, "-")) for key in ("iterations", "batch_size"))
+        counts = [str(record.get(key, "-")) for key in ("iterations", "fidelity_iterations", "batch_size")]
         times = [f"{minutes['training']:.1f}" if row.train else "-", f"{minutes['evaluating']:.1f}"]
-        return [row.label, f"`{row.run}`", updates, patches, *times, hardware]
+        return [row.label, f"`{row.run}`", *counts, *times, hardware]
 
     def _figures(self, rows: Sequence[Row], folders: Mapping[str, Path], scores: StudyScores) -> None:
         """Draw what the study's file asks for."""
         if "curves" in self.plan.figures:
-            save_curves(self.output_dir / "curves.png", [self._training(row) for row in rows if row.train])
+            trainings = [self._training(row) for row in rows if row.train]
+            styles = line_styles([row.label for row in self.plan.rows])  # a row that failed leaves the others' alone
+            save_curves(self.output_dir / "curves.png", trainings, styles)
         if "sweep" in self.plan.figures:
-            save_sweeps(self.output_dir / "sweep.png", scores, _sweeps(rows))
+            save_sweeps(self.output_dir / "sweep.png", scores, _sweeps(rows, self.plan.chosen))
         for case in dict.fromkeys(pair[CASE] for pair in self.cases):
             if "panels" in self.plan.figures:
                 save_panels(self.output_dir / f"{case}.png", folders, case, title=self.plan.title)
@@ -134,13 +139,13 @@ class Study:
         return Training(row.label, folder / "tensorboard", epoch_length)
 
 
-def _sweeps(rows: Sequence[Row]) -> list[Sweep]:
-    """Return the rows of each weight that is varied."""
+def _sweeps(rows: Sequence[Row], chosen: Mapping[str, float]) -> list[Sweep]:
+    """Return the rows of each weight that is varied, with the paper's choice."""
     points: dict[str, dict[float, str]] = {}
     for row in rows:
         if row.sweep:
             points.setdefault(row.sweep[0], {})[float(row.sweep[1])] = row.label
-    return [Sweep(weight.replace("_", " "), of_weight) for weight, of_weight in points.items()]
+    return [Sweep(name.replace("_", " "), of_weight, chosen.get(name)) for name, of_weight in points.items()]
 
 
 def _read_csv(path: Path, only_header: bool = False) -> list[list[str]]:

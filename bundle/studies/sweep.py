@@ -9,7 +9,8 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bundle.studies.scores import SUPER_RES, StudyScores
+from bundle.keys import SUPER_RES
+from bundle.studies.scores import StudyScores
 from bundle.studies.statistics import Summary, summarise
 from bundle.studies.style import INK, QUIET, axis_title, line_styles, quieten, save_plot
 

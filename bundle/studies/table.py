@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bundle.files import atomic_path, writable_folder
+from bundle.keys import LOW_RES, SUPER_RES, SUPER_RES_CONSISTENT
 from bundle.reports.columns import Column, Spread, format_score, metric_title
 from bundle.reports.table import markdown_table
 from bundle.studies.comparisons import OVER_SLICES, SIGNIFICANT, Pair, compare, interval_text, least_p
-from bundle.studies.scores import CONSISTENT, LOW_RES, SUPER_RES, Folder, StudyScores, line_label, low_res_title
+from bundle.studies.scores import Folder, StudyScores, line_label, low_res_title
 from bundle.studies.statistics import MIN_SUBJECTS_INTERVAL, MIN_SUBJECTS_TEST, N_RESAMPLES, summarise
 from bundle.studies.tidy import Line, write_differences, write_summaries
 
@@ -143,8 +144,8 @@ def _lines(scores: StudyScores, published: Mapping[str, Published]) -> list[Line
         titles = {SUPER_RES: line_label(row, SUPER_RES)}
         if row == group_of[row][0] and scores.has(row, LOW_RES):
             titles = {LOW_RES: low_res_title(group_of[row], len(groups))} | titles
-        if scores.has(row, CONSISTENT):
-            titles[CONSISTENT] = line_label(row, CONSISTENT)
+        if scores.has(row, SUPER_RES_CONSISTENT):
+            titles[SUPER_RES_CONSISTENT] = line_label(row, SUPER_RES_CONSISTENT)
         for image, title in titles.items():
             summaries = {metric: summarise(scores.sample(row, image, metric)) for metric in scores.metrics}
             lines.append(Line(title, row, image, group_of[row][0], summaries, published[row].get(image, {})))

@@ -11,6 +11,7 @@ from bundle.transforms.dictionary import (
 )
 from bundle.transforms.io import LoadPaird, SaveVolumed
 from bundle.transforms.kspace import DataConsistencyd, ZeroFilld
+from bundle.transforms.scan import SimulateScand
 
 __all__ = [
     "DataConsistencyd",
@@ -18,6 +19,7 @@ __all__ = [
     "NormaliseIntensityd",
     "RestoreNatived",
     "SaveVolumed",
+    "SimulateScand",
     "SlicesLastd",
     "StackContrastsd",
     "ThinSlicesd",

@@ -9,7 +9,7 @@ from torch.testing import assert_close
 
 from bundle.data import PatchStream, SliceStack
 from bundle.errors import InputError
-from bundle.keys import HIGH_RES, IMAGE
+from bundle.keys import HIGH_RES, IMAGE, LEVEL_TARGETS
 
 
 def stack(n_slices: int = 4, height: int = 64, width: int = 64) -> SliceStack:
@@ -95,10 +95,11 @@ def test_smaller_slices_are_never_read_beyond_their_edge() -> None:
         assert number == 0 or (row <= 4 and column <= 8)
 
 
-def test_dark_patches_are_left_out_on_request() -> None:
-    stream = PatchStream(stack(4), patch_size=16, batch_size=4, min_signal=1.5)
-    places = [c for _ in range(len(stream)) for c in corners(stream.next_batch())]
-    assert {number for number, _, _ in places} == {2, 3}
+def test_level_targets_are_cut_at_the_same_places_and_scaled_alike() -> None:
+    slices = stack()
+    slices.voxels = torch.cat((slices.voxels, slices.voxels[:, 2:]), dim=1)  # a level target equal to the high-res
+    batch = PatchStream(slices, patch_size=16, batch_size=8, gain_jitter=0.2).batch(3)
+    assert_close(batch[LEVEL_TARGETS], batch[HIGH_RES])
 
 
 def test_gain_jitter_scales_low_res_and_high_res_alike_and_leaves_the_reference() -> None:
@@ -117,11 +118,9 @@ def test_gain_jitter_scales_low_res_and_high_res_alike_and_leaves_the_reference(
     ("arguments", "error", "message"),
     [
         ({"patch_size": 72}, InputError, "only 64 voxels wide"),
-        ({"min_signal": 99.0}, InputError, "no patch has a mean intensity"),
         ({"sampling": "grids"}, ValueError, "choose grid or random"),
         ({"batch_size": 0}, ValueError, "a whole number from 1"),
         ({"gain_jitter": 1.5}, ValueError, "gain_jitter is 1.5"),
-        ({"sampling": "random", "min_signal": 0.1}, ValueError, "with random sampling set it to 0"),
     ],
 )
 def test_impossible_patches_are_refused(arguments, error, message) -> None:

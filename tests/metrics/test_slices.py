@@ -7,16 +7,16 @@ from ignite.engine import Engine
 from monai.bundle import ConfigParser
 from monai.metrics import CumulativeIterationMetric
 
-from bundle.metrics import SliceMetric, psnr, ssim
+from bundle.metrics import SliceMetric, ifc, psnr, ssim
 
 
 def volumes(n: int = 2, depth: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
-    high_res = torch.rand(n, 1, 9, 10, depth, generator=generator)
+    high_res = torch.rand(n, 1, 24, 27, depth, generator=generator)
     return high_res * torch.linspace(0.5, 0.9, depth), high_res
 
 
-@pytest.mark.parametrize(("name", "function"), [("psnr", psnr), ("ssim", ssim)])
+@pytest.mark.parametrize(("name", "function"), [("psnr", psnr), ("ssim", ssim), ("ifc", ifc)])
 def test_slice_metric_scores_each_slice_along_the_last_axis(name, function) -> None:
     pred, high_res = volumes()
     scores = SliceMetric(name)(pred, high_res)
@@ -80,7 +80,7 @@ def test_slice_metric_works_as_a_handler_from_a_config() -> None:
 
 
 def test_slice_metric_names_the_choices_for_an_unknown_metric() -> None:
-    with pytest.raises(ValueError, match="metric 'sim' is unknown; choose one of psnr, ssim"):
+    with pytest.raises(ValueError, match="metric 'sim' is unknown; choose one of psnr, ssim, ifc"):
         SliceMetric("sim")  # type: ignore[arg-type]
     assert isinstance(SliceMetric("ssim"), CumulativeIterationMetric)
 

@@ -109,6 +109,13 @@ def test_claim_is_held_against_sign_and_significance(
     assert difference(mean, p, claimed).verdict == verdict
 
 
+@pytest.mark.parametrize(
+    ("mean", "verdict"), [(0.3, "same direction\N{DAGGER}"), (-0.3, "opposite direction\N{DAGGER}")]
+)
+def test_over_slices_of_few_subjects_only_the_direction_is_told(mean: float, verdict: str) -> None:
+    assert difference(mean, 0.001, over="slices").verdict == verdict
+
+
 def test_difference_is_printed_with_one_digit_more_than_its_scores() -> None:
     cells = difference(-0.0444, 0.0123).cells()
     assert cells == [

@@ -58,6 +58,17 @@ def test_rows_that_are_the_same_share_a_run_and_others_do_not() -> None:
     assert len({row.run for row in rows}) == 3
 
 
+def test_a_setting_that_the_variant_has_anyway_makes_no_other_run(configs) -> None:
+    text = GOOD.replace("settings: {factor: 3}", "settings: {factor: 2}")
+    rows = read_study(study(configs, text)).rows
+    assert rows[0].run == rows[1].run
+
+
+def test_outputs_with_data_consistency_can_be_compared(configs) -> None:
+    plan = read_study(study(configs, GOOD.replace("[two, one]", "[two + DC, two]")))
+    assert plan.orderings[0].first == "two + DC"
+
+
 def test_a_row_without_training_is_a_baseline(configs) -> None:
     assert [row.file for row in read_study(study(configs, GOOD)).rows[2:]] == [
         "variants/mine.yaml",
@@ -75,6 +86,8 @@ def test_a_row_without_training_is_a_baseline(configs) -> None:
         ("title:", "titel:", "cannot be read"),
         ("rows:", "row:", "cannot be read"),
         ("train: false", "trian: false", "cannot be read"),
+        ("[ssim]]", "[sism]]", "metrics sism do not exist"),
+        ("[ssim]]", "ssim]", "metrics i, m, s do not exist"),
     ],
 )
 def test_a_damaged_study_is_refused_with_its_file(configs, wrong, right, message) -> None:

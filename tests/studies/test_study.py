@@ -4,8 +4,8 @@
 import csv
 import json
 import logging
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ import pytest
 from monai.bundle import run
 
 from bundle.errors import InputError
-from bundle.studies import Row, Settings, Study, StudyPlan, StudyRunner, runner
+from bundle.studies import Row, Settings, Study, StudyPlan, StudyRunner, data_fingerprint, runner
 from bundle.studies.comparisons import Pair
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,16 +46,19 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
     """Replace the processes by what they would leave behind, and list them."""
     made: list[Call] = []
 
-    def call(root: Path, stage: str, arguments: Sequence[str], log: Path) -> float:
+    def call(root: Path, stage: str, arguments: Sequence[str], folder: Path) -> float:
         made.append((stage, list(arguments)))
         if stage == "training":
-            (log.parent / "model.json").write_text(json.dumps({"iterations": 6, "epochs": 2, "batch_size": 4}))
+            (folder / "model.pt").touch()
+            (folder / "model.json").write_text(json.dumps({"iterations": 6, "epochs": 2, "batch_size": 4}))
         else:
             fold = int(value(arguments, "fold")) if "--fold" in arguments else 0
-            write_scores(log.parent / "evaluation", "ABCDEF"[2 * fold : 2 * fold + 2], gain=len(made))
+            write_scores(folder / "evaluation", "ABCDEF"[2 * fold : 2 * fold + 2], gain=len(made))
         return 60.0
 
-    monkeypatch.setattr(runner, "_call", call)
+    monkeypatch.setattr(runner, "run_stage", call)
+    ticks = iter(range(1000))  # two trainings in one second would otherwise have one time
+    monkeypatch.setattr(runner.time, "strftime", lambda _: str(next(ticks)))
     return made
 
 
@@ -103,7 +106,32 @@ def test_what_is_done_is_not_done_again_unless_its_settings_changed(calls, tmp_p
     study(tmp_path).run()
     assert len(calls) == 5
     study(tmp_path, max_epochs=9).run()
-    assert [stage for stage, _ in calls[5:]] == ["training", "training"]
+    assert [stage for stage, _ in calls[5:]] == ["training", "evaluating", "training", "evaluating"]
+
+
+def test_other_data_or_a_lost_result_make_a_stage_run_again(calls, tmp_path) -> None:
+    study(tmp_path, ROWS[:1]).run()
+    (tmp_path / "runs" / "one_level_2x" / "evaluation" / "slices.csv").unlink()
+    study(tmp_path, ROWS[:1]).run()
+    assert [stage for stage, _ in calls[2:]] == ["evaluating"]
+    other = StudyRunner(replace(settings(tmp_path), data="another split"))
+    other.run(ROWS[:1])
+    assert [stage for stage, _ in calls[3:]] == ["training", "evaluating"]
+
+
+def test_shared_settings_cannot_make_a_row_another_one(calls, tmp_path) -> None:
+    with pytest.raises(InputError, match="fusion tells the rows apart; leave it out of training_settings"):
+        study(tmp_path, ROWS[1:2], fusion="image").run()
+
+
+def test_data_fingerprint_changes_with_files_and_split(tmp_path) -> None:
+    pair = {"image": str(tmp_path / "a.nii"), "reference": str(tmp_path / "b.nii"), "case": "a"}
+    (tmp_path / "a.nii").write_text("1")
+    before = data_fingerprint([pair], {"train": [pair]})
+    assert before == data_fingerprint([pair], {"train": [pair]})
+    assert before != data_fingerprint([pair], {"train": [], "test": [pair]})
+    (tmp_path / "a.nii").write_text("12")
+    assert before != data_fingerprint([pair], {"train": [pair]})
 
 
 def test_rows_of_one_run_run_it_once(calls, tmp_path) -> None:
@@ -113,14 +141,14 @@ def test_rows_of_one_run_run_it_once(calls, tmp_path) -> None:
 
 
 def test_a_row_that_fails_is_named_and_the_others_are_reported(calls, tmp_path, monkeypatch) -> None:
-    healthy = runner._call
+    healthy = runner.run_stage
 
-    def call(root: Path, stage: str, arguments: Sequence[str], log: Path) -> float:
+    def call(root: Path, stage: str, arguments: Sequence[str], folder: Path) -> float:
         if "sr1_2x" in " ".join(arguments):
             raise InputError("training failed: no luck")
-        return healthy(root, stage, arguments, log)
+        return healthy(root, stage, arguments, folder)
 
-    monkeypatch.setattr(runner, "_call", call)
+    monkeypatch.setattr(runner, "run_stage", call)
     with pytest.raises(InputError, match="1 of 3 rows failed: training failed: no luck"):
         study(tmp_path).run()
     text = (tmp_path / "report" / "table.md").read_text()
@@ -141,7 +169,7 @@ def test_report_holds_table_figures_scale_and_what_it_took(calls, tmp_path) -> N
     assert names == {"table.md", "table.csv", "differences.csv", "sub-A.png"}
     text = (tmp_path / "report" / "table.md").read_text()
     assert text.startswith("# My study\n")
-    for part in ("one > two", "How.", "configs/scales/small.yaml", "| one    |", "1.0 |", "27.00"):
+    for part in ("one > two", "How.", "configs/scales/small.yaml", "| one    |", "MSE alone", "1.0 |", "27.00"):
         assert part in text
 
 
@@ -151,31 +179,6 @@ def test_progress_names_the_row_and_estimates_what_is_left(calls, tmp_path, capl
     lines = [record.message for record in caplog.records if record.message.startswith("[")]
     assert lines[0] == "[1/5] one: training"
     assert lines[3].startswith("[4/5] two: evaluating (about 2 min left")
-
-
-@pytest.fixture
-def process(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Let a stage be a small Python program instead of MONAI."""
-
-    def install(program: str) -> None:
-        popen = runner.subprocess.Popen
-        monkeypatch.setattr(
-            runner.subprocess, "Popen", lambda _, **options: popen([sys.executable, "-c", program], **options)
-        )
-
-    return install
-
-
-def test_a_failing_stage_tells_its_last_line_and_where_its_log_is(process, tmp_path) -> None:
-    process("import sys; print('some progress'); sys.exit('error: the data are bad.')")
-    with pytest.raises(InputError, match=r"training failed: the data are bad. \(log: .*training.log\)"):
-        runner._call(tmp_path, "training", [], tmp_path / "training.log")
-    assert "some progress" in (tmp_path / "training.log").read_text()
-
-
-def test_a_stage_that_succeeds_tells_how_long_it_took(process, tmp_path) -> None:
-    process("import time; time.sleep(0.2)")
-    assert 0.2 < runner._call(tmp_path, "training", [], tmp_path / "training.log") < 20
 
 
 def test_a_study_runs_as_users_run_it(small_dataset, tmp_path, monkeypatch) -> None:
