@@ -28,7 +28,7 @@ def ifc(reference: torch.Tensor, distorted: torch.Tensor) -> torch.Tensor:
     the sum is divided by the number of pixels, though blocks at the borders do not count (so that small slices
     score lower); no visual noise sigma_n is added to v (that is VIF).
 
-    Higher is better, without an upper bound. About 0.06 for unrelated noise; 5.72, 3.45 and 2.28 are published for
+    Higher is better, without an upper bound. About 0.06 for unrelated noise; 5.72, 3.45 and 2.28 are quoted for
     bicubic interpolation by 2, 3 and 4 on the photographs of Set5; 40 to 90 for identical images, where only the
     1e-10 keeps it finite. Adding a constant to either image changes nothing.
 

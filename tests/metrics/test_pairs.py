@@ -6,10 +6,10 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from bundle.metrics import psnr, ssim
+from bundle.metrics import ifc, psnr, ssim
 
 Metric = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-METRICS = pytest.mark.parametrize("metric", [psnr, ssim])
+METRICS = pytest.mark.parametrize("metric", [psnr, ssim, ifc])
 
 
 @METRICS
