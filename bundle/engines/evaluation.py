@@ -121,11 +121,10 @@ def _levels(engine: Engine, item: Mapping[str, Any], shown: Sequence[int]) -> di
     """
     if LEVEL_TARGETS not in item:
         return {}
-    slices = item[IMAGE].as_tensor()[..., shown].movedim(-1, 0)  # n, 2, H, W
-    with torch.inference_mode():
-        outputs = engine.network.forward_levels(slices.to(engine.state.device))
+    slices = item[IMAGE].as_tensor()[None, ..., shown]  # 1, 2, H, W, n
+    outputs = engine.inferer(slices.to(engine.state.device), engine.network.forward_levels)
     levels = {}
     for index, target in enumerate(item[LEVEL_TARGETS].as_tensor()):
-        levels[f"level_{index + 1}"] = outputs[index].float().cpu().movedim(0, -1)
+        levels[f"level_{index + 1}"] = outputs[index][0].cpu()
         levels[f"level_{index + 1}_target"] = target[None, ..., shown].float().cpu()
     return levels

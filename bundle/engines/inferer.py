@@ -29,9 +29,13 @@ class SliceInferer(monai.inferers.SliceInferer):
         super().__init__(roi_size=(-1, -1), sw_batch_size=slices_per_batch, spatial_dim=2, progress=progress)
         self.mixed_precision = mixed_precision
 
-    def __call__(self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
-        """Return super-res volumes (N, 1, H, W, D), float32, for ``inputs`` (N, 2, H, W, D)."""
+    def __call__(self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Return super-res volumes (N, 1, H, W, D), float32, for ``inputs`` (N, 2, H, W, D).
+
+        Of a ``network`` that returns several images a slice, such as ``Generator.forward_levels``, a tuple of them.
+        """
         with autocast(inputs.device, self.mixed_precision), torch.inference_mode():
             output = super().__call__(inputs, network, *args, **kwargs)
-        assert isinstance(output, Tensor)
-        return output.float().clone()
+        if isinstance(output, Tensor):
+            return output.float().clone()
+        return tuple(volume.float().clone() for volume in output)

@@ -36,3 +36,14 @@ def test_slice_inferer_returns_float32_that_outlives_inference_mode() -> None:
     assert output.dtype == torch.float32
     assert not output.requires_grad
     assert not output.is_inference()
+
+
+def test_slice_inferer_returns_every_level_of_a_network_that_has_several() -> None:
+    volume = torch.rand(1, 2, 18, 19, 5)
+
+    def levels(slices: torch.Tensor) -> list[torch.Tensor]:
+        return [slices[:, :1], 2 * slices[:, 1:]]
+
+    first, second = SliceInferer(2, mixed_precision=False)(volume, levels)
+    assert_close(first, volume[:, :1])
+    assert_close(second, 2 * volume[:, 1:])
