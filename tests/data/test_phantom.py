@@ -205,7 +205,7 @@ def test_acquisition_keeps_a_gaussian_in_place():
 
 
 def test_bias_field_stays_within_twenty_percent():
-    field = scan.bias_field((208, 240, 20), (0.1, 0.2), np.random.default_rng(3))
+    field = scan.bias_field((208, 240, N_SLICES), (0.1, 0.2), np.random.default_rng(3))
     assert field.shape == (208, 240, N_SLICES)
     assert 0.8 <= field.min() <= 0.9 + 1e-6
     assert 1.1 - 1e-6 <= field.max() <= 1.2 + 1e-6
