@@ -3,18 +3,20 @@
 
 import logging
 import sys
+import traceback
 from types import TracebackType
 
-from bundle.errors import InputError
+from bundle.errors import input_error
 
 logger = logging.getLogger(__name__)
 
 
-def input_error(error: BaseException | None) -> InputError | None:
-    """Return the ``InputError`` that an exception is or was caused by, if any."""
-    while error is not None and not isinstance(error, InputError):
-        error = error.__cause__
-    return error
+def told(error: BaseException) -> str:
+    """Return what to tell of an exception, lines and all: a sentence, or the traceback of what is no input error."""
+    found = input_error(error)
+    if isinstance(error, KeyboardInterrupt):
+        return "\ninterrupted: nothing is half-written; run the same command again to go on.\n"
+    return f"error: {found}\n" if found else "".join(traceback.format_exception(error))
 
 
 def explain_input_errors() -> None:
@@ -26,12 +28,11 @@ def explain_input_errors() -> None:
     sys.excepthook = _show
 
 
-def _show(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+def _show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Print the sentence of an input error, or the traceback of any other."""
-    found = input_error(error)
     if issubclass(kind, KeyboardInterrupt):
-        sys.stderr.write("\ninterrupted: nothing is half-written; run the same command again to go on.\n")
-    elif found is None or logging.getLogger().isEnabledFor(logging.DEBUG):
-        sys.__excepthook__(kind, error, traceback)
+        sys.stderr.write(told(error))
+    elif input_error(error) is None or logging.getLogger().isEnabledFor(logging.DEBUG):
+        sys.__excepthook__(kind, error, trace)
     else:
-        sys.stderr.write(f"error: {found}\n")
+        sys.stderr.write(told(error))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one exception that is meant for the person at the keyboard."""
+"""The one exception that is meant for the person at the keyboard, and what to tell of all others."""
 
 
 class InputError(ValueError):
@@ -9,3 +9,24 @@ class InputError(ValueError):
     code can pass is a plain ``ValueError``. Every message is shown to users as it stands, without a
     traceback: write it for somebody who has never seen the code.
     """
+
+
+class SomeFailedError(InputError):
+    """Report that some cases of several could not be used, and all others are done."""
+
+
+def input_error(error: BaseException | None) -> InputError | None:
+    """Return the ``InputError`` that an exception is or was caused by, if any."""
+    while error is not None and not isinstance(error, InputError):
+        error = error.__cause__
+    return error
+
+
+def reason_of(error: BaseException) -> str:
+    """Return in one line why a case failed: the sentence of an input error, or the kind and message of any other."""
+    if found := input_error(error):
+        return str(found)
+    while error.__cause__ is not None:  # MONAI wraps what fails in a transform
+        error = error.__cause__
+    message = " ".join(str(error).split())
+    return f"unexpected: {type(error).__name__}: {message}" if message else f"unexpected: {type(error).__name__}"

@@ -2,10 +2,11 @@
 """Files that appear whole under their final name, or not at all."""
 
 import contextlib
+import csv
 import os
 import secrets
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from bundle.errors import InputError
@@ -58,3 +59,17 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.replace(final)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_csv(path: str | os.PathLike[str], rows: Iterable[Sequence[str]]) -> None:
+    """Write a CSV file, whole or not at all.
+
+    Args:
+        path: the file; its folder is made where missing.
+        rows: header first.
+
+    Raises:
+        InputError: if the folder cannot be made or written.
+    """
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream, lineterminator="\n").writerows(rows)

@@ -9,7 +9,11 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from scipy.ndimage import gaussian_filter
+
+from bundle.reports import montage
+from bundle.reports.tiles import Page, draw_page
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -63,3 +67,16 @@ def small_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for seed, subject in enumerate("ABCD"):
         write_pair(folder / f"sub-{subject}" / "anat", subject, seed=seed)
     return folder
+
+
+@pytest.fixture
+def pages(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Page, Figure]]:
+    """Every page that is drawn, with its figure."""
+    drawn: list[tuple[Page, Figure]] = []
+
+    def draw(page: Page) -> Figure:
+        drawn.append((page, draw_page(page)))
+        return drawn[-1][1]
+
+    monkeypatch.setattr(montage, "draw_page", draw)
+    return drawn

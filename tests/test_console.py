@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 from monai.bundle import ConfigParser
 
-from bundle.console import explain_input_errors, input_error
-from bundle.errors import InputError
+from bundle.console import explain_input_errors
+from bundle.errors import InputError, input_error
 
 SENTENCE = "a.nii: there is no such file; check the path."
 

@@ -10,12 +10,14 @@ from torch.testing import assert_close
 
 from bundle.kspace import (
     block_mask,
+    in_plane_factors,
     kept_block,
     level_factors,
     project,
     restore_measured,
     restore_measured_magnitude,
     zero_fill,
+    zero_pad,
 )
 
 sizes = st.integers(4, 40)
@@ -236,3 +238,114 @@ def test_only_supervised_levels_have_a_factor() -> None:
     assert level_factors(4, 2, "final") == []
     with pytest.raises(ValueError, match="choose all"):
         level_factors(4, 2, "fianl")
+
+
+@given(height=sizes, width=sizes, rows=factors, columns=factors)
+@settings(deadline=None)
+def test_zero_fill_keeps_another_block_on_each_axis(height, width, rows, columns) -> None:
+    image = random_image(height, width)
+    one_axis = zero_fill(image, rows, magnitude=False, column_factor=1)
+    assert_close(zero_fill(one_axis, 1, False, columns), zero_fill(image, rows, False, columns))
+    swapped = zero_fill(image.mT, columns, magnitude=True, column_factor=rows)
+    assert_close(swapped.mT, zero_fill(image, rows, True, columns))
+
+
+@pytest.mark.parametrize("restore", [restore_measured, restore_measured_magnitude])
+def test_restoring_keeps_to_the_block_of_each_axis(restore) -> None:
+    # 5 of 20 rows, an odd block, and an image so bright that its magnitude is itself: nothing is lost to the sign
+    truth, output = 9 + random_image(20, 30, 1), 9 + random_image(20, 30, 2)
+    low_res = zero_fill(truth, 4, column_factor=1)
+    restored = restore(output, low_res, 4, column_factor=1)
+    assert_close(project(restored, 4, 1), low_res)
+    assert_close(project(restored - output, 4, 1), restored - output)
+
+
+@pytest.mark.parametrize("restore", [restore_measured, restore_measured_magnitude])
+def test_a_fully_measured_image_is_restored_whole(restore) -> None:
+    truth = random_image(20, 21, 1)
+    assert_close(restore(random_image(20, 21, 2), truth, 1), truth)
+
+
+@pytest.mark.parametrize(("given", "pair"), [(4, (4, 4)), (1.5, (1.5, 1.5)), ([4, 2], (4, 2)), ((1, 2), (1, 2))])
+def test_in_plane_factors_are_one_for_both_axes_or_one_for_each(given, pair) -> None:
+    assert in_plane_factors(given) == pair
+
+
+@pytest.mark.parametrize("given", [1, 0.5, "4", True, None, math.nan, math.inf, [4], [2, 2, 2], [1, 1], ["4", 2], {}])
+def test_in_plane_factors_refuse_what_is_none(given) -> None:
+    with pytest.raises(ValueError, match="give a number above 1"):
+        in_plane_factors(given)
+
+
+def test_levels_of_anisotropic_factors_share_the_way_on_each_axis() -> None:
+    assert level_factors([4, 1], 2) == [[2, 1]]
+
+
+def wave(size: int, cycles: float, place: float = 0.0, step: float = 1.0) -> torch.Tensor:
+    """A cosine of some cycles over an axis, sampled from ``place`` on in steps, both in units of the axis' samples."""
+    position = place + step * torch.arange(size, dtype=torch.float64)
+    return torch.cos(2 * math.pi * cycles * position)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [((12, 15), (48, 60)), ((13, 12), (40, 33)), ((15, 14), (15, 29)), ((8, 9), (9, 10))]
+)
+def test_zero_pad_samples_band_limited_waves_more_finely_from_the_same_first_sample(before, after) -> None:
+    def picture(shape: tuple[int, int]) -> torch.Tensor:
+        rows, columns = (wave(n, cycles, 0.07, 1 / n) for n, cycles in zip(shape, (2, 3), strict=True))
+        return 2 + rows[:, None] * columns
+
+    assert_close(zero_pad(picture(before), *after), picture(after))
+
+
+def test_zero_pad_leaves_a_known_shift_known() -> None:
+    """Sample k of 16 lies at 3 k on 48; a linear phase of half a sample is a shift by 1.5 there."""
+    still, moved = wave(16, 2, 0, 1 / 16), wave(16, 2, -0.5 / 16, 1 / 16)
+    enlarged = zero_pad(torch.stack([still, moved])[:, None], 1, 48)
+    assert_close(enlarged[0, 0, ::3], still)
+    assert_close(enlarged[1, 0], wave(48, 2, -1.5 / 48, 1 / 48))
+
+
+def cropped(image: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
+    """Crop k-space: the other way of the scanner. The unpaired row of an even block gets both partners' samples."""
+    for axis, size in ((-2, rows), (-1, columns)):
+        n_samples = image.shape[axis]
+        if size == n_samples:
+            continue
+        spectrum = torch.fft.rfft(image, dim=axis, norm="forward").narrow(axis, 0, size // 2 + 1).clone()
+        if size % 2 == 0:
+            spectrum.narrow(axis, size // 2, 1).mul_(2)
+        image = torch.fft.irfft(spectrum, size, dim=axis, norm="forward")
+    return image
+
+
+@given(height=sizes, width=sizes, more=st.tuples(st.integers(0, 20), st.integers(0, 20)))
+@settings(deadline=None)
+def test_zero_pad_is_undone_by_cropping_k_space_and_keeps_the_mean(height, width, more) -> None:
+    image = random_image(height, width)
+    padded = zero_pad(image, height + more[0], width + more[1])
+    assert_close(cropped(padded, height, width), image)
+    assert_close(padded.mean((-2, -1)), image.mean((-2, -1)))
+
+
+@pytest.mark.parametrize("shape", [(9, 12), (10, 11)])
+def test_zero_pad_equals_its_definition_in_centred_k_space(shape) -> None:
+    image = random_image(*shape)[0, 0].numpy()
+    k_space = np.fft.fftshift(np.fft.fft2(image)) / image.size
+    for axis, size in enumerate(shape):
+        if size % 2 == 0:  # half of the unpaired row to its missing partner
+            k_space = np.moveaxis(k_space, axis, 0)
+            half = k_space[0] / 2
+            k_space = np.moveaxis(np.concatenate([half[None], k_space[1:], half[None]]), 0, axis)
+    new = (30, 33)
+    padded = np.zeros(new, dtype=complex)
+    starts = [n // 2 - size // 2 for n, size in zip(new, shape, strict=True)]
+    padded[starts[0] : starts[0] + k_space.shape[0], starts[1] : starts[1] + k_space.shape[1]] = k_space
+    expected = np.fft.ifft2(np.fft.ifftshift(padded)) * padded.size
+    assert np.abs(expected.imag).max() < 1e-12
+    np.testing.assert_allclose(zero_pad(torch.from_numpy(image), *new).numpy(), expected.real, atol=1e-12)
+
+
+def test_zero_pad_refuses_a_smaller_matrix() -> None:
+    with pytest.raises(ValueError, match="give a larger matrix"):
+        zero_pad(random_image(20, 20), 20, 19)

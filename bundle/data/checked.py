@@ -8,14 +8,61 @@ from typing import Any
 from tqdm import tqdm
 
 from bundle.data.datalist import Pair
-from bundle.errors import InputError
+from bundle.errors import InputError, SomeFailedError, reason_of
 from bundle.keys import CASE
 
 logger = logging.getLogger(__name__)
 
+Check = Callable[[Mapping[Any, Any]], Any]
+"""Reads one pair and raises ``InputError`` where it cannot be used, such as ``LoadPaird()``."""
+
+
+def check_pairs(data: Sequence[Pair], check: Check) -> tuple[list[Pair], dict[str, str]]:
+    """Load every pair once, and tell the usable ones from those that are refused.
+
+    Args:
+        data: pairs, as :func:`bundle.data.find_pairs` returns.
+        check: whatever it raises makes a pair unusable.
+
+    Returns:
+        The pairs to work on, and the reason by case for the others.
+    """
+    usable: list[Pair] = []
+    failures: dict[str, str] = {}
+    for pair in tqdm(data, desc="checking inputs", unit="case", leave=False, disable=not data):
+        try:
+            check(pair)
+        except Exception as error:
+            failures[pair[CASE]] = reason_of(error)
+            logger.error("%s is left out: %s", pair[CASE], failures[pair[CASE]])
+            logger.debug("", exc_info=True)
+        else:
+            usable.append(pair)
+    return usable, failures
+
+
+def raise_failures(failures: Mapping[str, str], n_cases: int, others: str = "are done") -> None:
+    """Name the cases that were left out, once all others are done.
+
+    Args:
+        failures: the reason by case.
+        n_cases: how many cases there were.
+        others: what to tell of the others.
+
+    Raises:
+        SomeFailedError: if some were left out, so that the run ends with a non-zero exit status.
+        InputError: if all were.
+    """
+    if failures and len(failures) == n_cases:
+        reason = next(iter(failures.values()))
+        raise InputError(reason if n_cases == 1 else f"none of {n_cases} cases can be used; the first: {reason}")
+    if failures:
+        reasons = "; ".join(f"{case}: {reason}" for case, reason in failures.items())
+        raise SomeFailedError(f"{len(failures)} of {n_cases} cases were left out, the others {others}. {reasons}")
+
 
 class CheckedPairs:
-    """Load every pair once, and tell the usable ones from those that are refused.
+    """Check every pair, for configs.
 
     Args:
         data: pairs, as :func:`bundle.data.find_pairs` returns.
@@ -29,28 +76,17 @@ class CheckedPairs:
         InputError: if no pair can be used.
     """
 
-    def __init__(self, data: Sequence[Pair], load: Callable[[Mapping[Any, Any]], Any]) -> None:
-        self.usable: list[Pair] = []
-        self.failures: dict[str, str] = {}
-        for pair in tqdm(data, desc="checking inputs", unit="case", leave=False):
-            try:
-                load(pair)
-            except InputError as error:
-                logger.error("%s is left out: %s", pair[CASE], error)
-                self.failures[pair[CASE]] = str(error)
-            else:
-                self.usable.append(pair)
+    def __init__(self, data: Sequence[Pair], load: Check) -> None:
+        self.usable, self.failures = check_pairs(data, load)
+        if not data:
+            raise InputError("there are no pairs; check dataset_dir and the split file.")
         if not self.usable:
-            reason = next(iter(self.failures.values()), "there are no pairs; check dataset_dir and the split file.")
-            raise InputError(reason if len(data) < 2 else f"none of {len(data)} cases can be used; the first: {reason}")
+            raise_failures(self.failures, len(data))
 
     def raise_failures(self) -> None:
         """Name the cases that were left out, once all others are done.
 
         Raises:
-            InputError: if there were any, so that the run ends with a non-zero exit status.
+            SomeFailedError: if there were any, so that the run ends with a non-zero exit status.
         """
-        if self.failures:
-            n_cases = len(self.usable) + len(self.failures)
-            reasons = "; ".join(f"{case}: {reason}" for case, reason in self.failures.items())
-            raise InputError(f"{len(self.failures)} of {n_cases} cases were left out, the others are done. {reasons}")
+        raise_failures(self.failures, len(self.usable) + len(self.failures))

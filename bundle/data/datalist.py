@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read pairs from a MONAI datalist in JSON: a list of entries, or sections of such lists."""
+"""Read pairs from a list: a MONAI datalist in JSON, a list of entries or sections of such lists, or a CSV table."""
 
+import csv
 import json
 import logging
 import os
@@ -18,6 +19,8 @@ Pair = dict[str, str]
 """An item of a datalist: absolute paths under ``image`` and ``reference``, with ``subject`` and ``case``."""
 SECTION: Final = "section"
 """Key of the datalist's own section, on pairs whose datalist has sections: ``train``, ``validate`` or ``test``."""
+TABLE_ENDINGS: Final = (".csv", ".tsv")
+"""Endings of lists that are tables; all others are JSON."""
 _SECTIONS: Final = {
     "training": "train",
     "train": "train",
@@ -55,7 +58,9 @@ def read_datalist(path: Path, reference_contrast: str) -> tuple[list[Pair], str]
     """Turn the entries of a datalist into pairs and return them with the contrast of the reference.
 
     Args:
-        path: JSON file; relative paths in it count from its folder.
+        path: JSON file, or by its ending ``.csv`` or ``.tsv`` a table whose first line names the columns, ``image``
+            and ``reference``, and ``subject`` and ``case`` where wanted. Relative paths in it count from its folder;
+            each names a NIfTI file, or a folder with a DICOM series.
         reference_contrast: ``PDw``, ``T1w``, or ``auto`` for whatever is listed.
 
     Returns:
@@ -67,7 +72,7 @@ def read_datalist(path: Path, reference_contrast: str) -> tuple[list[Pair], str]
     """
     if not (entries := _read_entries(path)):
         raise InputError(f"{path} lists no pairs; add entries with image and reference, or sections of them.")
-    missing = [file for entry in entries for file in (entry[IMAGE], entry[REFERENCE]) if not Path(file).is_file()]
+    missing = [file for entry in entries for file in (entry[IMAGE], entry[REFERENCE]) if not Path(file).exists()]
     if missing:
         raise InputError(f"{path} lists missing files: {first_few(missing)}; paths count from the datalist's folder.")
     scans = [parse_name(Path(entry[IMAGE])) for entry in entries]
@@ -89,6 +94,32 @@ def _holds_pairs(path: Path) -> bool:
 
 
 def _read_entries(path: Path) -> list[dict[str, str]]:
+    """Read a list of either kind into its entries."""
+    return _table_entries(path) if path.suffix.lower() in TABLE_ENDINGS else _json_entries(path)
+
+
+def _table_entries(path: Path) -> list[dict[str, str]]:
+    """Read the lines of a table as spreadsheets save it: comma, semicolon or tab, with or without a byte order mark."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read as a table ({error}); save it as CSV UTF-8.") from error
+    delimiter = max(",;\t", key=lines[0].count) if lines else ","
+    table = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
+    names = [name.strip().lower() for name in next(table, [])]
+    if not {IMAGE, REFERENCE} <= set(names):
+        raise InputError(f"{path}: its first line is {', '.join(names) or 'empty'}; name columns image and reference.")
+    entries = []
+    for cells in table:
+        row = dict(zip(names, map(str.strip, cells), strict=False))
+        if any(row.values()):
+            if not (row.get(IMAGE) and row.get(REFERENCE)):
+                raise InputError(f"{path}, line {table.line_num}: image or reference is missing; name one file each.")
+            entries.append(_checked_entry(path, row, None))
+    return entries
+
+
+def _json_entries(path: Path) -> list[dict[str, str]]:
     """Read a datalist, with or without sections, into one list of entries; each remembers its section."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

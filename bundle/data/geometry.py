@@ -7,7 +7,7 @@ Positions are NIfTI's: millimetres, right-anterior-superior, ``position = affine
 import dataclasses
 import itertools
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Protocol
 
 import nibabel as nib
 import numpy as np
@@ -65,11 +65,21 @@ def corner_distance(affine: np.ndarray, other: np.ndarray, shape: Sequence[int])
     return _largest_distance(corners(affine, shape), corners(other, shape))
 
 
-def same_grid(a: Volume, b: Volume) -> bool:
+class Placed(Protocol):
+    """Anything with voxels (X, Y, Z) and an affine (4, 4) that puts them in mm."""
+
+    @property
+    def voxels(self) -> np.ndarray: ...  # noqa: D102
+    @property
+    def affine(self) -> np.ndarray: ...  # noqa: D102
+
+
+def same_grid(a: Placed, b: Placed) -> bool:
     """Tell whether each voxel of ``b`` lies where the same voxel of ``a`` does, within ``GRID_TOLERANCE``."""
     if a.voxels.shape != b.voxels.shape:
         return False
-    return corner_distance(a.affine, b.affine, a.voxels.shape) <= GRID_TOLERANCE * min(a.spacing)
+    finest = float(np.linalg.norm(a.affine[:3, :3], axis=0).min())
+    return corner_distance(a.affine, b.affine, a.voxels.shape) <= GRID_TOLERANCE * finest
 
 
 def check_same_grid(target: Volume, reference: Volume) -> None:

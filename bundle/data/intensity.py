@@ -68,7 +68,13 @@ class IntensityScale:
         Returns:
             An array or tensor of the same kind, shape and floating type.
         """
-        return ((array - _as(self.offset, array)) / _as(self.scale, array)).clip(min=0)
+        result = array - _as(self.offset, array)
+        result /= _as(self.scale, array)  # in place, as volumes are large
+        if isinstance(result, torch.Tensor):
+            result.clamp_(min=0)
+        else:
+            np.maximum(result, 0, out=result)
+        return result
 
     def restore(self, array: Array) -> Array:
         """Map [0, 1] to native intensities: the inverse of ``normalise``; nothing is clipped.
@@ -97,11 +103,12 @@ def tissue_slices(volume: np.ndarray, axis: int = -1) -> np.ndarray:
     Returns:
         bool, one entry a slice; at least one is true where any voxel is positive.
     """
-    moved = np.moveaxis(volume, axis, 0).reshape(volume.shape[axis], -1)
-    positive = moved[moved > 0]
+    slices = np.moveaxis(volume, axis, 0)
+    positive = volume[volume > 0]
     if positive.size == 0:
-        return np.zeros(len(moved), dtype=bool)
-    n_tissue = (moved > 0.15 * np.percentile(positive, 99)).sum(axis=1)
+        return np.zeros(len(slices), dtype=bool)
+    threshold = 0.15 * np.percentile(positive, 99, overwrite_input=True)  # one copy of a large volume is enough
+    n_tissue = np.array([(slice_ > threshold).sum() for slice_ in slices])
     return cast(np.ndarray, n_tissue >= 0.1 * n_tissue.max())
 
 

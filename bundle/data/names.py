@@ -3,6 +3,7 @@
 
 import os
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,8 +52,11 @@ def absolute_path(path: str | os.PathLike[str]) -> Path:
 
 
 def safe_name(name: str) -> str:
-    """Make a text safe as a file name; what separates folders becomes a hyphen."""
-    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "case"
+    """Make a text safe as a file name; what separates folders becomes a hyphen.
+
+    Letters with accents count as one sign however a file system stores them (Unicode's NFC).
+    """
+    return re.sub(r"[^\w.-]+", "-", unicodedata.normalize("NFC", name)).strip("-.") or "case"
 
 
 def first_few(items: Sequence[str], limit: int = 5) -> str:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Find the pairs of a data set: a target volume (T2w) and a reference of the same session.
 
-A data set is a folder with BIDS-like names, a folder with IXI's names, or a MONAI datalist in JSON; which
-of them is found out by looking. Only names are read here: whether the two volumes of a pair share a grid is
-checked when they are loaded.
+A data set is a folder with BIDS-like names, a folder with IXI's names, or a list: a MONAI datalist in JSON or a CSV
+table. Which of them is found out by looking. Only names are read here: whether the two volumes of a pair share a grid
+is checked when they are loaded.
 """
 
 import difflib
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from bundle.data.datalist import Pair, find_datalist, read_datalist
+from bundle.data.dicom import is_dicom
 from bundle.data.names import (
     NIFTI_ENDING,
     REFERENCE_CONTRASTS,
@@ -47,7 +48,8 @@ def find_pairs(dataset_dir: str | os.PathLike[str], reference_contrast: str = "a
     are left out.
 
     Args:
-        dataset_dir: a folder of NIfTI files or with a datalist, or the path of a datalist; a datalist wins.
+        dataset_dir: a folder of NIfTI files or with a datalist, or the path of a datalist or a CSV table; a datalist
+            wins.
         reference_contrast: ``PDw``, ``T1w``, or ``auto`` for the one with more pairs (PDw on a tie).
 
     Returns:
@@ -128,6 +130,11 @@ def _pair(target: Scan, reference: Scan) -> Pair:
 
 
 def _nifti_files(folder: Path) -> Iterator[Path]:
+    """Walk a folder for NIfTI files."""
+    return (path for path in _files(folder) if NIFTI_ENDING.search(path.name))
+
+
+def _files(folder: Path) -> Iterator[Path]:
     """Walk a folder in sorted order; links to folders are followed once."""
     visited = set()
     for root, folders, files in os.walk(folder, followlinks=True, onerror=_warn_unreadable):
@@ -136,7 +143,7 @@ def _nifti_files(folder: Path) -> Iterator[Path]:
             continue
         visited.add(real)
         folders[:] = sorted(filter(_is_wanted, folders))
-        yield from (Path(root, name) for name in sorted(files) if _is_wanted(name) and NIFTI_ENDING.search(name))
+        yield from (Path(root, name) for name in sorted(files) if _is_wanted(name))
 
 
 def _warn_unreadable(error: OSError) -> None:
@@ -168,7 +175,7 @@ def _require_one_reference(target: Scan, references: Sequence[Scan]) -> None:
 
 def _warn_without_reference(names: Sequence[str], contrast: str) -> None:
     if names:
-        logger.warning("%d targets have no %s reference and are left out: %s", len(names), contrast, first_few(names))
+        logger.warning("%d targets have no %s reference and are left out: %s", len(names), contrast, ", ".join(names))
 
 
 def _nothing_found(folder: Path, files: Sequence[Path], scans: Sequence[Scan], wanted: str) -> str:
@@ -182,8 +189,18 @@ def _nothing_found(folder: Path, files: Sequence[Path], scans: Sequence[Scan], w
             f"{folder} holds {present} but no target with its reference ({first_few([s.path.name for s in scans])}); "
             f"looked for {_WANTED}: rename the files or write a datalist.json."
         )
+    if not files and (series := _first_dicom(folder)):
+        return (
+            f"{folder} holds DICOM files ({series}): give the folders of two series with --image and --reference, or "
+            "list them in a CSV table with columns image and reference."
+        )
     lying = f"found {first_few([path.name for path in files])}" if files else "found no NIfTI file"
     return f"{folder} holds no pairs: looked for {_WANTED}; {lying}. Rename the files or write a datalist.json."
+
+
+def _first_dicom(folder: Path) -> Path | None:
+    """Return the first folder below that holds a DICOM file."""
+    return next((path.parent for path in _files(folder) if is_dicom(path)), None)
 
 
 def _other(contrast: str) -> str:

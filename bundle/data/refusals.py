@@ -100,10 +100,11 @@ def _warn_of_two_forms(volume: Volume) -> None:
     if header["qform_code"] == 0:
         return
     try:
-        distance = corner_distance(volume.affine, header.get_qform(), volume.voxels.shape)
+        with np.errstate(invalid="ignore", over="ignore"):  # damaged numbers give an infinite distance or none
+            distance = corner_distance(volume.affine, header.get_qform(), volume.voxels.shape)
     except ValueError:  # nibabel: a quaternion longer than 1
         distance = math.inf
-    if distance > GRID_TOLERANCE * min(volume.spacing):
+    if not distance <= GRID_TOLERANCE * min(volume.spacing):
         logger.warning(
             "%s: qform and sform disagree by up to %.2f mm; the sform is used, and both are kept in what is written.",
             volume.path,

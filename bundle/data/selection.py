@@ -5,6 +5,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from bundle.data.bids import with_outputs
 from bundle.data.datalist import Pair
 from bundle.data.names import NIFTI_ENDING, absolute_path, parse_name, safe_name
 from bundle.data.pairs import find_pairs
@@ -26,22 +27,26 @@ def requested_pairs(
     Args:
         dataset_dir: as for :func:`bundle.data.find_pairs`; not looked at where ``image`` is given.
         reference_contrast: likewise.
-        image: path of the target volume, or ``None``; ``~`` is expanded.
+        image: path of the target volume, a NIfTI file or the folder of a DICOM series, or ``None``; ``~`` is
+            expanded.
         reference: path of its reference.
 
     Returns:
-        As :func:`bundle.data.find_pairs` does. A name that is neither BIDS-like nor IXI's is case and subject.
+        As :func:`bundle.data.find_pairs` does, and ``output`` for the pairs of a BIDS data set. A name that is neither
+        BIDS-like nor IXI's is case and subject; so is that of a DICOM folder, after its parent's.
 
     Raises:
         InputError: if only one of ``image`` and ``reference`` is given, or the data set has no pairs.
     """
     if image is None and reference is None:
-        return find_pairs(dataset_dir, reference_contrast)
+        return with_outputs(find_pairs(dataset_dir, reference_contrast), dataset_dir)
     if image is None or reference is None:
         given, missing = ("image", "reference") if reference is None else ("reference", "image")
         raise InputError(f"--{given} is given without its {missing}; add --{missing} FILE.")
     path = absolute_path(image)
     scan, stem = parse_name(path), NIFTI_ENDING.sub("", path.name)
+    if path.is_dir():  # its own name is often that of the sequence, the same for all patients
+        stem = "_".join(filter(None, (path.parent.name, stem)))
     case, subject = (scan.case, scan.entities["sub"]) if scan else (stem, stem)
     return [{IMAGE: str(path), REFERENCE: str(absolute_path(reference)), SUBJECT: subject, CASE: safe_name(case)}]
 

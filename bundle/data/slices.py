@@ -55,6 +55,7 @@ class SliceStack(Dataset):
         voxels: Tensor (n_slices, C, H, W), float16, channels ``CHANNELS``; smaller slices are padded with 0
             at the end of each axis.
         sizes: Tensor (n_slices, 2), int64, height and width of each slice.
+        counts: how many slices each of ``data`` has; they follow one another.
 
     Raises:
         InputError: if there are no pairs, or one cannot be used.
@@ -81,6 +82,7 @@ class SliceStack(Dataset):
             volumes[i][STACK] for i in tqdm(range(len(volumes)), desc="preparing volumes", unit="volume", leave=False)
         ]
         self.sizes = torch.cat([torch.tensor(s.shape[2:]).expand(len(s), 2) for s in stacks]).to(device)
+        self.counts = [len(stack) for stack in stacks]
         height, width = self.sizes.amax(0).tolist()
         n_channels = stacks[0].shape[1]
         self.voxels = torch.zeros(len(self.sizes), n_channels, height, width, dtype=torch.float16, device=device)

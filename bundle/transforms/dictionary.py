@@ -5,9 +5,12 @@ They stand in this order in ``configs/inference.yaml``: load, slices last, norma
 (zero-fill,) stack; network; (data consistency,) restore, save; those in k-space are in
 ``bundle.transforms.kspace``. Volumes are channel-first with the slices along the last
 axis, (1, H, W, D), everywhere between :class:`SlicesLastd` and :class:`RestoreNatived`.
+
+Volumes may be as large as a few fit into memory. So those who make new volumes of old ones take the old ones out of
+the item that they are given, one by one, or work in place, where they say so.
 """
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, MutableMapping
 from typing import Any, Literal
 
 import numpy as np
@@ -15,11 +18,12 @@ import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
+from monai.utils import ensure_tuple
 
 from bundle.data.geometry import through_plane_axis
 from bundle.data.intensity import IntensityScale, tissue_slices
 from bundle.errors import InputError
-from bundle.keys import HIGH_RES, IMAGE, LEVEL_TARGETS, LOW_RES, PRED, REFERENCE, SCALE, SLICE_AXIS, SLICES
+from bundle.keys import HIGH_RES, IMAGE, LEVEL_TARGETS, LOW_RES, PRED, REFERENCE, SCALE, SLICE_AXIS, SLICES, UNCERTAINTY
 
 Item = dict[Hashable, Any]
 
@@ -52,6 +56,8 @@ class SlicesLastd(MapTransform):
 class NormaliseIntensityd(MapTransform):
     """Map each volume to [0, 1] by its own range; keep the target's range to restore it later.
 
+    Takes the volumes out of the item given, so that each can go as the next is made.
+
     Args:
         keys: tensors (1, H, W, D); the first is the target.
         per: one range per volume, or one per slice along the last axis.
@@ -63,10 +69,11 @@ class NormaliseIntensityd(MapTransform):
             raise InputError(f"normalise is {per!r}; choose volume or slice.")
         self.per = per
 
-    def __call__(self, data: Mapping[Hashable, Any]) -> Item:
+    def __call__(self, data: MutableMapping[Hashable, Any]) -> Item:
         """Return the item normalised, with the target's offset and scale under ``intensity_scale``."""
         item = dict(data)
         for key in self.keys:
+            data.pop(key)
             scale = IntensityScale.from_array(item[key], per=self.per)
             item[key] = scale.normalise(item[key])
             if key == self.keys[0]:
@@ -127,34 +134,49 @@ class ThinSlicesd(MapTransform):
 class StackContrastsd(Transform):
     """Stack the low-res target and the reference to the network's two-channel input.
 
-    Where nothing was zero-filled, the target as it came is the low-res.
+    Where nothing was zero-filled, the target as it came is the low-res. Takes the volumes out of the item given, and
+    leaves ``low_res`` and ``reference`` as views of the stack.
     """
 
-    def __call__(self, data: Mapping[Hashable, Any]) -> Item:
+    def __call__(self, data: MutableMapping[Hashable, Any]) -> Item:
         """Return the item with ``image`` (2, H, W, D): channel 0 low-res, channel 1 reference."""
         item = dict(data)
-        item.setdefault(LOW_RES, item[IMAGE])
-        stacked = torch.cat((item[LOW_RES].as_tensor(), item[REFERENCE].as_tensor()))
-        item[IMAGE] = MetaTensor(stacked, meta=item[IMAGE].meta)
-        return item
+        meta = {key: item[key].meta for key in (IMAGE, REFERENCE)}
+        meta[LOW_RES] = item.get(LOW_RES, item[IMAGE]).meta
+        _, height, width, n_slices = item[IMAGE].shape
+        stack = torch.empty(2, n_slices, height, width, device=item[IMAGE].device).movedim(1, -1)
+        for key in (IMAGE, LOW_RES, REFERENCE):
+            data.pop(key, None)
+        low_res = item.pop(LOW_RES) if LOW_RES in item else item[IMAGE]
+        del item[IMAGE]
+        stack[0] = low_res.as_tensor()[0]
+        del low_res  # before memory is touched for the reference
+        stack[1] = item.pop(REFERENCE).as_tensor()[0]
+        volumes = {IMAGE: stack, LOW_RES: stack[:1], REFERENCE: stack[1:]}
+        return item | {key: MetaTensor(volume, meta=meta[key]) for key, volume in volumes.items()}
 
 
 class RestoreNatived(MapTransform):
-    """Give the output the target's native intensity scale and axis order.
+    """Give the output the target's native intensity scale and axis order, in place.
 
     Args:
         keys: tensors (1, H, W, D).
+        spread_keys: the same of standard deviations, which the scale alone changes; absent ones are passed over.
     """
 
-    def __init__(self, keys: KeysCollection = PRED) -> None:
+    def __init__(self, keys: KeysCollection = PRED, spread_keys: KeysCollection = UNCERTAINTY) -> None:
         super().__init__(keys)
+        self.spread_keys = ensure_tuple(spread_keys)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Item:
         """Return the item with tensors (1, X, Y, Z), native intensities."""
         item = dict(data)
-        for key in self.keys:
-            scale = IntensityScale(*(item[SCALE][name].numpy(force=True) for name in ("offset", "scale")))
-            item[key] = scale.restore(item[key]).movedim(-1, int(item[SLICE_AXIS]) + 1)
+        for key in (*self.keys, *(key for key in self.spread_keys if key in item)):
+            offset, scale = (item[SCALE][name].to(item[key].device) for name in ("offset", "scale"))
+            item[key].mul_(scale)  # one value, or one a slice
+            if key in self.keys:
+                item[key].add_(offset)
+            item[key] = item[key].movedim(-1, int(item[SLICE_AXIS]) + 1)
         return item
 
 

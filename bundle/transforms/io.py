@@ -9,7 +9,7 @@ import logging
 import os
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import torch
@@ -18,19 +18,22 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform, SaveImaged
 from monai.utils import ImageMetaKey, MetaKeys, SpaceKeys, ensure_tuple_rep
 
+from bundle.data.enlarge import regrid
 from bundle.data.geometry import check_same_grid, reorient_like
-from bundle.data.nifti import Volume, read_volume, write_volume
+from bundle.data.nifti import Volume, read_header, read_volume, write_volume
 from bundle.errors import InputError
-from bundle.keys import CASE, IMAGE, PRED, REFERENCE
+from bundle.keys import CASE, IMAGE, OUTPUT, PRED, REFERENCE
 
 logger = logging.getLogger(__name__)
 
+RESULT_POSTFIX: Final = "sr"
+"""End of the file name of a super-resolved volume, behind the case."""
 SPACING = "spacing"
 """Entry of the metadata that ``LoadPaird`` adds to MONAI's: voxel size in mm, float64 (3,)."""
 
 
 class LoadPaird(MapTransform):
-    """Replace the paths of a pair by its volumes, on one grid.
+    """Replace the paths of a pair by its volumes, the axes of both running the same way.
 
     Each becomes a float32 ``MetaTensor`` (1, X, Y, Z) of native intensities, with the metadata that
     LoadImaged and EnsureChannelFirstd leave and later steps use: affine, original_affine,
@@ -38,15 +41,20 @@ class LoadPaird(MapTransform):
     axes are flipped or permuted is reordered to the target's, without interpolation.
     """
 
-    def __init__(self, keys: KeysCollection = (IMAGE, REFERENCE), allow_missing_keys: bool = False) -> None:
+    def __init__(
+        self, keys: KeysCollection = (IMAGE, REFERENCE), allow_missing_keys: bool = False, check_grid: bool = True
+    ) -> None:
         """Name the keys to read.
 
         Args:
             keys: the key of the target, then those of the references.
             allow_missing_keys: leave out references that the item does not name, for a network that
                 takes none.
+            check_grid: refuse references that are not on the target's grid; false where
+                :class:`bundle.transforms.AlignReferenced` follows and brings them there.
         """
         super().__init__(keys, allow_missing_keys)
+        self.check_grid = check_grid
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Read the volumes of one item.
@@ -58,7 +66,8 @@ class LoadPaird(MapTransform):
             A copy of the item with volumes for paths.
 
         Raises:
-            InputError: if a path is not given, a file is refused by ``read_volume``, or the grids differ.
+            InputError: if a path is not given, a file is refused by ``read_volume``, or the grids differ and are
+                checked.
         """
         item = dict(data)
         target_key, *reference_keys = self.keys
@@ -69,7 +78,8 @@ class LoadPaird(MapTransform):
         for key in reference_keys:
             if item.get(key):
                 reference = reorient_like(read_volume(item[key]), target)
-                check_same_grid(target, reference)
+                if self.check_grid:
+                    check_same_grid(target, reference)
                 item[key] = as_meta_tensor(reference)
             elif self.allow_missing_keys:
                 item.pop(key, None)
@@ -84,9 +94,10 @@ class LoadPaird(MapTransform):
 class SaveVolumed(SaveImaged):
     """Write results as ``<output_dir>/<case>_<postfix>.nii.gz`` under the header of the image they came from.
 
-    The header is read again from the image's file: what passes through a data loader's collation
-    loses its types. A SaveImaged by name only, so that programs which leave out saving by that class
-    (MONAI Label) leave this out too.
+    A pair that has ``output`` names its result itself, see :func:`result_path`. The header is read again from the
+    image's file: what passes through a data loader's collation loses its types. Where the image was enlarged
+    (:mod:`bundle.data.enlarge`), the header is that of the enlarged grid. A SaveImaged by name only, so that programs
+    which leave out saving by that class (MONAI Label) leave this out too.
     """
 
     def __init__(
@@ -94,14 +105,15 @@ class SaveVolumed(SaveImaged):
         keys: KeysCollection = PRED,
         output_dir: str | os.PathLike[str] = "./",
         output_dtype: Literal["float32", "input"] = "float32",
-        output_postfix: str | Sequence[str] = "sr",
+        output_postfix: str | Sequence[str] = RESULT_POSTFIX,
         output_ext: Literal[".nii.gz", ".nii"] = ".nii.gz",
         image_key: str = IMAGE,
     ) -> None:
         """Say what to write and where.
 
         Args:
-            keys: keys of the results, (1, X, Y, Z) on the grid and intensity scale of the image.
+            keys: keys of the results, (1, X, Y, Z) on the grid and intensity scale of the image; absent ones are
+                passed over, but for the first.
             output_dir: folder of the results, made where missing.
             output_dtype: ``"float32"``, or ``"input"`` for the image file's own type.
             output_postfix: end of the file name, one for each key.
@@ -113,7 +125,9 @@ class SaveVolumed(SaveImaged):
             raise InputError(f'output_dtype is {output_dtype!r}: choose "float32" or "input".')
         if output_ext not in (".nii.gz", ".nii"):
             raise InputError(f'output_ext is {output_ext!r}: choose ".nii.gz" or ".nii".')
-        super().__init__(keys, output_dir=Path(output_dir), output_ext=output_ext, print_log=False)
+        super().__init__(
+            keys, output_dir=Path(output_dir), output_ext=output_ext, print_log=False, allow_missing_keys=True
+        )
         self.output_dir = Path(output_dir)
         self.output_dtype: Literal["float32", "input"] = output_dtype
         self.output_postfixes = ensure_tuple_rep(output_postfix, len(self.keys))
@@ -134,34 +148,67 @@ class SaveVolumed(SaveImaged):
 
         Raises:
             InputError: if the folder cannot be written, or another case had this file name.
+            KeyError: if the first result is not there.
             ValueError: if a result is not (1, X, Y, Z) on the image's grid.
         """
         item = dict(data)
+        if self.keys[0] not in item:
+            raise KeyError(f'the item holds no "{self.keys[0]}" to write.')
         for key, postfix in self.key_iterator(item, self.output_postfixes):
-            result = torch.as_tensor(item[key])
-            source = _file_name(item.get(self.image_key)) or _file_name(item[key])
-            if source is None:
-                raise ValueError(f'neither "{self.image_key}" nor "{key}" knows its file: load the image by LoadPaird.')
-            if result.ndim != 4 or result.shape[0] != 1:
-                raise ValueError(f'"{key}" is {tuple(result.shape)}: one volume (1, X, Y, Z) can be saved.')
-            case = str(item.get(CASE) or _stem(source))
-            path = self.output_dir / f"{case}_{postfix}{self.output_ext}"
-            self._claim(path, (source, _file_name(item.get(REFERENCE)) or ""))
-            voxels = result[0].float().numpy(force=True)
-            write_volume(path, np.asarray(voxels), read_volume(source), self.output_dtype)
-            logger.info("Wrote %s", path)
+            self._write(item, key, postfix)
         return item
+
+    def _write(self, item: Mapping[Hashable, Any], key: Hashable, postfix: str) -> None:
+        """Write one result."""
+        result = torch.as_tensor(item[key])
+        source = _file_name(item.get(self.image_key)) or _file_name(item[key])
+        if source is None:
+            raise ValueError(f'neither "{self.image_key}" nor "{key}" knows its file: load the image by LoadPaird.')
+        if result.ndim != 4 or result.shape[0] != 1:
+            raise ValueError(f'"{key}" is {tuple(result.shape)}: one volume (1, X, Y, Z) can be saved.')
+        named = {**item, CASE: str(item.get(CASE) or _stem(source))}
+        path = result_path(self.output_dir, named, postfix, self.output_ext)
+        self._claim(path, (source, _file_name(item.get(REFERENCE)) or ""))
+        voxels = result[0].float().numpy(force=True)
+        like = read_header(source)
+        if any(new > old for new, old in zip(voxels.shape, like.voxels.shape, strict=True)):
+            like = regrid(like, voxels.shape)
+        write_volume(path, voxels, like, self.output_dtype)
+        logger.info("Wrote %s", path)
 
     def _claim(self, path: Path, sources: tuple[str, ...]) -> None:
         """Keep a file name for one pair; writing the same pair again is no conflict."""
-        if path.parent != self.output_dir:
-            raise InputError(f"{path}: a case may hold no folder; rename the case in the datalist.")
         first = self._written.setdefault(path, sources)
         if first != sources:
             raise InputError(
                 f"{path}: results of {' and '.join(filter(None, first))} are here already and those of "
                 f"{' and '.join(filter(None, sources))} would replace them; give each its own case in the datalist."
             )
+
+
+def result_path(
+    output_dir: str | os.PathLike[str], item: Mapping[Any, Any], postfix: str = RESULT_POSTFIX, ext: str = ".nii.gz"
+) -> Path:
+    """Return where a result of an item is written.
+
+    Args:
+        output_dir: folder of the results.
+        item: names its ``output``, a path below the folder without an ending, or its ``case``.
+        postfix: which result it is: behind the case always, behind an ``output`` where it is not the super-res.
+        ext: ending of the file.
+
+    Raises:
+        InputError: if the file would lie outside the folder.
+    """
+    if output := item.get(OUTPUT):
+        below = Path(f"{output}{'' if postfix == RESULT_POSTFIX else f'_{postfix}'}{ext}")
+        if below.is_absolute() or ".." in below.parts:
+            raise InputError(f"{below}: an output must lie below the output folder; rename it in the datalist.")
+        return Path(output_dir) / below
+    name = f"{item[CASE]}_{postfix}{ext}"
+    if Path(name).name != name:
+        raise InputError(f"{Path(output_dir) / name}: a case may hold no folder; rename the case in the datalist.")
+    return Path(output_dir) / name
 
 
 def as_meta_tensor(volume: Volume) -> MetaTensor:

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from monai.transforms import Compose
 
 from bundle.data import CheckedPairs, find_pairs
 from bundle.data.datalist import Pair
-from bundle.errors import InputError
+from bundle.errors import InputError, SomeFailedError
 from bundle.transforms import LoadPaird
 
 
@@ -72,12 +73,23 @@ def test_empty_data_are_refused_with_a_remedy() -> None:
         CheckedPairs([], refuse_bad)
 
 
-def test_any_other_error_is_not_taken_for_bad_input() -> None:
-    def fail(pair: Mapping[Any, Any]) -> None:
-        raise KeyError(pair["case"])
+def test_any_other_error_leaves_its_case_out_too(caplog: pytest.LogCaptureFixture) -> None:
+    def fail(item: Mapping[Any, Any]) -> None:
+        if item["case"] == "b":
+            raise KeyError("scale")
 
-    with pytest.raises(KeyError):
-        CheckedPairs(make_pairs("a", "b"), fail)
+    caplog.set_level(logging.DEBUG)
+    checked = CheckedPairs(make_pairs("a", "b"), Compose([fail]))  # which wraps what a transform raises
+    assert checked.failures == {"b": "unexpected: KeyError: 'scale'"}
+    assert "Traceback" in caplog.text
+
+
+def test_some_failures_are_told_from_nothing_done() -> None:
+    with pytest.raises(SomeFailedError):
+        CheckedPairs(make_pairs("bad", "a"), refuse_bad).raise_failures()
+    with pytest.raises(InputError) as caught:
+        CheckedPairs(make_pairs("bad", "bad2"), refuse_bad)
+    assert not isinstance(caught.value, SomeFailedError)
 
 
 def test_a_damaged_volume_is_left_out(small_dataset: Path, tmp_path: Path) -> None:

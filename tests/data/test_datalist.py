@@ -83,6 +83,64 @@ def test_only_a_json_that_lists_pairs_is_taken_for_a_datalist(tmp_path: Path) ->
         find_pairs(tmp_path)
 
 
+def write_table(folder: Path, text: str, name: str = "list.csv", encoding: str = "utf-8") -> Path:
+    (folder / name).write_bytes(text.encode(encoding))
+    return folder / name
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "encoding"),
+    [
+        ("image,reference\na.nii,b/c d.nii\n", "list.csv", "utf-8"),
+        ("image,reference\r\na.nii,b/c d.nii\r\n\r\n,\r\n", "list.CSV", "utf-8-sig"),  # as Excel saves it
+        (" Reference ; IMAGE;note\nb/c d.nii; a.nii;x,y\n", "list.csv", "utf-8"),
+        ("image\treference\na.nii\tb/c d.nii", "list.tsv", "utf-8"),
+        ('image,reference,subject\n"a.nii","b/c d.nii",\n', "list.csv", "utf-8"),
+    ],
+)
+def test_a_table_is_read_as_spreadsheets_save_it(text: str, name: str, encoding: str, tmp_path: Path) -> None:
+    make_files(tmp_path, "a.nii", "b/c d.nii")
+    (pair,) = find_pairs(write_table(tmp_path, text, name, encoding))
+    expected = {"image": "a.nii", "reference": "b/c d.nii"}
+    assert pair == {key: str(tmp_path / file) for key, file in expected.items()} | {"subject": "a", "case": "a"}
+
+
+def test_a_table_may_name_subject_and_case_and_equals_the_same_datalist(tmp_path: Path) -> None:
+    make_files(tmp_path, "t2/ä.nii", "t1/ä.nii", "p2/T2/IM1", "p2/T1/IM1")
+    table = write_table(tmp_path, "subject,case,image,reference\n7,first,t2/ä.nii,t1/ä.nii\n8,,p2/T2,p2/T1\n")
+    entries = [
+        {"subject": 7, "case": "first", "image": "t2/ä.nii", "reference": "t1/ä.nii"},
+        {"subject": "8", "image": "p2/T2", "reference": "p2/T1"},
+    ]
+    pairs = find_pairs(table)
+    assert pairs == find_pairs(write_datalist(tmp_path, entries, "same.json"))
+    assert [(pair["subject"], pair["case"]) for pair in pairs] == [("7", "first"), ("8", "T2")]
+
+
+def test_dicom_folders_of_one_name_get_distinct_cases(tmp_path: Path) -> None:
+    make_files(tmp_path, *[f"p{index}/{name}/IM1" for index in (1, 2) for name in ("T2", "T1")])
+    table = write_table(tmp_path, "image,reference\np1/T2,p1/T1\np2/T2,p2/T1\n")
+    assert [pair["case"] for pair in find_pairs(table)] == ["p1_T2", "p2_T2"]
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding", "message"),
+    [
+        ("", "utf-8", "its first line is empty; name columns image and reference"),
+        ("a.nii,b.nii\n", "utf-8", "its first line is a.nii, b.nii; name columns image and reference"),
+        ("image,reference\n", "utf-8", "lists no pairs"),
+        ("image,reference\na.nii,b.nii\na.nii\n", "utf-8", "line 3: image or reference is missing"),
+        ("image,reference\na.nii,c.nii\n", "utf-8", r"lists missing files: .*c\.nii"),
+        ("image,reference\nä.nii,b.nii\n", "latin-1", "cannot be read as a table .*save it as CSV UTF-8"),
+    ],
+)
+def test_a_bad_table_is_refused(text: str, encoding: str, message: str, tmp_path: Path) -> None:
+    make_files(tmp_path, "a.nii", "b.nii")
+    with pytest.raises(InputError, match=message) as caught:
+        find_pairs(write_table(tmp_path, text, encoding=encoding))
+    assert str(tmp_path / "list.csv") in str(caught.value)
+
+
 def test_a_datalist_that_mixes_contrasts_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     make_files(tmp_path, "sub-1_T2w.nii", "sub-1_T1w.nii", "sub-2_T2w.nii", "sub-2_PDw.nii")
     listed = {"sub-1_T2w.nii": "sub-1_T1w.nii", "sub-2_T2w.nii": "sub-2_PDw.nii"}

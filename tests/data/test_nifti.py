@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bundle.data import nifti
-from bundle.data.nifti import Volume, read_volume, write_volume
+from bundle.data.nifti import Volume, read_header, read_volume, write_volume
 from bundle.errors import InputError
 
 OBLIQUE = nib.affines.from_matvec(
@@ -98,7 +98,7 @@ def test_read_volume_tells_gzip_by_content_not_by_name(tmp_path: Path) -> None:
 
 def test_read_volume_voxels_are_contiguous_and_writable(tmp_path: Path) -> None:
     voxels = read_volume(save(tmp_path / "a.nii", ramp(dtype="float32"))).voxels
-    assert voxels.flags.c_contiguous
+    assert voxels.flags.f_contiguous  # each slice of the file in one piece
     assert voxels.flags.writeable
 
 
@@ -291,15 +291,30 @@ def test_write_volume_may_replace_the_file_that_was_read(tmp_path: Path) -> None
     np.testing.assert_array_equal(nib.load(path).get_fdata(), ramp() + 1)
 
 
+def test_read_header_is_the_volume_without_its_voxels(tmp_path: Path) -> None:
+    path = save_rich(tmp_path / "in.nii.gz", ramp(), slope=0.5, inter=10.0, endian=">")
+    volume, header = read_volume(path), read_header(path)
+    assert header.voxels.shape == volume.voxels.shape
+    assert not any(header.voxels.strides)
+    assert not header.voxels.any()
+    assert (header.spacing, header.path) == (volume.spacing, volume.path)
+    np.testing.assert_array_equal(header.affine, volume.affine)
+    assert header.header.binaryblock == volume.header.binaryblock
+
+
 def test_write_volume_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save(tmp_path / "in.nii", ramp())
     before, volume = path.read_bytes(), read_volume(path)
 
-    def half(image: nib.Nifti1Image, name: Path) -> None:
-        Path(name).write_bytes(b"half")
-        raise OSError("disk full")
+    stored, n_slices = nifti._stored, []
 
-    monkeypatch.setattr(nifti.nib, "save", half)
+    def full(voxels: np.ndarray, header: nib.Nifti1Header) -> np.ndarray:
+        n_slices.append(len(n_slices))
+        if len(n_slices) > 2:
+            raise OSError("disk full")
+        return stored(voxels, header)
+
+    monkeypatch.setattr(nifti, "_stored", full)
     with pytest.raises(OSError, match="disk full"):
         write_volume(path, volume.voxels, volume)
     assert path.read_bytes() == before
@@ -392,7 +407,7 @@ def damaged(path: Path, what: str) -> Path:
     ("what", "message"),
     [
         ("missing", "there is no such file; check the path"),
-        ("folder", "cannot read this file"),
+        ("folder", "this folder holds no DICOM images"),
         ("truncated", "cut short or damaged"),
         ("cut-checksum", "cut short or damaged"),
         ("flipped-bit", "cut short or damaged"),

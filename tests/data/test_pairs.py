@@ -165,6 +165,43 @@ def test_linked_folders_are_followed_once(tmp_path: Path) -> None:
     assert find_pairs(linked)[0]["image"] == str(linked / "IXI-T2/IXI002-HH-1-T2.nii.gz")
 
 
+def test_links_in_a_circle_end_the_walk_and_are_no_volumes(tmp_path: Path) -> None:
+    make_files(tmp_path, "a/sub-1_T2w.nii.gz", "a/sub-1_T1w.nii.gz")
+    (tmp_path / "a" / "up").symlink_to(tmp_path)
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    (tmp_path / "self").symlink_to(tmp_path / "self")
+    assert matched(tmp_path) == {"sub-1_T2w.nii.gz": "sub-1_T1w.nii.gz"}
+
+
+@pytest.mark.parametrize("name", ["sub-Zoë", "sub-张伟", "sub-a b", "sub-Zoe\u0308", "sub-x\udcff"])
+def test_spaces_unicode_and_undecodable_names_are_found_and_made_safe(name: str, tmp_path: Path) -> None:
+    make_files(tmp_path, f"{name}/{name}_T2w.nii.gz", f"{name}/{name}_T1w.nii.gz")
+    (pair,) = find_pairs(tmp_path)
+    assert Path(pair["image"]).is_file()
+    assert pair["case"] in ("sub-Zoë", "sub-张伟", "sub-a-b", "sub-x")
+    pair["case"].encode()
+
+
+def test_names_that_become_one_when_made_safe_are_refused(tmp_path: Path) -> None:
+    for name in ("sub-Zo\u00eb", "sub-Zoe\u0308"):  # one letter, stored in two ways
+        make_files(tmp_path, f"{name}/{name}_T2w.nii.gz", f"{name}/{name}_T1w.nii.gz")
+    with pytest.raises(InputError, match="would both be called sub-Zoë"):
+        find_pairs(tmp_path)
+
+
+def test_every_target_without_reference_is_named_however_many(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    make_files(tmp_path, "sub-0_T1w.nii.gz", *[f"sub-{index}_T2w.nii.gz" for index in range(20)])
+    matched(tmp_path)
+    assert all(f"sub-{index}_T2w.nii.gz" in caplog.text for index in range(1, 20))
+
+
+def test_a_folder_of_dicom_files_is_refused_with_the_way_to_name_them(tmp_path: Path) -> None:
+    folder = make_files(tmp_path, "study/T2/notes.txt").joinpath("study", "T2")
+    (folder / "IM1").write_bytes(bytes(128) + b"DICM")
+    with pytest.raises(InputError, match=r"holds DICOM files \(.*study/T2\): give the folders .*--reference"):
+        find_pairs(tmp_path)
+
+
 def test_an_ambiguous_reference_is_refused_naming_both(tmp_path: Path) -> None:
     make_files(tmp_path, "sub-1_T2w.nii.gz", "sub-1_run-1_T1w.nii.gz", "sub-1_run-2_T1w.nii.gz")
     with pytest.raises(InputError, match=r"two references .*sub-1_run-1_T1w\.nii\.gz and .*sub-1_run-2_T1w\.nii\.gz"):

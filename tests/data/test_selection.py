@@ -46,6 +46,14 @@ def test_a_named_pair_is_the_one_its_folder_would_give(tmp_path: Path, name: str
     assert named == find_pairs(tmp_path) == requested_pairs(tmp_path)
 
 
+@pytest.mark.parametrize(("name", "case"), [("p 1/T2", "p-1_T2"), ("sub-1/T2w", "sub-1_T2w")])
+def test_a_dicom_folder_is_named_after_its_parent_too(tmp_path: Path, name: str, case: str) -> None:
+    (tmp_path / name).mkdir(parents=True)
+    (pair,) = requested_pairs(".", image=tmp_path / name, reference=tmp_path / "T1")
+    assert pair["case"] == case
+    assert pair["subject"] == name.replace("/", "_")
+
+
 def test_a_named_pair_is_absolute_and_its_links_keep_their_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

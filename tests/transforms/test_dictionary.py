@@ -8,7 +8,7 @@ from monai.data import DataLoader, Dataset, MetaTensor, decollate_batch
 from monai.transforms import Compose
 from torch.testing import assert_close
 
-from bundle.keys import IMAGE, LOW_RES, PRED, REFERENCE, SCALE, SLICE_AXIS, SLICES
+from bundle.keys import IMAGE, LOW_RES, PRED, REFERENCE, SCALE, SLICE_AXIS, SLICES, UNCERTAINTY
 from bundle.transforms import (
     NormaliseIntensityd,
     RestoreNatived,
@@ -53,7 +53,7 @@ def test_slices_last_leaves_every_voxel_where_it_is_in_space(spacing) -> None:
 
 def test_normalise_maps_each_volume_by_its_own_maximum() -> None:
     item = pair()
-    out = NormaliseIntensityd()(item)
+    out = NormaliseIntensityd()(dict(item))
     for key in (IMAGE, REFERENCE):
         assert_close(out[key].as_tensor(), item[key].as_tensor() / item[key].max().item())
     assert_close(out[SCALE]["scale"], torch.tensor([item[IMAGE].max().item()]))
@@ -123,6 +123,37 @@ def test_thinning_leaves_fewer_slices_than_its_maximum_alone() -> None:
 def test_thinning_refuses_to_keep_nothing() -> None:
     with pytest.raises(ValueError, match="give 1 or more"):
         ThinSlicesd(0)
+
+
+@pytest.mark.parametrize("transform", [NormaliseIntensityd(), StackContrastsd()])
+def test_volumes_go_as_new_ones_are_made(transform) -> None:
+    item = {**pair(), "case": "sub-1"}
+    volumes = [item[key].as_tensor().clone() for key in (IMAGE, REFERENCE)]
+    held = [item[IMAGE], item[REFERENCE]]
+    transform(item)
+    assert item == {"case": "sub-1"}
+    for before, after in zip(volumes, held, strict=True):
+        assert_close(after.as_tensor(), before, rtol=0, atol=0)
+
+
+def test_low_res_and_reference_are_views_of_the_stack() -> None:
+    out = prepare(factor=2)(pair())
+    out[IMAGE][0, 3, 4, 1], out[IMAGE][1, 3, 4, 1] = 7.0, 8.0
+    assert out[LOW_RES][0, 3, 4, 1] == 7
+    assert out[REFERENCE][0, 3, 4, 1] == 8
+    assert out[IMAGE].as_tensor()[0, ..., 0].is_contiguous()
+    assert_close(out[LOW_RES].affine, out[IMAGE].affine)
+
+
+def test_restore_scales_a_standard_deviation_without_the_offset() -> None:
+    item = pair((18, 19, 20), (4.0, 1.0, 1.0))
+    item[IMAGE] -= 500  # far below 0, so that there is an offset
+    out = Compose([SlicesLastd(), NormaliseIntensityd()])(item)
+    out[PRED], out[UNCERTAINTY] = out[IMAGE].clone(), torch.full_like(out[IMAGE], 0.5)
+    restored = RestoreNatived()(out)
+    assert_close(restored[PRED].as_tensor(), item[IMAGE].as_tensor(), rtol=0, atol=1e-4)
+    spread = torch.full((1, 18, 19, 20), 0.5 * float(item[IMAGE].max() - item[IMAGE].min()))
+    assert_close(restored[UNCERTAINTY].as_tensor(), spread)
 
 
 def test_transforms_leave_their_input_alone() -> None:

@@ -182,6 +182,57 @@ def test_save_volumed_writes_several_results(pair: dict[str, str], tmp_path: Pat
     assert nib.load(tmp_path / "out/sub-1_lr.nii.gz").get_fdata().min() == 2
 
 
+def test_save_volumed_passes_over_results_that_are_not_there(pair: dict[str, str], tmp_path: Path) -> None:
+    item = LoadPaird()(pair)
+    saver = SaveVolumed(["pred", "uncertainty"], tmp_path / "out", output_postfix=["sr", "uncertainty"])
+    saver({**item, "pred": item["image"]})
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["sub-1_sr.nii.gz"]
+    with pytest.raises(KeyError, match="pred"):
+        saver({**item, "uncertainty": item["image"]})
+
+
+def test_save_volumed_follows_the_name_that_the_pair_gives(pair: dict[str, str], tmp_path: Path) -> None:
+    item = LoadPaird()({**pair, "output": "sub-1/anat/sub-1_desc-sr_T2w"})
+    saver = SaveVolumed(["pred", "uncertainty"], tmp_path / "out", output_postfix=["sr", "uncertainty"])
+    saver({**item, "pred": item["image"], "uncertainty": item["image"]})
+    names = sorted(path.name for path in (tmp_path / "out" / "sub-1" / "anat").iterdir())
+    assert names == ["sub-1_desc-sr_T2w.nii.gz", "sub-1_desc-sr_T2w_uncertainty.nii.gz"]
+
+
+@pytest.mark.parametrize("output", ["../sub-1", "/tmp/sub-1", "a/../../b"])
+def test_save_volumed_refuses_an_output_that_leaves_the_folder(
+    pair: dict[str, str], tmp_path: Path, output: str
+) -> None:
+    item = LoadPaird()({**pair, "output": output})
+    with pytest.raises(InputError, match="an output must lie below the output folder"):
+        SaveVolumed(output_dir=tmp_path / "out")({**item, "pred": item["image"]})
+
+
+def test_save_volumed_writes_an_enlarged_image_on_the_enlarged_grid(pair: dict[str, str], tmp_path: Path) -> None:
+    item = LoadPaird()(pair)
+    shape = (2 * SHAPE[0], 3 * SHAPE[1], SHAPE[2])
+    SaveVolumed(output_dir=tmp_path, output_dtype="input")({**item, "pred": torch.ones(1, *shape)})
+    after, before = nib.load(tmp_path / "sub-1_sr.nii.gz"), nib.load(pair["image"])
+    assert after.shape == shape
+    smaller = np.diag([1 / 2, 1 / 3, 1, 1])
+    forms = (
+        ("qform", after.get_qform(coded=True), before.get_qform()),
+        ("sform", after.get_sform(coded=True), before.affine),
+    )
+    for form, (affine, code), old in forms:  # each in its own frame: the qform cannot hold the shear of the other
+        assert code == before.header[f"{form}_code"]
+        np.testing.assert_allclose(affine, old @ smaller, atol=1e-4)
+    np.testing.assert_allclose(after.header["pixdim"][1:4], before.header["pixdim"][1:4] * [1 / 2, 1 / 3, 1], rtol=1e-5)
+    assert after.header["xyzt_units"] == before.header["xyzt_units"]
+
+
+def test_save_volumed_reads_no_voxels(pair: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    item = LoadPaird()(pair)
+    monkeypatch.setattr("bundle.data.nifti._voxels", None)
+    SaveVolumed(output_dir=tmp_path)({**item, "pred": item["image"]})
+    assert (tmp_path / "sub-1_sr.nii.gz").exists()
+
+
 def test_save_volumed_never_replaces_another_case_s_file(pair: dict[str, str], tmp_path: Path) -> None:
     saver = SaveVolumed(output_dir=tmp_path / "out")
     first = LoadPaird()(pair)

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Results of a BIDS data set as BIDS derivatives: names, sidecars and the description of the derived data set.
+
+BIDS 1.8 and later, "Common data types and metadata" of derivatives: https://bids-specification.readthedocs.io
+"""
+
+import json
+import logging
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from bundle.data.datalist import Pair
+from bundle.data.names import TARGET_CONTRAST, absolute_path, parse_name, safe_name
+from bundle.errors import InputError
+from bundle.files import atomic_path
+from bundle.keys import IMAGE, OUTPUT, REFERENCE
+from bundle.version import package_version
+
+logger = logging.getLogger(__name__)
+
+PathLike = str | os.PathLike[str]
+
+DATASET: Final = "dataset"
+"""Key of the top folder of the BIDS data set that a pair was found in."""
+DESCRIPTION_FILE: Final = "dataset_description.json"
+BIDS_VERSION: Final = "1.8.0"
+_RAW: Final = "raw"
+"""What derivatives call the data set that they come from."""
+_GENERATOR: Final = "mcsr"
+
+
+def is_bids(folder: PathLike) -> bool:
+    """Tell whether a folder is the top of a BIDS data set."""
+    return (absolute_path(folder) / DESCRIPTION_FILE).is_file()
+
+
+def with_outputs(pairs: Iterable[Pair], dataset_dir: PathLike) -> list[Pair]:
+    """Say where the results of a BIDS data set go, as derivatives name them.
+
+    Args:
+        pairs: pairs that were found in the data set.
+        dataset_dir: its top folder; pairs of anything else are left as they are.
+
+    Returns:
+        Copies of the pairs, those with BIDS names with ``output``, such as
+        ``sub-01/ses-1/anat/sub-01_ses-1_desc-sr_T2w``, and ``dataset``.
+    """
+    if not is_bids(dataset_dir):
+        return list(pairs)
+    dataset = str(absolute_path(dataset_dir))
+    return [pair | {OUTPUT: name, DATASET: dataset} if (name := _output(pair)) else pair for pair in pairs]
+
+
+def bids_sidecar(pair: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what BIDS wants to know of a result, for the JSON file beside it.
+
+    Args:
+        pair: as :func:`with_outputs` returns.
+
+    Returns:
+        ``Description``, ``Sources`` and ``SpatialReference`` (the target's own space, which the result keeps); empty
+        for a pair that is not one of a BIDS data set. Whether the skull was stripped is not known, so
+        ``SkullStripped`` is left out.
+    """
+    if DATASET not in pair:
+        return {}
+    return {
+        "Description": f"{TARGET_CONTRAST} super-resolved with the help of a reference of the same session",
+        "Sources": [_uri(Path(pair[key]), Path(pair[DATASET])) for key in (IMAGE, REFERENCE) if pair.get(key)],
+        "SpatialReference": "orig",
+    }
+
+
+def write_dataset_description(output_dir: PathLike, pairs: Iterable[Mapping[str, Any]]) -> None:
+    """Describe the folder of results as a derived data set, where they come from a BIDS data set.
+
+    Args:
+        output_dir: folder of the results, made where missing. A description of a derived data set that lies there
+            is left as it is.
+        pairs: as :func:`with_outputs` returns; nothing is written where none is of a BIDS data set.
+
+    Raises:
+        InputError: if the folder holds a data set that is not derived, such as the source itself, or cannot be written.
+    """
+    found = next((pair[DATASET] for pair in pairs if DATASET in pair), None)
+    if found is None:
+        return
+    output, source = absolute_path(output_dir), Path(found)
+    file = output / DESCRIPTION_FILE
+    if file.is_file():
+        _require_derivative(file, source)
+        return
+    description = {
+        "Name": f"Super-resolution of {_read(source / DESCRIPTION_FILE).get('Name') or source.name}",
+        "BIDSVersion": BIDS_VERSION,
+        "DatasetType": "derivative",
+        "GeneratedBy": [{"Name": _GENERATOR, "Version": package_version()}],
+        "SourceDatasets": [{"URL": source.as_uri()}],
+        "DatasetLinks": {_RAW: quote(os.path.relpath(source, output))},
+    }
+    with atomic_path(file) as temporary:
+        temporary.write_text(json.dumps(description, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    logger.info("Wrote %s", file)
+
+
+def _output(pair: Pair) -> str | None:
+    """Return the path of a result below the output folder; ``None`` where the target has no BIDS name."""
+    scan = parse_name(Path(pair[IMAGE]))
+    if scan is None or "scan" in scan.entities:  # IXI's names have no entities
+        return None
+    entities = dict(scan.entities)
+    label = f"{entities.pop('desc', '')}sr"  # a target that is a derivative itself keeps its label in ours
+    folders = [f"{key}-{safe_name(entities[key])}" for key in ("sub", "ses") if key in entities]
+    name = "_".join([*(f"{key}-{safe_name(value)}" for key, value in entities.items()), f"desc-{label}", scan.contrast])
+    return "/".join([*folders, "anat", name])
+
+
+def _uri(file: Path, source: Path) -> str:
+    """Return the BIDS URI of a file of the source, or the address of one that lies elsewhere."""
+    return f"bids:{_RAW}:{file.relative_to(source).as_posix()}" if file.is_relative_to(source) else file.as_uri()
+
+
+def _require_derivative(file: Path, source: Path) -> None:
+    """Refuse an output folder that is a data set of its own."""
+    if _read(file).get("DatasetType") != "derivative":
+        raise InputError(
+            f"{file.parent}: this output folder holds a BIDS data set that is not derived; choose another, "
+            f"such as {source / 'derivatives' / _GENERATOR}."
+        )
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """Read a description; empty where it is damaged."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError):
+        content = None
+    return content if isinstance(content, dict) else {}

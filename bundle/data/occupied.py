@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How much of a volume's k-space was measured: scanners zero-fill the rest, and say so nowhere.
+
+Where k-space was zeroed, the power spectrum falls within one or two samples from signal and noise to what the
+magnitude operation and rounding have spilled over the edge, 6 dB or more below; the spectrum of an image whose
+k-space is full only ever slopes. ``benchmarks/low_res.py`` measures both, ``docs/low_res.md`` has the numbers.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+EDGE_DB: Final = 4.0
+"""Smallest drop that is an edge. Full-resolution volumes reach 1.5 dB (patients) or 2.4 (noise-free simulations)."""
+LARGEST_FACTOR: Final = 10
+"""Edges of blocks below this part of the axis are not looked for: there the spectra of large structures are rough."""
+WINDOW: Final = 3
+"""Samples on either side of an edge over which the log power is averaged."""
+UNPAIRED_DB: Final = 1.9
+"""Smallest step in dB, beyond the slope, from the last paired sample to an unpaired one; without one, it is less."""
+MAXIMUM_SLICES: Final = 24
+"""Slices that are looked at, of those with at least a tenth of the energy of the fullest: enough for 0.1 dB."""
+BLOCK_TOLERANCE: Final = 0.05
+"""How far the measured block may be from that of the weights, relative; a sample is always allowed."""
+SPACING_TOLERANCE: Final = 0.15
+"""How far the ratio of voxel sizes may be from what enlarging does: the two scans are seldom planned together."""
+COARSER: Final = 1.3
+"""From what ratio to the reference's voxels on those of the target count as larger."""
+
+
+@dataclass(frozen=True)
+class OccupiedAxis:
+    """Say how much of one axis of k-space holds what was measured.
+
+    Attributes:
+        size: samples on the axis.
+        kept: samples of the occupied block, which is centred as in :func:`bundle.kspace.kept_block`; ``size`` where
+            no edge was found.
+        drop_db: how far the power falls at its steepest place, beyond the slope on either side, in dB.
+    """
+
+    size: int
+    kept: int
+    drop_db: float
+
+    @property
+    def found(self) -> bool:
+        """Whether part of the axis is empty."""
+        return self.kept < self.size
+
+    @property
+    def factor(self) -> float:
+        """Ratio of all samples to those that were measured."""
+        return self.size / self.kept
+
+
+@dataclass(frozen=True)
+class InPlaneAxis:
+    """Say what is known of one in-plane axis of the target.
+
+    Attributes:
+        block: the occupied part of k-space.
+        zoom: voxel size relative to the reference's along this axis; 1 where it is not clearly larger.
+        factor: what the weights were trained for.
+    """
+
+    block: OccupiedAxis
+    zoom: float
+    factor: float
+
+    @property
+    def total(self) -> float:
+        """The factor from what was measured to the reference's grid."""
+        return self.block.factor * self.zoom
+
+    def fit(self) -> tuple[int, int] | None:
+        """Return the size that the axis should have for the weights and its measured samples, or ``None``."""
+        expected = round(self.block.size * self.zoom / self.factor)
+        # of few slices a block is not seen better than to a sample
+        measured = expected if self.block.found and abs(self.block.kept - expected) <= 1 else self.block.kept
+        if self.zoom == 1:
+            fits = abs(measured - expected) <= BLOCK_TOLERANCE * expected
+            return (self.block.size, measured) if fits else None
+        size = round(measured * self.factor)
+        return (size, measured) if abs(size / self.block.size / self.zoom - 1) <= SPACING_TOLERANCE else None
+
+
+def occupied_block(slices: np.ndarray) -> tuple[OccupiedAxis, OccupiedAxis]:
+    """Find the occupied block of k-space of a volume's slices.
+
+    Works on magnitude and real images, rounded to integers or not. Such images are real, so their spectra are
+    symmetric whatever was measured: an asymmetric block (partial Fourier) cannot be told from one that has its larger
+    half on both sides. A block that a filter has faded out towards its edges has none to be found, or is found
+    smaller than it was.
+
+    Args:
+        slices: (H, W, D), native intensities.
+
+    Returns:
+        The axis of the rows (H) and the axis of the columns (W).
+    """
+    energy = np.einsum("hwd,hwd->d", slices, slices)
+    chosen = np.flatnonzero(energy >= 0.1 * energy.max())
+    chosen = chosen[np.linspace(0, len(chosen) - 1, min(len(chosen), MAXIMUM_SLICES)).round().astype(int)]
+    few = np.ascontiguousarray(slices[..., chosen], dtype=np.float32)
+    rows, columns = (find_edge(power_profile(few, axis), slices.shape[axis]) for axis in (0, 1))
+    return rows, columns
+
+
+def power_profile(slices: np.ndarray, axis: int) -> np.ndarray:
+    """Return the power of each frequency along an axis, averaged over the other axes.
+
+    By Parseval's theorem this is the average over the other axis of k-space too. Both signs of the frequency
+    hold the same in a real image.
+
+    Args:
+        slices: (H, W, D), real.
+        axis: 0 for rows, 1 for columns.
+
+    Returns:
+        float64, power of the frequencies 0, 1, ... below half the size of the axis.
+    """
+    spectrum = np.fft.rfft(slices, axis=axis)
+    power = np.square(np.abs(spectrum), dtype=np.float64).mean(axis=tuple(a for a in range(3) if a != axis))
+    return np.asarray(power[: (slices.shape[axis] + 1) // 2])  # without the one that has no partner
+
+
+def find_edge(power: np.ndarray, size: int) -> OccupiedAxis:
+    """Find the last frequency before the power drops.
+
+    Args:
+        power: as :func:`power_profile` returns.
+        size: samples on the axis.
+
+    Returns:
+        The occupied part of the axis; all of it where nothing drops by ``EDGE_DB``.
+    """
+    floor = np.finfo(np.float64).tiny + 1e-13 * power.max()  # of float32 images whose outside is exactly empty
+    level = 10 * np.log10(np.maximum(power, floor))
+    lowest = max(2 * WINDOW, size // (2 * LARGEST_FACTOR))
+    candidates = range(lowest, len(level) - WINDOW - 1)
+    drops = np.array([_drop(level, last) for last in candidates])
+    if not drops.size or drops.max() < EDGE_DB:
+        return OccupiedAxis(size, size, float(drops.max(initial=0)))
+    steepest = int(np.argmax(drops))
+    # Where the object had phase, its magnitude has a second edge at twice the frequency, where that of its square ends.
+    half = (candidates[steepest] // 2) - lowest
+    around = drops[max(half - WINDOW, 0) : max(half + WINDOW + 1, 0)]
+    if around.max(initial=0) >= max(EDGE_DB, 0.5 * drops.max()):
+        steepest = max(half - WINDOW, 0) + int(np.argmax(around))
+    return OccupiedAxis(size, _n_kept(level, candidates[steepest]), float(drops[steepest]))
+
+
+def _drop(level: np.ndarray, last: int) -> float:
+    """Return by how many dB the level falls beyond the frequency ``last``, less what the slope inside foretells.
+
+    The sample next to ``last`` is left out: the unpaired row of an even block lies there.
+    """
+    inside = level[last - WINDOW + 1 : last + 1].mean()
+    further_inside = level[last - 2 * WINDOW : last - WINDOW].mean()
+    outside = level[last + 2 : last + 2 + WINDOW].mean()
+    return float(inside - outside - max(further_inside - inside, 0))  # the three are equally far apart
+
+
+def _n_kept(level: np.ndarray, last: int) -> int:
+    """Count the samples of a block that ends within two samples of the frequency ``last``.
+
+    Beyond the largest step between two samples nothing was measured. Where the step before it is one too, the
+    sample between them is the unpaired row of an even block, frequency -kept / 2: in a real image it has half its
+    amplitude, 6 dB less, or a little more than that with what leaks over the edge.
+    """
+    steps = level[:-1] - level[1:]
+    first = last - 2
+    edge = first + int(np.argmax(steps[first : last + 3]))
+    slope = float(np.median(steps[max(edge - 7, 0) : edge - 1]))
+    return 2 * edge if steps[edge - 1] - slope > UNPAIRED_DB else 2 * edge + 1

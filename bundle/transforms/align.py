@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The reference on the target's grid, wherever it was scanned."""
+
+import dataclasses
+from collections.abc import Hashable, Mapping
+from typing import Any, Final, Literal, get_args
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from monai.transforms import Transform
+from monai.utils import ImageMetaKey, MetaKeys
+
+from bundle.data.geometry import same_grid
+from bundle.errors import InputError
+from bundle.keys import IMAGE, REFERENCE
+from bundle.records import CaseRecord, Records
+from bundle.registration import PlacedVolume, agreement, register, resample
+from bundle.registration.checks import (
+    agreement_doubts,
+    overlap_doubt,
+    overlap_failure,
+    registration_doubts,
+    registration_failure,
+)
+from bundle.registration.volumes import coarsen, head, overlap_fraction
+from bundle.transforms.io import SPACING
+
+Item = dict[Hashable, Any]
+OnFailure = Literal["skip", "single_contrast"]
+
+TOPIC: Final = "registration"
+"""Where the record of a case keeps what is found here."""
+
+
+class AlignReferenced(Transform):
+    """Bring the reference onto the target's grid, by rigid registration where it was scanned on another.
+
+    It follows :class:`bundle.transforms.LoadPaird` (without its check of the grid) and whatever changes the target's
+    grid. The reference is interpolated at most once. An item without a reference is left alone.
+
+    Args:
+        register: ``"auto"`` keeps a reference that is on the target's grid as it is and registers any other; true
+            registers always; false never: another grid is resampled to where the headers put it.
+        on_failure: what happens to a reference that cannot be used: ``"skip"`` the case, by an ``InputError``, or
+            ``"single_contrast"``: the reference becomes zeros, and the record's fact ``usable`` false.
+        records: where to note what was found, topic ``registration``.
+
+    Raises:
+        InputError: if ``register`` or ``on_failure`` is none of these.
+    """
+
+    def __init__(
+        self,
+        register: Literal["auto"] | bool = "auto",
+        on_failure: OnFailure = "skip",
+        records: Records | None = None,
+    ) -> None:
+        if register not in ("auto", True, False):
+            raise InputError(f"register is {register!r}; choose auto, true or false.")
+        if on_failure not in get_args(OnFailure):
+            raise InputError(f"on_bad_reference is {on_failure!r}; choose one of {', '.join(get_args(OnFailure))}.")
+        self.register = register
+        self.on_failure = on_failure
+        self.records = records or Records()
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Item:
+        """Return the item with ``reference`` (1, X, Y, Z) on the target's grid, native intensities.
+
+        Raises:
+            InputError: if the reference cannot be used and the case is to be skipped.
+        """
+        item = dict(data)
+        if REFERENCE not in item:
+            return item
+        record = self.records.of(item)
+        target, reference = _placed(item[IMAGE], "the image"), _placed(item[REFERENCE], "the reference")
+        kept = same_grid(target, reference) and self.register is not True
+        try:
+            aligned = reference if kept else self._aligned(target, reference, record)
+        except InputError as error:
+            return self._failed(item, record, error)
+        _compare(target, aligned, record, registered=not kept and self.register is not False)
+        if not kept:
+            item[REFERENCE] = _as_meta_tensor(aligned.voxels, item)
+        record.note(TOPIC, usable=True, resampled=not kept)
+        return item
+
+    def _aligned(self, target: PlacedVolume, reference: PlacedVolume, record: CaseRecord) -> PlacedVolume:
+        """Return the reference on the target's grid, or raise why it cannot be."""
+        if self.register is False:
+            matrix = np.eye(4)
+            doubts = _check_headers(target, reference, record)
+        else:
+            matrix, doubts = _register(target, reference, record)
+        for doubt in doubts:
+            record.warn(f"{reference.name}: {doubt}.")
+        voxels = resample(reference, target.voxels.shape, target.affine, matrix)
+        return PlacedVolume(voxels, target.affine, reference.name)
+
+    def _failed(self, item: Item, record: CaseRecord, error: InputError) -> Item:
+        """Raise, or return the item with an empty reference, as asked for."""
+        record.note(TOPIC, usable=False, reason=str(error))
+        sentence = str(error).removesuffix(".")
+        if self.on_failure == "skip":
+            remedy = "give another reference, or set on_bad_reference to single_contrast to go without"
+            raise InputError(f"{sentence}; {remedy}.") from error
+        record.warn(f"{sentence}; the output is made without this reference.")
+        item[REFERENCE] = _as_meta_tensor(np.zeros(item[IMAGE].shape[1:], dtype=np.float32), item)
+        return item
+
+
+def _register(target: PlacedVolume, reference: PlacedVolume, record: CaseRecord) -> tuple[np.ndarray, list[str]]:
+    """Return where registration puts the reference, and what to say of it."""
+    found = register(target, reference)
+    facts = dataclasses.asdict(found)
+    record.note(TOPIC, method="rigid registration", **{**facts, "matrix": found.matrix.round(6).tolist()})
+    if reason := registration_failure(found):
+        raise InputError(f"{reference.name}: this reference cannot be used, as {reason}.")
+    return found.matrix, registration_doubts(found)
+
+
+def _check_headers(target: PlacedVolume, reference: PlacedVolume, record: CaseRecord) -> list[str]:
+    """Return what to say of a reference that stays where its header puts it."""
+    coarse = coarsen(target)
+    overlap = overlap_fraction(coarse, head(coarse), reference, np.eye(4))
+    record.note(TOPIC, method="headers", overlap=overlap)
+    if reason := overlap_failure(overlap):
+        raise InputError(f"{reference.name}: this reference cannot be used, as {reason}.")
+    said = "it is on another grid and was laid on the image by the headers alone, as register is false"
+    return [doubt for doubt in (said, overlap_doubt(overlap)) if doubt]
+
+
+def _compare(target: PlacedVolume, aligned: PlacedVolume, record: CaseRecord, registered: bool) -> None:
+    """Note how well both agree, and warn where they do not."""
+    found = agreement(target, aligned)
+    if found is None:
+        return
+    record.note(TOPIC, apparent_shift_mm=found.shift_mm, information=found.information, sharpness=found.sharpness)
+    for doubt in agreement_doubts(found, registered):
+        record.warn(f"{aligned.name}: {doubt}.")
+
+
+def _placed(tensor: MetaTensor, otherwise: str) -> PlacedVolume:
+    """Return a tensor (1, X, Y, Z) as a volume in its place."""
+    name = str(tensor.meta.get(ImageMetaKey.FILENAME_OR_OBJ) or otherwise)
+    return PlacedVolume(tensor.as_tensor()[0].float().numpy(force=True), tensor.affine.numpy(force=True), name)
+
+
+def _as_meta_tensor(voxels: np.ndarray, item: Item) -> MetaTensor:
+    """Return voxels on the target's grid with the reference's metadata, brought to that grid."""
+    affine = item[IMAGE].affine.clone()
+    meta = {
+        **item[REFERENCE].meta,
+        MetaKeys.AFFINE: affine,
+        MetaKeys.SPATIAL_SHAPE: np.array(voxels.shape),
+        SPACING: torch.linalg.vector_norm(affine[:3, :3], dim=0).numpy(force=True),
+    }
+    return MetaTensor(torch.from_numpy(voxels)[None], meta=meta)

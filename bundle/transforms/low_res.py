@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a low-res image came: zero-filled by the scanner, as a small matrix, or not low-res at all."""
+
+import logging
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal, get_args
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from monai.transforms import Transform
+from monai.utils import ImageMetaKey, MetaKeys
+from nibabel.orientations import io_orientation
+
+from bundle.data.enlarge import enlarge_voxels, regrid_affine
+from bundle.data.geometry import through_plane_axis
+from bundle.data.occupied import BLOCK_TOLERANCE, COARSER, InPlaneAxis, occupied_block
+from bundle.errors import InputError
+from bundle.keys import CASE, IMAGE, MEASURED, REFERENCE
+from bundle.kspace import in_plane_factors, kept_block
+from bundle.records import Records
+from bundle.transforms.io import SPACING
+
+logger = logging.getLogger(__name__)
+
+Mode = Literal["auto", "zero_filled", "small"]
+Item = dict[Hashable, Any]
+
+CASES: Final = ("zero-filled", "small matrix", "zero-filled and small matrix")
+
+
+@dataclass(frozen=True)
+class LowRes:
+    """Say how a low-res image is to be taken.
+
+    Attributes:
+        case: name of the case of the three that it is.
+        slice_axis: native axis of the slices.
+        shape: matrix after enlarging, native axes.
+        measured: samples of k-space that were measured, native axes.
+        drop_db: confidence that the block was seen, rows and columns; empty where nobody looked.
+    """
+
+    case: str
+    slice_axis: int
+    shape: tuple[int, ...]
+    measured: tuple[int, ...]
+    drop_db: tuple[float, ...] = ()
+
+
+class MeasuredBlockd(Transform):
+    """Find out how much of the target's k-space was measured, and bring a small matrix to the network's.
+
+    It follows :class:`bundle.transforms.LoadPaird` and precedes all that looks at the grid. The item gets
+    ``measured_samples``; a target that is enlarged changes its shape, affine and metadata.
+
+    Args:
+        factor: factor that the weights were trained for; a number, or a pair [rows, columns].
+        mode: ``auto`` looks at k-space and at the reference's voxels; ``zero_filled`` takes the target as zero-filled
+            by ``factor``, unseen; ``small`` enlarges it by ``factor``, unseen.
+        at_hand: training records of other weights by name, to be named where the factor is another.
+        records: where to note what was found, topic ``low_res``.
+
+    Raises:
+        InputError: if ``factor`` or ``mode`` is none.
+    """
+
+    def __init__(
+        self,
+        factor: float | Sequence[float],
+        mode: Mode = "auto",
+        at_hand: Mapping[str, Mapping[str, Any]] | None = None,
+        records: Records | None = None,
+    ) -> None:
+        if mode not in get_args(Mode):
+            raise InputError(f"low_res is {mode!r}; choose one of {', '.join(get_args(Mode))}.")
+        self.factors = in_plane_factors(factor)
+        self.mode = mode
+        self.at_hand = dict(at_hand or {})
+        self.records = records or Records()
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Item:
+        """Return the item with the target on the network's matrix, and ``measured_samples``.
+
+        Raises:
+            InputError: if the target is at full resolution, or low-res by another factor than the weights'.
+        """
+        item = dict(data)
+        target = item[IMAGE]
+        low_res = {"auto": self._found, "zero_filled": self._zero_filled, "small": self._small}[self.mode](item)
+        if low_res.shape != tuple(target.shape[1:]):
+            item[IMAGE] = _enlarged(target, low_res.shape)
+        item[MEASURED] = torch.tensor(low_res.measured)
+        self._note(item, target, low_res)
+        return item
+
+    def _zero_filled(self, item: Item) -> LowRes:
+        """Take the target as it is."""
+        shape = tuple(item[IMAGE].shape[1:])
+        slice_axis = _slice_axes(item[IMAGE])[0]
+        blocks = (kept_block(n, f) for n, f in zip(_in_plane(shape, slice_axis), self.factors, strict=True))
+        return LowRes(CASES[0], slice_axis, shape, _replaced(shape, slice_axis, [end - start for start, end in blocks]))
+
+    def _small(self, item: Item) -> LowRes:
+        """Enlarge the target by the weights' factor."""
+        shape = tuple(item[IMAGE].shape[1:])
+        zooms = _zooms(item)
+        axes = _slice_axes(item[IMAGE])
+        # small voxels between thin slices: the reference tells which axes are too coarse
+        slice_axis = next((axis for axis in axes if min(_in_plane(zooms, axis)) > COARSER), axes[0])
+        sizes = [round(n * f) for n, f in zip(_in_plane(shape, slice_axis), self.factors, strict=True)]
+        return LowRes(CASES[1], slice_axis, _replaced(shape, slice_axis, sizes), shape)
+
+    def _found(self, item: Item) -> LowRes:
+        """Look at k-space and at the reference's voxels."""
+        target = item[IMAGE]
+        shape = tuple(target.shape[1:])
+        for slice_axis in _slice_axes(target):
+            axes = self._axes(item, slice_axis)
+            fits = [fit for axis in axes if (fit := axis.fit())]
+            if len(fits) < 2:
+                continue
+            enlarged, measured = (_replaced(shape, slice_axis, numbers) for numbers in zip(*fits, strict=True))
+            affine = regrid_affine(target.affine.numpy(), shape, enlarged)
+            if through_plane_axis(_spacing(affine), enlarged) == slice_axis:
+                case = CASES[0] if enlarged == shape else CASES[1] if measured == shape else CASES[2]
+                return LowRes(case, slice_axis, enlarged, measured, tuple(axis.block.drop_db for axis in axes))
+        raise InputError(self._refusal(item))
+
+    def _axes(self, item: Item, slice_axis: int) -> list[InPlaneAxis]:
+        """Return what is known of rows and columns."""
+        blocks = occupied_block(np.moveaxis(item[IMAGE][0].numpy(force=True), slice_axis, -1))
+        zooms = [zoom if zoom > COARSER else 1.0 for zoom in _in_plane(_zooms(item), slice_axis)]
+        return [InPlaneAxis(*known) for known in zip(blocks, zooms, self.factors, strict=True)]
+
+    def _refusal(self, item: Item) -> str:
+        """Return why the target does not fit the weights, and what to do."""
+        target = item[IMAGE]
+        axes = self._axes(item, _slice_axes(target)[0])
+        factors = _times(self.factors)
+        name = target.meta.get(ImageMetaKey.FILENAME_OR_OBJ, item.get(CASE, "the image"))
+        if all(axis.total == 1 for axis in axes):
+            return (
+                f"{name}: this image is at full resolution already, as far as its k-space tells (no edge found); "
+                f"give a low-res image, try the weights on this one with --degrade true, or have it taken as "
+                f"zero-filled by {factors} with --low_res zero_filled, or as a small matrix with --low_res small."
+            )
+        found = []
+        if any(axis.block.found for axis in axes):
+            found.append(f"{' x '.join(f'{axis.block.kept} of {axis.block.size}' for axis in axes)} samples of k-space")
+        if any(axis.zoom > 1 for axis in axes):
+            found.append(f"voxels {_times([axis.zoom for axis in axes])} times those of the reference")
+        return (
+            f"{name}: this image is low-res by a factor of {_times([axis.total for axis in axes])} "
+            f"({', '.join(found)}) and the weights are for {factors}; {self._other_weights(axes)}, or have it taken as "
+            f"zero-filled by {factors} with --low_res zero_filled, or enlarged by {factors} with --low_res small."
+        )
+
+    def _other_weights(self, axes: Sequence[InPlaneAxis]) -> str:
+        """Name weights that would fit, or else those that there are."""
+        known = {name: in_plane_factors(about["factor"]) for name, about in self.at_hand.items() if "factor" in about}
+        fitting = [
+            name
+            for name, factors in known.items()
+            if all(abs(axis.total / f - 1) <= BLOCK_TOLERANCE for axis, f in zip(axes, factors, strict=True))
+        ]
+        if fitting:
+            return f"give {' or '.join(fitting)} as --ckpt_path"
+        others = ", ".join(f"{name} for {_times(factors)}" for name, factors in known.items())
+        return f"give weights for that factor (at hand: {others or 'no others'})"
+
+    def _note(self, item: Item, before: MetaTensor, low_res: LowRes) -> None:
+        """Keep what was found, and say it."""
+        after, axis = item[IMAGE], low_res.slice_axis
+        measured = _in_plane(low_res.measured, axis)
+        sizes = [_in_plane(volume.shape[1:], axis) for volume in (before, after)]
+        factors = [size / n for size, n in zip(sizes[1], measured, strict=True)]
+        self.records.of(item).note(
+            "low_res",
+            case=low_res.case,
+            matrix_before=list(before.shape[1:]),
+            matrix_after=list(after.shape[1:]),
+            spacing_before=_spacing(before.affine.numpy()),
+            spacing_after=_spacing(after.affine.numpy()),
+            measured=list(low_res.measured),
+            factor=factors,
+            drop_db=list(low_res.drop_db) or None,
+        )
+        logger.info(
+            "%s: low-res image, %s%s; %d x %d samples of k-space on a matrix of %d x %d, factor %s.",
+            item.get(CASE, "case"),
+            low_res.case,
+            "" if sizes[0] == sizes[1] else f" of {sizes[0][0]} x {sizes[0][1]}, enlarged",
+            *measured,
+            *sizes[1],
+            _times(factors),
+        )
+
+
+def _slice_axes(volume: MetaTensor) -> list[int]:
+    """Return the native axes in the order in which they may be that of the slices."""
+    likely = through_plane_axis(volume.pixdim.tolist(), volume.shape[1:])
+    return [likely, *(axis for axis in (2, 1, 0) if axis != likely)]
+
+
+def _zooms(item: Item) -> list[float]:
+    """Return the target's voxel sizes relative to the reference's, along the target's axes; 1 without a reference."""
+    if REFERENCE not in item:
+        return [1.0, 1.0, 1.0]
+    target, reference = (item[key].affine.numpy() for key in (IMAGE, REFERENCE))
+    # which of the target's axes each of the reference's is
+    matched = io_orientation(np.linalg.inv(target) @ reference)[:, 0].tolist()
+    return [_spacing(target)[axis] / _spacing(reference)[matched.index(axis)] for axis in range(3)]
+
+
+def _enlarged(volume: MetaTensor, shape: tuple[int, ...]) -> MetaTensor:
+    """Return a volume (1, X, Y, Z) with a larger matrix, its affine and metadata to match."""
+    affine = regrid_affine(volume.affine.numpy(), volume.shape[1:], shape)
+    voxels = torch.from_numpy(enlarge_voxels(volume[0].numpy(force=True), shape))[None]
+    meta = {
+        **volume.meta,
+        MetaKeys.AFFINE: torch.from_numpy(affine),
+        MetaKeys.ORIGINAL_AFFINE: affine.copy(),
+        MetaKeys.SPATIAL_SHAPE: np.array(shape),  # MONAI Label resizes its result to this
+        SPACING: np.array(_spacing(affine)),
+    }
+    return MetaTensor(voxels, meta=meta)
+
+
+def _in_plane(values: Sequence[Any], slice_axis: int) -> list[Any]:
+    """Return the values of rows and columns, given those of the native axes."""
+    return [value for axis, value in enumerate(values) if axis != slice_axis]
+
+
+def _replaced(shape: Sequence[int], slice_axis: int, in_plane: Sequence[int]) -> tuple[int, ...]:
+    """Return a shape with other numbers of rows and columns."""
+    remaining = iter(in_plane)
+    return tuple(n if axis == slice_axis else next(remaining) for axis, n in enumerate(shape))
+
+
+def _spacing(affine: np.ndarray) -> list[float]:
+    """Return the voxel size along each axis in mm."""
+    return [float(size) for size in np.linalg.norm(affine[:3, :3], axis=0)]
+
+
+def _times(numbers: Sequence[float]) -> str:
+    """Write factors as ``4``, or as ``4 x 2`` where they differ."""
+    texts = [f"{number:.3g}" for number in numbers]
+    return texts[0] if len(set(texts)) == 1 else " x ".join(texts)

@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: Apache-2.0
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor
+from monai.data.utils import pickle_hashing
+from nibabel.affines import apply_affine
+from scipy import ndimage
+
+from bundle.errors import InputError
+from bundle.keys import IMAGE, REFERENCE
+from bundle.records import Records
+from bundle.registration import Registration
+from bundle.transforms import AlignReferenced, LoadPaird, align
+
+SHAPE = (64, 72, 24)
+AFFINE = nib.affines.from_matvec(
+    nib.eulerangles.euler2mat(0.1, -0.08, 0.05) @ np.diag([-1.9, 1.9, 3.9]), (55, -75, -45)
+)
+OTHER_SHAPE = (56, 50, 30)
+OTHER = np.diag([2.4, 2.9, 3.3, 1.0])
+OTHER[:3, 3] = (-66, -72, -50)
+SHIFTED = np.eye(4)
+SHIFTED[:3, 3] = (3, -2, 4)
+GOOD = Registration(SHIFTED, 0.5, 0.7, 1.0, 0.99, 0.0, 5.4, "header", 4.0)
+
+
+def head(contrast: str, shape: tuple[int, int, int], affine: np.ndarray) -> np.ndarray:
+    points = apply_affine(affine, np.moveaxis(np.indices(shape), 0, -1))
+    waves = np.cos(points @ (np.random.default_rng(0).normal(size=(3, 9)) / 4)).sum(axis=-1)
+    folds = 0.5 + 0.5 * np.tanh(waves)
+    inside = np.linalg.norm(points / [48, 58, 42], axis=-1) < 1
+    return (1000 * inside * (0.3 + 0.7 * folds if contrast == "T2w" else 0.9 - 0.5 * folds)).astype(np.float32)
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> dict[str, str]:
+    """A pair whose reference was scanned on another grid, the head 5.4 mm further."""
+    images = {
+        IMAGE: (head("T2w", SHAPE, AFFINE), AFFINE),
+        REFERENCE: (head("T1w", OTHER_SHAPE, np.linalg.inv(SHIFTED) @ OTHER), OTHER),
+    }
+    for key, (voxels, affine) in images.items():
+        nib.save(nib.Nifti1Image(voxels, affine), tmp_path / f"{key}.nii.gz")
+    return {key: str(tmp_path / f"{key}.nii.gz") for key in images} | {"case": "sub-1"}
+
+
+def on_one_grid(paths: dict[str, str], voxels: np.ndarray | None = None) -> dict[str, str]:
+    nib.save(nib.Nifti1Image(head("T1w", SHAPE, AFFINE) if voxels is None else voxels, AFFINE), paths[REFERENCE])
+    return paths
+
+
+def load(paths: dict[str, str]) -> dict[str, Any]:
+    return LoadPaird(check_grid=False)(paths)
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
+    """Let registration find what is said here."""
+    monkeypatch.setattr(align, "register", lambda *_: dataclasses.replace(GOOD, **changes))
+
+
+def correlation(item: dict[str, Any]) -> float:
+    """Return how well the reference is where it should be."""
+    expected = head("T1w", SHAPE, AFFINE)
+    inside = ndimage.binary_erosion(expected > 0, iterations=2)
+    return float(np.corrcoef(item[REFERENCE][0].numpy()[inside], expected[inside])[0, 1])
+
+
+def test_a_reference_on_another_grid_is_registered_and_resampled(paths: dict[str, str]) -> None:
+    records = Records()
+    loaded = load(paths)
+    item = AlignReferenced(records=records)(loaded)
+    assert item[REFERENCE].shape == item[IMAGE].shape
+    assert item[REFERENCE].dtype == torch.float32
+    assert correlation(item) > 0.97
+    assert item[IMAGE] is loaded[IMAGE]
+    record = records.of(item)
+    assert record.warnings == []
+    facts = record.facts["registration"]
+    assert facts["usable"] is facts["resampled"] is True
+    assert facts["shift_mm"] == pytest.approx(5.4, abs=0.3)
+    assert facts["start"] == "header"
+    assert facts["apparent_shift_mm"] < 0.5
+    json.dumps(facts)
+
+
+def test_a_resampled_reference_has_the_target_s_geometry_and_its_own_file(paths, monkeypatch) -> None:
+    pretend(monkeypatch)
+    item = AlignReferenced()(load(paths))
+    torch.testing.assert_close(item[REFERENCE].affine, item[IMAGE].affine)
+    assert item[REFERENCE].meta["filename_or_obj"] == paths[REFERENCE]
+    for name in ("spatial_shape", "spacing"):
+        np.testing.assert_allclose(item[REFERENCE].meta[name], item[IMAGE].meta[name], rtol=1e-6)
+
+
+def test_a_reference_on_the_target_s_grid_is_left_as_it_is(paths, monkeypatch) -> None:
+    monkeypatch.setattr(align, "register", None)
+    monkeypatch.setattr(align, "resample", None)
+    records = Records()
+    loaded = load(on_one_grid(paths))
+    for register in ("auto", False):
+        item = AlignReferenced(register, records=records)(loaded)
+        assert item[REFERENCE] is loaded[REFERENCE]
+    record = records.of(item)
+    assert record.warnings == []
+    assert record.facts["registration"]["usable"] is True
+    assert record.facts["registration"]["resampled"] is False
+    assert record.facts["registration"]["apparent_shift_mm"] < 0.5
+
+
+def test_register_true_moves_a_reference_on_the_target_s_grid_too(paths, monkeypatch) -> None:
+    pretend(monkeypatch)
+    item = AlignReferenced(register=True)(load(on_one_grid(paths, head("T1w", SHAPE, np.linalg.inv(SHIFTED) @ AFFINE))))
+    assert correlation(item) > 0.97
+
+
+def test_register_false_lays_the_reference_where_the_header_puts_it_and_says_so(paths, monkeypatch) -> None:
+    monkeypatch.setattr(align, "register", None)
+    records = Records()
+    item = AlignReferenced(register=False, records=records)(load(paths))
+    assert item[REFERENCE].shape == item[IMAGE].shape
+    assert correlation(item) < 0.9
+    said, shifted = records.of(item).warnings
+    assert said.startswith(f"{paths[REFERENCE]}: it is on another grid and was laid on the image by the headers alone")
+    assert "looks shifted by about" in shifted
+    assert "--register true" in shifted
+
+
+def test_a_shifted_reference_on_the_target_s_grid_is_told(paths) -> None:
+    records = Records()
+    item = AlignReferenced(records=records)(load(on_one_grid(paths, np.roll(head("T1w", SHAPE, AFFINE), 2, axis=0))))
+    (warning,) = records.of(item).warnings
+    assert "looks shifted by about 3.8 mm against the image; register it (--register true)" in warning
+
+
+def test_a_reference_that_shows_something_else_is_told(paths) -> None:
+    records = Records()
+    other = np.random.default_rng(0).random(SHAPE, dtype=np.float32)
+    item = AlignReferenced(records=records)(load(on_one_grid(paths, other)))
+    (warning,) = records.of(item).warnings
+    assert f"{paths[REFERENCE]}: it may be of another patient or misplaced" in warning
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"overlap": 0.2}, "as only 20% of the head lies in its field of view"),
+        ({"rotation_degrees": 40.0}, "40 degrees"),
+    ],
+)
+def test_a_reference_that_cannot_be_used_skips_the_case_with_its_reason(changes, reason, paths, monkeypatch) -> None:
+    pretend(monkeypatch, **changes)
+    records = Records()
+    loaded = load(paths)
+    with pytest.raises(InputError, match=reason) as caught:
+        AlignReferenced(records=records)(loaded)
+    text = str(caught.value)
+    assert text.startswith(f"{paths[REFERENCE]}: this reference cannot be used, as ")
+    assert text.endswith("; give another reference, or set on_bad_reference to single_contrast to go without.")
+    facts = records.of(loaded).facts["registration"]
+    assert facts["usable"] is False
+    assert reason in facts["reason"]
+    assert facts["shift_mm"] == 5.4
+
+
+def test_a_reference_that_cannot_be_used_may_be_done_without(paths, monkeypatch) -> None:
+    pretend(monkeypatch, overlap=0.2)
+    records = Records()
+    item = AlignReferenced(on_failure="single_contrast", records=records)(load(paths))
+    assert item[REFERENCE].shape == item[IMAGE].shape
+    assert not item[REFERENCE].any()
+    (warning,) = records.of(item).warnings
+    assert warning.startswith(f"{paths[REFERENCE]}: this reference cannot be used, as only 20%")
+    assert warning.endswith("; the output is made without this reference.")
+    assert records.of(item).facts["registration"]["usable"] is False
+
+
+def test_a_reference_elsewhere_is_refused_without_registration_too(paths) -> None:
+    image = nib.load(paths[REFERENCE])
+    voxels = image.get_fdata(dtype=np.float32)
+    away = image.affine.copy()
+    away[0, 3] += 300
+    nib.save(nib.Nifti1Image(voxels, away), paths[REFERENCE])
+    with pytest.raises(InputError, match="only 0% of the head lies in its field of view"):
+        AlignReferenced(register=False)(load(paths))
+
+
+def test_a_sheared_reference_is_refused(paths) -> None:
+    image = nib.load(paths[REFERENCE])
+    voxels = image.get_fdata(dtype=np.float32)
+    sheared = image.affine.copy()
+    sheared[0, 1] = 0.5
+    nib.save(nib.Nifti1Image(voxels, sheared), paths[REFERENCE])
+    with pytest.raises(InputError, match=r"reference\.nii\.gz: the voxel axes are .* off a right angle"):
+        AlignReferenced()(load(paths))
+
+
+def test_an_item_without_a_reference_is_left_alone() -> None:
+    item = {IMAGE: MetaTensor(torch.ones(1, 4, 4, 4))}
+    assert AlignReferenced()(item) == item
+
+
+@pytest.mark.parametrize("register", ["yes", None, 2])
+def test_register_is_auto_true_or_false(register: Any) -> None:
+    with pytest.raises(InputError, match="choose auto, true or false"):
+        AlignReferenced(register=register)
+
+
+def test_on_failure_is_one_of_two() -> None:
+    with pytest.raises(InputError, match="on_bad_reference is 'stop'; choose one of skip, single_contrast"):
+        AlignReferenced(on_failure="stop")  # type: ignore[arg-type]
+
+
+def test_the_cache_of_a_training_is_renewed_when_registration_is_set_otherwise() -> None:
+    """``SliceStack`` hashes its transforms this way."""
+    hashes = {pickle_hashing(AlignReferenced(register=register)) for register in ("auto", True, False)}
+    assert len(hashes) == 3
+    assert pickle_hashing(AlignReferenced()) == pickle_hashing(AlignReferenced())

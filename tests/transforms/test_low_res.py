@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+import logging
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from monai.data import DataLoader, Dataset, MetaTensor, decollate_batch
+from monai.transforms import Compose
+from scipy.ndimage import gaussian_filter
+
+from bundle.engines import weights_at_hand
+from bundle.errors import InputError
+from bundle.kspace import project, zero_fill
+from bundle.records import Records
+from bundle.transforms import (
+    DataConsistencyd,
+    LoadPaird,
+    MeasuredBlockd,
+    NormaliseIntensityd,
+    RestoreNatived,
+    SlicesLastd,
+    StackContrastsd,
+)
+
+SHAPE = (128, 144, 5)
+AFFINE = np.array([[-0.6, 0, 0.1, 9], [0, -0.6, -0.2, 8], [0.02, -0.04, 3.3, -4], [0, 0, 0, 1]])
+
+
+def head() -> np.ndarray:
+    """Return slices with tissue borders, texture and noise, air around them."""
+    random = np.random.default_rng(0)
+    rows, columns = np.meshgrid(np.linspace(-1, 1, SHAPE[0]), np.linspace(-1, 1, SHAPE[1]), indexing="ij")
+    tissue = (rows**2 / 0.7 + columns**2 / 0.6 < 1)[..., None]
+    folds = np.sign(gaussian_filter(random.standard_normal(SHAPE), (3, 3, 0)))
+    return np.abs(tissue * (600 + 200 * folds) + 8 * random.standard_normal(SHAPE))
+
+
+def zero_filled(factor: float, column_factor: float | None = None) -> np.ndarray:
+    slices = torch.from_numpy(head()).movedim(-1, 0)
+    return zero_fill(slices, factor, True, column_factor).movedim(0, -1).numpy()
+
+
+def small(voxels: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """Return the magnitude of the image of the central samples alone."""
+    k_space = np.fft.fftshift(np.fft.fft2(voxels, axes=(0, 1), norm="forward"), axes=(0, 1))
+    top, left = (n // 2 - kept // 2 for n, kept in zip(voxels.shape, (rows, columns), strict=False))
+    block = np.fft.ifftshift(k_space[top : top + rows, left : left + columns], axes=(0, 1))
+    return np.abs(np.fft.ifft2(block, axes=(0, 1), norm="forward"))
+
+
+def save(path: Path, voxels: np.ndarray, affine: np.ndarray = AFFINE) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scale = [large / n for large, n in zip(SHAPE[:2], voxels.shape[:2], strict=True)]
+    image = nib.Nifti1Image(np.rint(voxels).astype(np.uint16), affine @ np.diag([*scale, 1, 1]))
+    image.header.set_xyzt_units("mm")
+    nib.save(image, path)
+    return str(path)
+
+
+def pair(folder: Path, target: np.ndarray) -> dict:
+    """Return the item of a target and a full-resolution reference, which may lie on another grid."""
+    item = LoadPaird(allow_missing_keys=True)({"image": save(folder / "sub-1_T2w.nii", target), "case": "sub-1"})
+    reference = save(folder / "sub-1_T1w.nii", head())
+    item["reference"] = LoadPaird("image")({"image": reference})["image"]
+    return item
+
+
+def permuted(item: dict, order: tuple[int, int, int]) -> dict:
+    """Return an item whose target is stored with other axes."""
+    volume = item["image"].permute(0, *(axis + 1 for axis in order))
+    volume.affine = item["image"].affine[:, [*order, 3]]
+    return {**item, "image": volume}
+
+
+@pytest.mark.parametrize(
+    ("factor", "measured"),
+    [(2, [64, 72, 5]), (3, [43, 48, 5]), (4, [32, 36, 5]), ([4, 2], [32, 72, 5]), ([1, 2], [128, 72, 5])],
+)
+def test_zero_filled_target_is_taken_as_it_is_and_its_block_is_measured(factor, measured, tmp_path) -> None:
+    rows, columns = factor if isinstance(factor, list) else (factor, factor)
+    item = pair(tmp_path, zero_filled(rows, columns))
+    records = Records()
+    out = MeasuredBlockd(factor, records=records)(item)
+    assert out["measured_samples"].tolist() == measured
+    assert not out["measured_samples"].is_floating_point()
+    assert out["image"] is item["image"]
+    facts = records.of(item).facts["low_res"]
+    assert facts["case"] == "zero-filled"
+    assert facts["matrix_before"] == facts["matrix_after"] == list(SHAPE)
+    assert facts["factor"] == pytest.approx([rows, columns], rel=0.02)
+    assert min(drop for drop, f in zip(facts["drop_db"], (rows, columns), strict=True) if f > 1) > 4
+    json.dumps(facts)
+
+
+@pytest.mark.parametrize(("order", "measured"), [((2, 0, 1), [5, 32, 72]), ((1, 2, 0), [36, 5, 64])])
+def test_rows_and_columns_are_those_of_the_slices_wherever_they_lie(order, measured, tmp_path) -> None:
+    item = permuted(pair(tmp_path, zero_filled(*((4, 2) if order[0] == 2 else (2, 4)))), order)
+    assert MeasuredBlockd([4, 2])(item)["measured_samples"].tolist() == measured
+
+
+def test_small_matrix_is_enlarged_onto_the_reference(tmp_path) -> None:
+    item = pair(tmp_path, small(head(), 33, 37))
+    records = Records()
+    out = MeasuredBlockd([128 / 33, 144 / 37], records=records)(item)
+    assert out["measured_samples"].tolist() == [33, 37, 5]
+    assert out["image"].shape == (1, *SHAPE)
+    assert out["image"].dtype == torch.float32
+    torch.testing.assert_close(out["image"].affine, torch.from_numpy(AFFINE), atol=1e-5, rtol=0)
+    np.testing.assert_allclose(out["image"].meta["original_affine"], AFFINE, atol=1e-5)
+    np.testing.assert_array_equal(out["image"].meta["spatial_shape"], SHAPE)
+    np.testing.assert_allclose(out["image"].meta["spacing"], np.linalg.norm(AFFINE[:3, :3], axis=0), rtol=1e-6)
+    assert out["image"].meta["filename_or_obj"] == item["image"].meta["filename_or_obj"]
+    expected = project(torch.from_numpy(head()).movedim(-1, 0), 128 / 33, 144 / 37).movedim(0, -1).abs()
+    assert (out["image"][0] - expected).abs().mean() < 0.05 * expected.mean()  # the small one is a magnitude
+    facts = records.of(item).facts["low_res"]
+    assert (facts["case"], facts["matrix_before"], facts["matrix_after"]) == ("small matrix", [33, 37, 5], [*SHAPE])
+
+
+def test_small_matrix_that_is_zero_filled_too_counts_what_was_measured(tmp_path) -> None:
+    item = pair(tmp_path, small(zero_filled(4), 64, 72))
+    records = Records()
+    out = MeasuredBlockd(4, records=records)(item)
+    assert out["measured_samples"].tolist() == [32, 36, 5]
+    assert out["image"].shape == (1, *SHAPE)
+    assert records.of(item).facts["low_res"]["case"] == "zero-filled and small matrix"
+
+
+def test_small_matrix_between_thin_slices_is_enlarged_across_its_coarse_axes(tmp_path) -> None:
+    """Voxels of 2.4 x 2.4 x 1 mm: the largest is not the slices' thickness."""
+    thin = AFFINE @ np.diag([1, 1, 0.3, 1])
+    coarse, fine = (np.repeat(voxels, 4, axis=2) for voxels in (small(head(), 32, 36), head()))
+    item = LoadPaird("image")({"image": save(tmp_path / "t2.nii", coarse, thin), "case": "thin"})
+    item["reference"] = LoadPaird("image")({"image": save(tmp_path / "t1.nii", fine, thin)})["image"]
+    for mode in ("auto", "small"):
+        out = MeasuredBlockd(4, mode)(item)
+        assert out["image"].shape == (1, 128, 144, 20)
+        assert out["measured_samples"].tolist() == [32, 36, 20]
+
+
+def test_reference_of_other_axes_tells_the_size_of_voxels_too(tmp_path) -> None:
+    item = pair(tmp_path, small(head(), 32, 36))
+    item["reference"] = permuted({"image": item["reference"]}, (2, 0, 1))["image"]
+    assert MeasuredBlockd(4)(item)["image"].shape == (1, *SHAPE)
+
+
+@pytest.mark.parametrize("reference", [True, False])
+def test_full_resolution_is_refused_with_the_remedies(reference, tmp_path) -> None:
+    item = pair(tmp_path, head())
+    if not reference:
+        del item["reference"]
+    with pytest.raises(InputError, match=r"sub-1_T2w.nii: .* full resolution already.*--degrade true.*--low_res zero"):
+        MeasuredBlockd(4)(item)
+
+
+def test_another_factor_is_refused_and_fitting_weights_are_named(tmp_path) -> None:
+    item = pair(tmp_path, zero_filled(2))
+    at_hand = {"two.pt": {"factor": 2}, "three.pt": {"factor": 3}, "unknown.pt": {}}
+    with pytest.raises(InputError, match=r"by a factor of 2 \(64 of 128 x 72 of 144 .* for 4; give two.pt as --ckpt"):
+        MeasuredBlockd(4, at_hand=at_hand)(item)
+    del at_hand["two.pt"]
+    with pytest.raises(InputError, match=r"give weights for that factor \(at hand: three.pt for 3\)"):
+        MeasuredBlockd(4, at_hand=at_hand)(item)
+    with pytest.raises(InputError, match="at hand: no others"):
+        MeasuredBlockd(4)(item)
+
+
+@pytest.mark.parametrize("factors", [(4, 2), (4, 1), (1, 4)])
+def test_a_block_that_fits_one_axis_alone_is_refused(factors, tmp_path) -> None:
+    with pytest.raises(InputError, match=f"by a factor of {factors[0]} x {factors[1]} .* for 4;"):
+        MeasuredBlockd(4)(pair(tmp_path, zero_filled(*factors)))
+
+
+def test_a_small_matrix_of_another_ratio_is_refused_with_ratio_factor_and_remedy(tmp_path) -> None:
+    item = pair(tmp_path, small(head(), 64, 72))
+    with pytest.raises(InputError, match=r"voxels 2 times those of the reference\) and the weights are for 4.*small"):
+        MeasuredBlockd(4)(item)
+
+
+@pytest.mark.parametrize(("kept", "fits"), [(32, True), (33, True), (31, True), (36, False), (28, False)])
+def test_the_block_may_be_a_twentieth_or_a_sample_off(kept, fits, tmp_path) -> None:
+    item = pair(tmp_path, zero_filled(128 / kept, 4))
+    if fits:
+        assert MeasuredBlockd(4)(item)["measured_samples"].tolist() == [32, 36, 5]
+    else:
+        with pytest.raises(InputError, match="low-res by a factor"):
+            MeasuredBlockd(4)(item)
+
+
+def test_told_to_be_zero_filled_any_target_is_taken_as_it_is(tmp_path) -> None:
+    item = pair(tmp_path, head())
+    out = MeasuredBlockd(4, "zero_filled")(item)
+    assert out["image"] is item["image"]
+    assert out["measured_samples"].tolist() == [32, 36, 5]
+
+
+def test_told_to_be_small_any_target_is_enlarged_by_the_factor_of_the_weights(tmp_path) -> None:
+    item = pair(tmp_path, small(head(), 64, 72))
+    del item["reference"]
+    out = MeasuredBlockd([4, 3], "small")(item)
+    assert out["image"].shape == (1, 256, 216, 5)
+    assert out["measured_samples"].tolist() == [64, 72, 5]
+    np.testing.assert_allclose(out["image"].affine[:3, 3], item["image"].affine[:3, 3])
+
+
+@pytest.mark.parametrize(("factor", "mode"), [(4, "full"), (4, "zerofilled"), (1, "auto"), ("4", "auto")])
+def test_wrong_settings_are_refused(factor, mode) -> None:
+    with pytest.raises(InputError, match=r"(low_res|factor) is"):
+        MeasuredBlockd(factor, mode)
+
+
+def test_what_was_found_is_said(tmp_path, caplog) -> None:
+    with caplog.at_level(logging.INFO, "bundle"):
+        MeasuredBlockd(4)(pair(tmp_path, zero_filled(4)))
+    assert "sub-1: low-res image, zero-filled; 32 x 36 samples of k-space on a matrix of 128 x 144" in caplog.text
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
+def test_enlarged_target_goes_through_the_whole_chain_and_holds_what_was_measured(order, tmp_path) -> None:
+    """An identity network with data consistency gives back the enlarged image, in its native axes."""
+    item = permuted(pair(tmp_path, small(head(), 32, 36)), order)
+    item["reference"] = permuted({"image": item["reference"]}, order)["image"]
+    steps = [MeasuredBlockd(4), SlicesLastd(), NormaliseIntensityd(), StackContrastsd()]
+    batch = next(iter(DataLoader(Dataset([item], Compose(steps)), batch_size=1)))
+    item = decollate_batch(batch)[0]
+    native = [SHAPE[axis] for axis in order]
+    assert item["measured_samples"].tolist() == [{128: 32, 144: 36, 5: 5}[n] for n in native]
+    item["pred"] = MetaTensor(item["low_res"].clone(), meta=item["image"].meta)
+    out = RestoreNatived()(DataConsistencyd(2, output_key="pred")(item))
+    assert list(out["pred"].shape[1:]) == native
+    enlarged = MeasuredBlockd(4)(permuted(pair(tmp_path, small(head(), 32, 36)), order))["image"]
+    assert (out["pred"] - enlarged).abs().mean() < 0.01 * enlarged.mean()
+
+
+def test_weights_at_hand_are_the_records_of_the_others_in_the_folder(tmp_path) -> None:
+    for name, factor in (("a", 2), ("b", 4), ("own", 3)):
+        (tmp_path / f"{name}.pt").touch()
+        (tmp_path / f"{name}.json").write_text(json.dumps({"factor": factor}))
+    (tmp_path / "without.pt").touch()
+    (tmp_path / "damaged.pt").touch()
+    (tmp_path / "damaged.json").write_text("{")
+    assert weights_at_hand(tmp_path / "own.pt") == {"a.pt": {"factor": 2}, "b.pt": {"factor": 4}}
+    assert weights_at_hand(tmp_path / "nowhere" / "own.pt") == weights_at_hand(None) == {}
