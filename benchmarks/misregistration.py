@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Measure what a reference that lies off costs: PSNR and SSIM as it is shifted and turned.
+
+    python benchmarks/misregistration.py --weights model.pt DATA/open_ms/sub-L12_ses-*_T2w.nii.gz \
+        --csv misregistration.csv --plot docs/images/misregistration.png
+
+Targets need a T1w (or --contrast) on their grid beside them, and must not have trained the weights. Each target is
+zero-filled as in training; the reference is moved rigidly about the head's centre, resampled once, and given to the
+network. Scores are those of evaluation, on evenly spaced slices that hold tissue.
+"""
+
+import argparse
+import itertools
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from monai.data import MetaTensor
+from nibabel.affines import from_matvec
+from scipy.spatial.transform import Rotation
+from torch import nn
+
+from bundle.engines import GeneratorLoader, SliceInferer, recorded_settings
+from bundle.files import write_csv
+from bundle.keys import HIGH_RES, IMAGE, LOW_RES, PRED, PRED_CONSISTENT, REFERENCE
+from bundle.kspace import zero_fill
+from bundle.metrics import psnr, ssim
+from bundle.networks import Generator, SingleContrastResidual
+from bundle.registration import PlacedVolume, agreement, resample
+from bundle.registration.checks import agreement_doubts
+from bundle.registration.volumes import coarsen, head, positions
+from bundle.studies.style import axis_title, quieten, save_plot
+from bundle.transforms import (
+    DataConsistencyd,
+    LoadPaird,
+    NormaliseIntensityd,
+    SlicesLastd,
+    StackContrastsd,
+    TissueSlicesd,
+    ZeroFilld,
+)
+
+SHIFTS = (0.25, 0.5, 1.0, 2.0, 4.0)
+TURNS = (1.0, 2.0, 3.0)
+NONE, REMOVED, SINGLE = "as it is", "reference removed", "single-contrast network"
+IMAGES = {"LR": LOW_RES, "SR": PRED, "SR + DC": PRED_CONSISTENT}
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Motion:
+    """Say how the reference is moved: along or about an axis of the target's voxels, in mm or degrees."""
+
+    kind: str
+    axis: int
+    amount: float
+    unit: str
+
+    def matrix(self, affine: np.ndarray, centre: np.ndarray) -> np.ndarray:
+        """Return the rigid motion, (4, 4), RAS mm."""
+        direction = affine[:3, self.axis] / np.linalg.norm(affine[:3, self.axis])
+        if self.unit == "mm":
+            return from_matvec(np.eye(3), self.amount * direction)
+        turn = Rotation.from_rotvec(np.radians(self.amount) * direction).as_matrix()
+        return from_matvec(turn, centre - turn @ centre)
+
+
+def motions() -> Iterator[Motion]:
+    """Yield what is tried; axis 0 is in plane, axis 2 through it."""
+    for kind, axis, amounts, unit in (
+        ("shift in plane", 0, SHIFTS, "mm"),
+        ("shift through plane", 2, SHIFTS, "mm"),
+        ("turn in plane", 2, TURNS, "degrees"),
+        ("turn through plane", 0, TURNS, "degrees"),
+    ):
+        yield from (Motion(kind, axis, amount, unit) for amount in amounts)
+
+
+def network(weights: Path) -> nn.Module:
+    """Return the network that a training has left, with its weights."""
+    record = recorded_settings(weights)
+    if record.get("architecture") == SingleContrastResidual.__name__:
+        found: nn.Module = SingleContrastResidual()
+    else:
+        found = Generator(record["fusion"], levels=record["levels"], residual=record["residual"], bias=record["bias"])
+    GeneratorLoader(weights, found, {}).load()
+    return found.eval()
+
+
+class Trial:
+    """Degrade one target once, and score the network with any reference."""
+
+    def __init__(self, path: Path, contrast: str, factor: float, n_slices: int) -> None:
+        beside = path.with_name(path.name.replace("_T2w", f"_{contrast}"))
+        self.case = path.name.removesuffix("_T2w.nii.gz")
+        self.loaded = LoadPaird()({IMAGE: str(path), REFERENCE: str(beside)})
+        self.steps = (
+            SlicesLastd(),
+            TissueSlicesd(n_slices),
+            NormaliseIntensityd(),
+            ZeroFilld(factor),
+            StackContrastsd(),
+        )
+        self.consistency = DataConsistencyd(factor)
+        self.inferer = SliceInferer()
+        self.target, self.reference = (
+            PlacedVolume(self.loaded[key][0].numpy(), self.loaded[key].affine.numpy(), key)
+            for key in (IMAGE, REFERENCE)
+        )
+        slices = torch.from_numpy(self.target.voxels).movedim(-1, 0)
+        self.seen = PlacedVolume(zero_fill(slices, factor).movedim(0, -1).numpy(), self.target.affine, IMAGE)
+        coarse = coarsen(self.target)
+        self.centre = positions(head(coarse), coarse.affine).mean(axis=0)
+
+    def moved(self, motion: Motion) -> PlacedVolume:
+        """Return the reference after a motion, interpolated once."""
+        matrix = np.linalg.inv(motion.matrix(self.target.affine, self.centre))
+        voxels = resample(self.reference, self.target.voxels.shape, self.target.affine, matrix)
+        return PlacedVolume(voxels, self.target.affine, REFERENCE)
+
+    def scores(self, generator: nn.Module, reference: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Return PSNR and SSIM of each slice of low-res, output, and output with data consistency."""
+        item = dict(self.loaded)
+        item[REFERENCE] = MetaTensor(torch.from_numpy(reference)[None], meta=self.loaded[REFERENCE].meta)
+        for step in self.steps:
+            item = step(item)
+        item[PRED] = self.inferer(item[IMAGE][None], generator)[0]
+        item = self.consistency(item)
+        true, *images = (torch.as_tensor(item[key]).float().movedim(-1, 0) for key in (HIGH_RES, *IMAGES.values()))
+        return {
+            name: (psnr(true, image).numpy(), ssim(true, image).numpy())
+            for name, image in zip(IMAGES, images, strict=True)
+        }
+
+    def warned(self, reference: PlacedVolume) -> bool:
+        """Tell whether inference would warn of this reference if it came on the target's grid."""
+        found = agreement(self.seen, reference)
+        return found is not None and bool(agreement_doubts(found, registered=False))
+
+
+def measure(trial: Trial, generator: nn.Module, single: nn.Module | None) -> Iterator[Row]:
+    """Yield one row for every slice and image of one case."""
+
+    def rows(kind: str, amount: float, warned: bool | None, runner: nn.Module, reference: np.ndarray) -> Iterator[Row]:
+        for image, (decibels, similarity) in trial.scores(runner, reference).items():
+            for position in range(len(decibels)):
+                yield {
+                    "case": trial.case,
+                    "slice": position,
+                    "motion": kind,
+                    "amount": amount,
+                    "image": image,
+                    "psnr": float(decibels[position]),
+                    "ssim": float(similarity[position]),
+                    "warned": warned,
+                }
+
+    yield from rows(NONE, 0, trial.warned(trial.reference), generator, trial.reference.voxels)
+    nothing = np.zeros_like(trial.reference.voxels)
+    yield from rows(REMOVED, 0, None, generator, nothing)
+    if single is not None:
+        yield from rows(SINGLE, 0, None, single, nothing)
+    for motion in motions():
+        reference = trial.moved(motion)
+        yield from rows(motion.kind, motion.amount, trial.warned(reference), generator, reference.voxels)
+
+
+def mean(rows: Sequence[Row], kind: str, amount: float, image: str, metric: str) -> float:
+    """Return the mean of a score over slices and cases."""
+    chosen = [row[metric] for row in rows if (row["motion"], row["amount"], row["image"]) == (kind, amount, image)]
+    return float(np.mean(chosen))
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Return the means as a Markdown table."""
+    lines = ["| reference | moved by | PSNR: SR | SR + DC | SSIM: SR | SR + DC | warned |", f"| --- | {'---: | ' * 6}"]
+    lines[1] = lines[1].rstrip()
+    low = (mean(rows, NONE, 0, "LR", metric) for metric in ("psnr", "ssim"))
+    lines.append("| (low-res) | | {:.2f} | | {:.3f} | | |".format(*low))
+    for kind, amount in dict.fromkeys((row["motion"], row["amount"]) for row in rows):
+        scores = [mean(rows, kind, amount, image, metric) for metric in ("psnr", "ssim") for image in ("SR", "SR + DC")]
+        told = {row["case"]: row["warned"] for row in rows if (row["motion"], row["amount"]) == (kind, amount)}
+        warned = "" if None in told.values() else f"{sum(told.values())} of {len(told)}"
+        moved = f"{amount:g} {'mm' if 'shift' in kind else 'degrees'}" if amount else ""
+        numbers = "{:.2f} | {:.2f} | {:.3f} | {:.3f}".format(*scores)
+        lines.append(f"| {kind} | {moved} | {numbers} | {warned} |")
+    return "\n".join(lines)
+
+
+def plot(rows: Sequence[Row], path: Path) -> None:
+    """Draw the scores of the output with data consistency over shifts and turns."""
+    figure = Figure(figsize=(7.2, 5.4), layout="constrained")
+    panels = figure.subplots(2, 2, sharey="row", sharex="col")
+    levels = {"low-res": (NONE, "LR", ":"), "reference removed": (REMOVED, "SR + DC", "--")}
+    if any(row["motion"] == SINGLE for row in rows):
+        levels["single-contrast network"] = (SINGLE, "SR + DC", "-.")
+    columns = (("shift", SHIFTS, "shift of the reference (mm)"), ("turn", TURNS, "turn of the reference (degrees)"))
+    for (line, metric), (column, (kind, amounts, title)) in itertools.product(
+        enumerate(("psnr", "ssim")), enumerate(columns)
+    ):
+        axes = panels[line, column]
+        for way, colour, marker in (("in plane", "#0072B2", "o"), ("through plane", "#D55E00", "s")):
+            values = [mean(rows, NONE, 0, "SR + DC", metric)]
+            values += [mean(rows, f"{kind} {way}", amount, "SR + DC", metric) for amount in amounts]
+            axes.plot([0, *amounts], values, color=colour, marker=marker, markersize=4, label=way)
+        for label, (motion, image, dashes) in levels.items():
+            axes.axhline(mean(rows, motion, 0, image, metric), color="#444444", linestyle=dashes, label=label)
+        quieten(axes)
+        axes.set_xlabel(title if line else "", fontsize=9)
+        axes.set_ylabel("" if column else axis_title(metric), fontsize=9)
+    panels[0, 0].legend(fontsize=8, frameon=False)
+    save_plot(figure, path)
+
+
+def main() -> None:
+    """Measure, write and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("targets", type=Path, nargs="+", help="sub-*_T2w.nii.gz")
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--single", type=Path, help="weights of a network without reference, for comparison")
+    parser.add_argument("--contrast", default="T1w", help="of the reference")
+    parser.add_argument("--slices", type=int, default=6, help="of each target")
+    parser.add_argument("--csv", type=Path)
+    parser.add_argument("--plot", type=Path)
+    arguments = parser.parse_args()
+    factor = recorded_settings(arguments.weights)["factor"]
+    generator = network(arguments.weights)
+    single = network(arguments.single) if arguments.single else None
+    rows: list[Row] = []
+    for path in arguments.targets:
+        begin = time.perf_counter()
+        trial = Trial(path, arguments.contrast, factor, arguments.slices)
+        with torch.inference_mode():
+            rows += measure(trial, generator, single)
+        print(f"{trial.case}: {time.perf_counter() - begin:.0f} s", flush=True)
+    print(table(rows))
+    if arguments.csv:
+        write_csv(arguments.csv, [list(rows[0]), *([str(value) for value in row.values()] for row in rows)])
+    if arguments.plot:
+        plot(rows, arguments.plot)
+
+
+if __name__ == "__main__":
+    main()
