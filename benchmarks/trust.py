@@ -1,0 +1,416 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Measure what bundle.trust says of real volumes: false and true alarms, calibration, influence, lesions, time.
+
+    python benchmarks/trust.py inputs DATA                        # rules on the input, no network
+    python benchmarks/trust.py spread DATA --weights model.pt     # error against predicted standard deviation
+    python benchmarks/trust.py influence DATA --weights model.pt  # reference replaced; measured k-space disagreed with
+    python benchmarks/trust.py lesions DATA --weights model.pt    # lesions only in the target, only in the reference
+    python benchmarks/trust.py time DATA --weights model.pt       # cost beside that of the output
+
+DATA holds the folders open_ms, open_ms_mni, ixi_slices and brainweb_sim of BIDS-like names; those that are missing are
+passed over. Targets are zero-filled 4x, as magnitudes. Weights are the one-level network with residual output at 4x,
+T1w references, trained without patient L12 of open_ms.
+"""
+
+import argparse
+import dataclasses
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.ndimage import distance_transform_edt, uniform_filter
+from scipy.stats import spearmanr
+
+from bundle.data.intensity import tissue_slices
+from bundle.data.scan import rician, simulate_subject
+from bundle.engines import SliceInferer
+from bundle.kspace import restore_measured_magnitude, zero_fill
+from bundle.networks import Generator
+from bundle.transforms import LoadPaird, NormaliseIntensityd, SlicesLastd
+from bundle.trust import measured_disagreement, predictive_spread, reference_influence
+from bundle.trust.checks import RULES
+from bundle.trust.lesion import lesion_contrast, lesion_shape
+from bundle.trust.profile import N_SLICES, Profile, profile, tissue_threshold
+from bundle.trust.seen import histogram_distance, summarise
+from bundle.trust.spread import PASSES
+
+FACTOR = 4
+Volume = np.ndarray
+
+
+@dataclasses.dataclass
+class Pair:
+    """Hold a pair of high-res volumes (H, W, D) on one grid, each in [0, 1]."""
+
+    name: str
+    target: Volume
+    reference: Volume
+    spacing: list[float]
+
+    def low_res(self) -> Volume:
+        """Return the zero-filled target."""
+        slices = torch.from_numpy(np.ascontiguousarray(np.moveaxis(self.target, -1, 0)))
+        return np.moveaxis(zero_fill(slices, FACTOR).numpy(), 0, -1)
+
+    def profile(self) -> Profile:
+        """Measure it as inference does."""
+        found = profile(self.low_res(), self.reference, self.spacing)
+        assert found is not None
+        return found
+
+
+def load(data: Path, name: str, reference: str = "T1w", target: str = "T2w") -> Pair:
+    """Read ``folder/sub-X`` with the transforms of inference."""
+    item: dict[Any, Any] = {"image": f"{data / name}_{target}.nii.gz", "reference": f"{data / name}_{reference}.nii.gz"}
+    for transform in (LoadPaird(), SlicesLastd(), NormaliseIntensityd()):
+        item = transform(item)
+    volumes = [item[key][0].numpy() for key in ("image", "reference")]
+    return Pair(f"{name} {reference}", *volumes, spacing=item["image"].pixdim.tolist())
+
+
+def phantom(index: int, reference: str) -> Pair:
+    """Simulate a subject of the phantom."""
+    volumes, affine = simulate_subject(index)
+    maps = [volumes[contrast].astype(np.float32) / volumes[contrast].max() for contrast in ("T2w", reference)]
+    return Pair(f"phantom {index} {reference}", *maps, spacing=np.diag(affine)[:3].tolist())
+
+
+def few(pair: Pair) -> Pair:
+    """Keep the slices that a profile looks at."""
+    return some_slices(pair, N_SLICES)
+
+
+def some_slices(pair: Pair, n: int) -> Pair:
+    """Keep slices with tissue, at equal distances."""
+    kept = np.flatnonzero(tissue_slices(pair.target))
+    kept = kept[((np.arange(n) + 0.5) * len(kept) / n).astype(int)]
+    return dataclasses.replace(pair, target=pair.target[..., kept], reference=pair.reference[..., kept])
+
+
+# ---------------------------------------------------------------------------------------------------------- inputs
+
+
+def perturbed(pair: Pair, data: Path, other: Pair) -> Iterator[tuple[str, str, Pair]]:
+    """Yield what may be wrong with a pair: a description, the rule that should tell, and the pair."""
+    change = dataclasses.replace
+    yield "target and reference swapped", "contrast", change(pair, target=pair.reference, reference=pair.target)
+    yield "reference as target, twice", "contrast", change(pair, target=pair.reference)
+    yield "target as reference, twice", "contrast", change(pair, reference=pair.target)
+    flair = data / f"{pair.name.split()[0]}_FLAIR.nii.gz"
+    if flair.is_file():
+        third = few(load(data, pair.name.split()[0], "FLAIR")).reference
+        yield "FLAIR as target", "contrast", change(pair, target=third)
+        yield "FLAIR as reference", "histogram", change(pair, reference=third)
+    if other.reference.shape == pair.target.shape:
+        yield "reference of another person", "edges", change(pair, reference=other.reference)
+    for mm in (1.2, 2.4, 5.0):
+        pixels = max(1, round(mm / pair.spacing[0]))
+        yield f"reference {mm:g} mm aside", "edges", change(pair, reference=np.roll(pair.reference, pixels, 0))
+    yield "reference mirrored", "edges", change(pair, reference=pair.reference[::-1].copy())
+    generator = np.random.default_rng(0)
+    for noise in (0.02, 0.05, 0.1):
+        for key in ("target", "reference"):
+            volume = getattr(pair, key)
+            level = noise * float(np.median(volume[volume > tissue_threshold(volume)]))
+            noisy = rician(volume, level, generator)
+            yield f"noise of {noise:.0%} of tissue on the {key}", "noise", change(pair, **{key: noisy})
+    yield "target to the power of 0.5", "histogram", change(pair, target=np.sqrt(pair.target))
+    yield "voxels said to be 1.5 times as far apart", "grid", change(pair, spacing=[1.5 * s for s in pair.spacing])
+    yield "intensities times 1000 (nothing wrong)", "", change(pair, target=1000 * pair.target)
+
+
+def inputs(arguments: argparse.Namespace) -> None:
+    """Print how often each rule was right and wrong."""
+    data = arguments.data
+    bw = [f"brainweb_sim/sub-BW{n:02d}" for n in (5, 6, 18, 38, 41, 42, 43, 44, 45, 47, 48, 49)]
+    ms = [f"open_ms/sub-{s}" for s in ("L01_ses-1", "L01_ses-2", "L03_ses-2", "L12_ses-1", "L12_ses-2")]
+    mni = [f"open_ms_mni/sub-{s}" for s in ("C07", "C19")]
+    sets: dict[str, tuple[Callable[[], list[Pair]], int]] = {
+        "open_ms T1w": (lambda: [few(load(data, name)) for name in ms], 3),
+        "brainweb_sim PDw": (lambda: [few(load(data, name, "PDw")) for name in bw], 9),
+        "brainweb_sim T1w": (lambda: [few(load(data, name)) for name in bw], 9),
+        "phantom PDw": (lambda: [few(phantom(i, "PDw")) for i in range(1, 9)], 5),
+    }
+    strangers = [lambda name=name: few(load(data, name)) for name in (*mni, "ixi_slices/sub-IXI")]
+    seen, known = {}, {}
+    counts: dict[str, dict[str, list[str]]] = {}
+    for title, (read, n_train) in sets.items():
+        pairs = read()
+        profiles = [pair.profile() for pair in pairs]
+        seen[title] = summarise(profiles[:n_train])
+        known[title] = profiles
+        for i in range(n_train, len(pairs)):
+            record(counts, "nothing wrong (held out)", "", profiles[i], seen[title])
+            other = pairs[i + 1] if i + 1 < len(pairs) else pairs[n_train]
+            other = pairs[2] if title.startswith("open_ms") else other
+            for what, rule, wrong in perturbed(pairs[i], data, other):
+                record(counts, what, rule, wrong.profile(), seen[title])
+        del pairs
+    print_counts(counts)
+    print("\nweights of (rows) given volumes of (columns): rules that warned\n")
+    columns = {**{t: known[t][sets[t][1]] for t in sets}, **{p.name: p.profile() for p in (r() for r in strangers)}}
+    for title in sets:
+        for name, found in columns.items():
+            fired = [rule for rule, check in RULES.items() if list(check(found, seen[title]))]
+            distances = [
+                f"{histogram_distance(getattr(found, key), seen[title][key]['mean']) / seen[title][key]['limit']:.2f}"
+                for key in ("target_histogram", "reference_histogram")
+            ]
+            print(f"| {title} | {name} | {', '.join(fired) or 'none'} | {' / '.join(distances)} |")
+    print("\nnumbers of every pair: fluid of target and reference, target and reference noise, edge agreement\n")
+    for found, name in [(f, f"{t} {i}") for t in known for i, f in enumerate(known[t])] + [
+        (columns[name], name) for name in columns if name not in sets
+    ]:
+        numbers = (
+            found.target_fluid,
+            found.reference_fluid,
+            found.target_noise,
+            found.reference_noise,
+            found.edge_agreement,
+        )
+        print(f"{name:<34}", *(f"{n:8.4f}" if n is not None else "    none" for n in numbers))
+
+
+def record(counts: dict[str, dict[str, list[str]]], what: str, rule: str, found: Profile, seen: dict[str, Any]) -> None:
+    """Count a case: whether the rule that should tell did, and which others warned."""
+    fired = [name for name, check in RULES.items() if list(check(found, seen))]
+    entry = counts.setdefault(what, defaultdict(list))
+    entry["rule"] = [rule or "none"]
+    entry["told"].append("yes" if rule in fired else "no")
+    entry["others"].extend(name for name in fired if name != rule)
+
+
+def print_counts(counts: dict[str, dict[str, list[str]]]) -> None:
+    """Print one line for each thing that was wrong."""
+    print("| what was wrong | cases | rule meant to tell | told | other rules that warned |")
+    print("| --- | ---: | --- | ---: | --- |")
+    for what, entry in counts.items():
+        n = len(entry["told"])
+        others = ", ".join(f"{name} {entry['others'].count(name)}" for name in sorted(set(entry["others"]))) or "none"
+        told = f"{entry['told'].count('yes')} of {n}" if entry["rule"] != ["none"] else ""
+        print(f"| {what} | {n} | {entry['rule'][0]} | {told} | {others} |")
+
+
+# --------------------------------------------------------------------------------------------------------- network
+
+
+class Network:
+    """Run the trained network on slices (N, 2, H, W)."""
+
+    def __init__(self, weights: Path) -> None:
+        self.network = Generator(residual=True)
+        self.network.load_state_dict(torch.load(weights, weights_only=True))
+        self.network.eval()
+        self.inferer = SliceInferer()
+
+    def __call__(self, slices: torch.Tensor) -> torch.Tensor:
+        """Return the output (N, 1, H, W)."""
+        return self.inferer(slices.movedim(0, -1)[None], self.network)[0].movedim(-1, 0)
+
+
+def tensors(pair: Pair) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the network's input (N, 2, H, W) and the truth (N, 1, H, W)."""
+    truth, reference = (
+        torch.from_numpy(np.ascontiguousarray(np.moveaxis(v, -1, 0)))[:, None] for v in (pair.target, pair.reference)
+    )
+    return torch.cat((zero_fill(truth, FACTOR), reference), dim=1), truth
+
+
+def consistent(low_res: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return data consistency with a low-res image."""
+    return lambda output: restore_measured_magnitude(output, low_res, FACTOR)
+
+
+def spread(arguments: argparse.Namespace) -> None:
+    """Print how the error goes with the predicted standard deviation, and the scale that would calibrate it."""
+    network, results = Network(arguments.weights), []
+    for session in (1, 2):
+        pair = some_slices(load(arguments.data, f"open_ms/sub-L12_ses-{session}"), arguments.slices)
+        image, truth = tensors(pair)
+        finish = consistent(image[:, :1])
+        plain = network(image)
+        deviation = predictive_spread(image, [network], finish, plain)[1]
+        error = (finish(plain.clone()) - truth).abs()
+        tissue = truth > tissue_threshold(truth.numpy())
+        results.append((error[tissue].numpy(), deviation[tissue].numpy()))
+    scales = [float(np.sqrt(np.mean(error**2) / np.mean(sd**2))) for error, sd in results]
+    for session, (error, sd) in enumerate(results):
+        rank = spearmanr(error, sd).statistic
+        print(f"\nsession {session + 1}: {len(error)} pixels of tissue, Spearman correlation {rank:.2f}")
+        for scale, kind in ((1.0, "as it is"), (scales[1 - session], "scaled by the other session's factor")):
+            within = [f"{np.mean(error <= k * scale * sd):.2f}" for k in (1, 2, 3)]
+            print(f"within 1, 2, 3 sd, {kind} ({scale:.2f}): {', '.join(within)}")
+        print("decile | rms sd | rms error | error / sd")
+        edges = np.quantile(sd, np.linspace(0, 1, 11))
+        place = np.clip(np.searchsorted(edges, sd, side="right") - 1, 0, 9)
+        for decile in range(10):
+            e, s = (np.sqrt(np.mean(x[place == decile] ** 2)) for x in (error, sd))
+            print(f"{decile + 1} | {s:.4f} | {e:.4f} | {e / s:.2f}")
+    print("a Gaussian error would lie within 1, 2, 3 sd at 0.68, 0.95, 1.00")
+
+
+def influence(arguments: argparse.Namespace) -> None:
+    """Print how much the reference decides, and how far outputs disagree with the measured k-space."""
+    network = Network(arguments.weights)
+    cases = [
+        ("open_ms/sub-L12_ses-1", "T1w", "held out"),
+        ("open_ms/sub-L12_ses-2", "T1w", "held out"),
+        ("open_ms_mni/sub-C19", "T1w", "other data"),
+        ("brainweb_sim/sub-BW47", "T1w", "other data"),
+        ("brainweb_sim/sub-BW47", "PDw", "other contrast"),
+        ("open_ms/sub-L12_ses-1", "FLAIR", "other contrast"),
+        ("ixi_slices/sub-IXI", "T1w", "reference of another place"),
+    ]
+    print(
+        "| case | kind | removed | mirrored | 5 mm aside | disagreement | PSNR: low-res | output | reference removed |"
+    )
+    print("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+    for name, contrast, kind in cases:
+        pair = some_slices(load(arguments.data, name, contrast), arguments.slices)
+        image, truth = tensors(pair)
+        finish, outputs = consistent(image[:, :1]), [network(image)]
+
+        def remember(slices: torch.Tensor, outputs: list[torch.Tensor] = outputs) -> torch.Tensor:
+            outputs.append(network(slices))
+            return outputs[-1].clone()
+
+        found = reference_influence(image, remember, finish, outputs[0])
+        aside = image.clone()
+        aside[:, 1:] = aside[:, 1:].roll(round(5 / pair.spacing[0]), -2)
+        output, removed, moved = (finish(x.clone()) for x in (outputs[0], outputs[1], network(aside)))
+        share = float(torch.linalg.vector_norm(output - moved) / torch.linalg.vector_norm(output - image[:, :1]))
+        part, whole = measured_disagreement(outputs[0], image[:, :1], (FACTOR, FACTOR))
+        psnr = [f"{-10 * float((x - truth).square().mean().log10()):.2f}" for x in (image[:, :1], output, removed)]
+        shares = " | ".join(f"{value:.3f}" for value in (*found.values(), share, part / whole))
+        print(f"| {name} {contrast} | {kind} | {shares} | {' | '.join(psnr)} |", flush=True)
+
+
+# --------------------------------------------------------------------------------------------------------- lesions
+
+
+def homogeneous_places(slice_: Volume, spacing: Sequence[float], n: int) -> list[tuple[int, int]]:
+    """Return the middles of the most even patches in the middle of the head, 20 mm or more apart."""
+    tissue = slice_ > tissue_threshold(slice_)
+    depth = distance_transform_edt(tissue, sampling=spacing[:2])
+    width = round(14 / spacing[0])
+    variance = uniform_filter(slice_**2, width) - uniform_filter(slice_, width) ** 2
+    variance[depth < min(12, 0.6 * depth.max())] = np.inf
+    places: list[tuple[int, int]] = []
+    rows, columns = np.indices(slice_.shape)
+    for _ in range(n):
+        row, column = np.unravel_index(np.argmin(variance), variance.shape)
+        places.append((int(row), int(column)))
+        near = np.hypot((rows - row) * spacing[0], (columns - column) * spacing[1]) < 20
+        variance[near] = np.inf
+    return places
+
+
+LESION_IN_TARGET, LESION_IN_REFERENCE = 0.6, -0.3
+"""Contrast to white matter: bright in T2w (1.4 to 2 times white matter in MS), dark in T1w."""
+
+
+def lesions(arguments: argparse.Namespace) -> None:
+    """Print how much of a lesion in the target is kept, and how much of one in the reference appears."""
+    network = Network(arguments.weights)
+    pairs = [some_slices(load(arguments.data, f"open_ms/sub-L12_ses-{s}"), arguments.slices) for s in (1, 2)]
+    pairs.append(some_slices(phantom(6, "T1w"), arguments.slices))
+    print("| data | diameter | n | target only: low-res | output | + DC | reference only: output | + DC | any pixel |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+    for pair in pairs:
+        image, truth = tensors(pair)
+        own = network(image)
+        places = [homogeneous_places(t[0].numpy(), pair.spacing, 3) for t in truth]
+        for diameter in (2.0, 4.0, 6.0, 8.0):
+            rows = lesion_changes(network, (image, truth, own), places, (diameter, pair.spacing[:2]))
+            cells = [f"{np.mean(s):+.2f} ({min(s):+.2f} to {max(s):+.2f})" for s in rows.values()]
+            print(f"| {pair.name} | {diameter:g} mm | {len(rows['kept'])} | {' | '.join(cells)} |", flush=True)
+
+
+def lesion_changes(
+    network: Network,
+    images: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
+    places: list[list[tuple[int, int]]],
+    size: tuple[float, Sequence[float]],
+) -> dict[str, list[float]]:
+    """Return for each lesion what share of its contrast changes, both relative to white matter."""
+    image, truth, own = images
+    shape = [sum(lesion_shape(t[0].shape, p, *size) for p in w) for t, w in zip(truth, places, strict=True)]
+    lesion = torch.from_numpy(np.stack(shape))[:, None]
+    white, white_reference = (
+        torch.tensor([float(np.median([v[c][p] for p in w])) for v, w in zip(volume, places, strict=True)])
+        for volume, c in ((truth, 0), (image, 1))
+    )
+    in_target = LESION_IN_TARGET * white[:, None, None, None] * lesion
+    in_reference = LESION_IN_REFERENCE * white_reference[:, None, None, None] * lesion
+    expected = LESION_IN_REFERENCE * white[:, None, None, None] * lesion
+    low_res = zero_fill(truth + in_target, FACTOR)
+    kept = network(torch.cat((low_res, image[:, 1:]), dim=1))
+    invented = network(torch.cat((image[:, :1], image[:, 1:] + in_reference), dim=1))
+    before, after = consistent(image[:, :1]), consistent(low_res)
+    own_dc = before(own.clone())
+    changes = {
+        "low-res": (low_res - image[:, :1], in_target),
+        "kept": (kept - own, in_target),
+        "kept + DC": (after(kept.clone()) - own_dc, in_target),
+        "invented": (invented - own, expected),
+        "invented + DC": (before(invented.clone()) - own_dc, expected),
+    }
+    shares: dict[str, list[float]] = {
+        name: [
+            lesion_contrast(change[i, 0].numpy(), place, *size) / lesion_contrast(inserted[i, 0].numpy(), place, *size)
+            for i, where in enumerate(places)
+            for place in where
+        ]
+        for name, (change, inserted) in changes.items()
+    }
+    largest = changes["invented + DC"][0].abs().amax((1, 2, 3)) / expected.abs().amax((1, 2, 3))
+    return shares | {"any pixel": largest.tolist()}
+
+
+# ------------------------------------------------------------------------------------------------------------ time
+
+
+def timing(arguments: argparse.Namespace) -> None:
+    """Print the seconds of each part for one slice of the network."""
+    network = Network(arguments.weights)
+    pair = load(arguments.data, "open_ms/sub-L12_ses-1")
+    low_res = pair.low_res()
+
+    def seconds(function: Callable[[], Any], repeats: int = 3) -> float:
+        best = float("inf")
+        for _ in range(repeats):
+            start = time.perf_counter()
+            function()
+            best = min(best, time.perf_counter() - start)
+        return best
+
+    image, _ = tensors(some_slices(pair, 1))
+    one = seconds(lambda: network(image))
+    print(f"the network: {one:.2f} s a slice of {tuple(image.shape[-2:])}")
+    print(f"InputChecksd: {seconds(lambda: profile(low_res, pair.reference, pair.spacing)):.2f} s a volume")
+    slices = torch.from_numpy(np.ascontiguousarray(np.moveaxis(low_res, -1, 0)))[:, None]
+    took = seconds(lambda: measured_disagreement(slices, slices, (FACTOR, FACTOR)))
+    print(f"disagreement: {took:.2f} s for {len(slices)} slices")
+    print(f"passes besides the output's: {len(PASSES) - 1} a slice for the spread, 2 for the influence")
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = {"inputs": inputs, "spread": spread, "influence": influence, "lesions": lesions, "time": timing}
+    parser.add_argument("what", choices=commands)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--weights", type=Path)
+    parser.add_argument("--slices", type=int, default=3, help="slices of each volume, at equal distances")
+    arguments = parser.parse_args()
+    if arguments.what != "inputs" and arguments.weights is None:
+        parser.error("give --weights FILE")
+    commands[arguments.what](arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a case looks like in a few numbers, none of which depends on the intensity scale.
+
+The target is the low-res image, in training as in use, so that both are measured alike. Numbers come from a few
+slices; a tissue voxel is one above 15 % of the 99th percentile of positive voxels, and the middle of the head is
+what lies deeper under its outline than half of the deepest voxel of the slice: brain without skull and scalp.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from bundle.data.intensity import tissue_slices
+
+Image = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+
+N_SLICES: Final = 6
+"""Slices that are looked at, at equal distances among those that hold tissue."""
+LEVELS: Final = tuple(round(0.05 * step, 2) for step in range(1, 20))
+"""Probabilities of the quantiles that stand for a histogram."""
+EDGE_SCALE: Final = 2.0
+"""Standard deviation in pixels of the filter before edges are looked for: what a 4x low-res image still shows."""
+ENOUGH: Final = 256
+"""Pixels a side that suffice to tell which slices hold tissue."""
+AIR_DISTANCE: Final = 8.0
+"""Pixels from the head beyond which there is air, and little of the ringing that zero-filling leaves about edges."""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Hold the numbers of one case.
+
+    Attributes:
+        spacing: distances of voxels in the plane, in mm, two.
+        slice_distance: distance of slices in mm.
+        matrix: voxels of the plane's axes, two.
+        target_histogram: quantiles of the tissue at ``LEVELS``, relative to its mean.
+        reference_histogram: the same of the reference; ``None``, as all of the reference, where there is none.
+        target_fluid: 95th percentile of the middle of the head over its median: fluid is several times as bright as
+            brain in a T2w image, and never much brighter in T1w, PDw and FLAIR images.
+        reference_fluid: the same of the reference.
+        target_noise: level of the air, relative to the median of the middle of the head; ``None`` without air.
+        reference_noise: standard deviation from the median absolute difference of diagonal neighbours in the middle
+            of the head, likewise relative. (In a low-res image, neighbours differ by anatomy.)
+        edge_agreement: mean squared cosine of the angle between the gradients of both contrasts where both have
+            edges: 1 where all edges are shared, 0.5 where none is.
+    """
+
+    spacing: tuple[float, float]
+    slice_distance: float
+    matrix: tuple[int, int]
+    target_histogram: list[float]
+    target_fluid: float
+    target_noise: float | None = None
+    reference_histogram: list[float] | None = None
+    reference_fluid: float | None = None
+    reference_noise: float | None = None
+    edge_agreement: float | None = None
+
+
+def profile(target: Image, reference: Image | None, spacing: Sequence[float]) -> Profile | None:
+    """Measure a case.
+
+    Args:
+        target: the low-res image (H, W, D), air at or near 0.
+        reference: the reference (H, W, D) on the same grid; ``None``, or without any signal, where there is none.
+        spacing: distances in mm along the three axes.
+
+    Returns:
+        The profile; ``None`` where the target holds no tissue.
+    """
+    tissue = slices_with_tissue(target)
+    if not len(tissue):
+        return None
+    chosen = tissue[((np.arange(N_SLICES) + 0.5) * len(tissue) / N_SLICES).astype(int)]
+    chosen = np.unique(chosen)
+    low_res = np.moveaxis(target[..., chosen], -1, 0)  # n, H, W
+    head = _head(low_res)
+    middle = _middle(head)
+    found = Profile(
+        spacing=(float(spacing[0]), float(spacing[1])),
+        slice_distance=float(spacing[2]),
+        matrix=(target.shape[0], target.shape[1]),
+        target_histogram=_histogram(low_res),
+        target_fluid=_fluid(low_res[middle]),
+        target_noise=_air_level(low_res, head, middle),
+    )
+    if reference is None or not (high_res := np.moveaxis(reference[..., chosen], -1, 0))[middle].any():
+        return found
+    return Profile(
+        **vars(found)
+        | {
+            "reference_histogram": _histogram(high_res),
+            "reference_fluid": _fluid(high_res[middle]),
+            "reference_noise": _neighbour_noise(high_res, middle),
+            "edge_agreement": edge_agreement(low_res, high_res, middle),
+        }
+    )
+
+
+def slices_with_tissue(volume: Image) -> npt.NDArray[np.int64]:
+    """Return which slices of a volume (H, W, D) hold tissue, by every n-th pixel of large ones."""
+    step = max(max(volume.shape[:2]) // ENOUGH, 1)
+    return np.flatnonzero(tissue_slices(volume[::step, ::step]))
+
+
+def edge_agreement(a: Image, b: Image, where: Mask) -> float | None:
+    """Return how well the edges of two images run along each other, whatever their contrasts.
+
+    The mean of cos^2 of the angle between gradients (normalised gradient fields, Haber and Modersitzki 2006) over
+    the pixels whose gradient is above its median in both images.
+
+    Args:
+        a: slices (n, H, W).
+        b: slices (n, H, W) on the same grid.
+        where: bool (n, H, W), pixels to look at.
+
+    Returns:
+        In [0, 1]; about 0.5 for unrelated images. ``None`` where fewer than 100 pixels have edges in both.
+    """
+    gradients = [
+        np.stack([ndimage.gaussian_filter(x, (0, EDGE_SCALE, EDGE_SCALE), order=o) for o in ((0, 1, 0), (0, 0, 1))])
+        for x in (a, b)
+    ]
+    lengths = [np.hypot(*gradient) for gradient in gradients]
+    edges = where.copy()
+    for length in lengths:
+        edges &= length > (np.median(length[where]) if where.any() else 0)
+    if edges.sum() < 100:
+        return None
+    products = (gradients[0] * gradients[1]).sum(axis=0)[edges]
+    return float(np.mean(products**2 / (lengths[0] * lengths[1])[edges] ** 2))
+
+
+def _head(slices: Image) -> Mask:
+    """Return the tissue of each slice (n, H, W), holes filled; smoothed, lest noisy air pass for tissue."""
+    tissue = ndimage.gaussian_filter(slices, (0, EDGE_SCALE, EDGE_SCALE)) > tissue_threshold(slices)
+    return np.stack([ndimage.binary_fill_holes(slice_) for slice_ in tissue])
+
+
+def _middle(head: Mask) -> Mask:
+    """Return what lies deeper under the outline of each slice than half of its deepest pixel."""
+    depths = np.stack([ndimage.distance_transform_edt(slice_) for slice_ in head])
+    return np.asarray(depths > 0.5 * depths.max(axis=(1, 2), keepdims=True))
+
+
+def tissue_threshold(slices: Image) -> float:
+    """Return the intensity above which there is tissue, as :func:`bundle.data.intensity.tissue_slices` does."""
+    positive = slices[slices > 0]
+    return 0.15 * float(np.percentile(positive, 99)) if positive.size else 0.0
+
+
+def _histogram(slices: Image) -> list[float]:
+    """Return the quantiles of tissue relative to its mean."""
+    tissue = slices[slices > tissue_threshold(slices)].astype(np.float64)
+    return [round(float(q), 4) for q in np.quantile(tissue, LEVELS) / tissue.mean()]
+
+
+def _fluid(values: Image) -> float:
+    """Return the 95th percentile of the values over their median; 1 where that is 0."""
+    middle, bright = np.percentile(values, (50, 95))
+    return float(bright / middle) if middle > 0 else 1.0
+
+
+def _air_level(slices: Image, head: Mask, middle: Mask) -> float | None:
+    """Return the lower quartile of the air over the median of the middle of the head."""
+    air = np.stack([ndimage.distance_transform_edt(~slice_) > AIR_DISTANCE for slice_ in head])
+    if air.sum() < 100:
+        return None
+    return float(np.quantile(slices[air], 0.25) / np.median(slices[middle]))
+
+
+def _neighbour_noise(slices: Image, middle: Mask) -> float:
+    """Return the noise's standard deviation over the median: Donoho's estimate, from diagonal differences."""
+    differences = 0.5 * (slices[:, :-1, :-1] - slices[:, 1:, :-1] - slices[:, :-1, 1:] + slices[:, 1:, 1:])
+    level = float(np.median(slices[middle]))
+    return float(np.median(np.abs(differences[middle[:, :-1, :-1]])) / 0.6745 / level) if level > 0 else 0.0

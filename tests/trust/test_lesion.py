@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bundle.kspace import project, restore_measured, restore_measured_magnitude, zero_fill
+from bundle.networks import Generator
+from bundle.trust.lesion import lesion_contrast, lesion_shape, recovered_share
+
+PLACE = ((40.0, 45.0), 6.0, (0.6, 0.6))
+FACTOR = 4
+
+
+def shape(place: tuple = PLACE) -> np.ndarray:
+    return lesion_shape((81, 92), *place)
+
+
+def head() -> tuple[torch.Tensor, torch.Tensor]:
+    """A target and a reference that share a border, bright enough that magnitudes keep their sign."""
+    rows, columns = torch.meshgrid(torch.linspace(-1, 1, 81), torch.linspace(-1, 1, 92), indexing="ij")
+    disc = torch.sigmoid((0.7 - torch.hypot(rows, columns)) * 30).double()
+    return (0.3 + 0.4 * disc)[None, None], (0.5 + 0.3 * disc - 0.2 * rows)[None, None]
+
+
+def blob() -> torch.Tensor:
+    return torch.from_numpy(shape()).double()[None, None]
+
+
+def copies_reference(slices: torch.Tensor) -> torch.Tensor:
+    return slices[:, 1:]
+
+
+def adds_reference(slices: torch.Tensor) -> torch.Tensor:
+    return slices[:, :1] + 3 * slices[:, 1:]
+
+
+def ignores_both(slices: torch.Tensor) -> torch.Tensor:
+    return torch.full_like(slices[:, :1], 0.5)
+
+
+ADVERSARIES = [copies_reference, adds_reference, ignores_both]
+
+
+def test_lesion_is_one_inside_zero_outside_and_half_at_its_border() -> None:
+    lesion = lesion_shape((101, 101), (50, 50), 10.0, (0.5, 1.0))
+    assert lesion[50, 50] == pytest.approx(1, abs=1e-4)
+    assert lesion[60, 50] == pytest.approx(0.5, abs=1e-6)  # 10 rows of 0.5 mm
+    assert lesion[50, 55] == pytest.approx(0.5, abs=1e-6)  # 5 columns of 1 mm
+    assert lesion[0, 0] == pytest.approx(0, abs=1e-6)
+
+
+@given(height=st.floats(-2, 2), background=st.floats(-1, 1))
+@settings(deadline=None)
+def test_contrast_is_linear_in_the_lesion_and_blind_to_the_background(height, background) -> None:
+    unit = lesion_contrast(shape(), *PLACE)
+    measured = lesion_contrast((background + height * shape()).astype(np.float32), *PLACE)
+    assert measured == pytest.approx(height * unit, abs=1e-5)
+
+
+def test_contrast_of_a_sharp_disc_is_its_height() -> None:
+    rows, columns = np.indices((81, 92))
+    disc = (np.hypot((rows - 40) * 0.6, (columns - 45) * 0.6) <= 3).astype(np.float32)
+    assert lesion_contrast(0.7 * disc, *PLACE) == pytest.approx(0.7, rel=1e-5)
+
+
+def test_contrast_of_a_lesion_outside_the_image_is_refused() -> None:
+    with pytest.raises(ValueError, match="no pixel"):
+        lesion_contrast(shape(), (500, 500), 6, (0.6, 0.6))
+
+
+def test_a_network_that_returns_its_input_keeps_what_the_input_kept_of_a_lesion() -> None:
+    assert recovered_share(shape(), 0 * shape(), shape(), PLACE) == pytest.approx(1)
+    assert recovered_share(0.3 * shape(), 0 * shape(), shape(), PLACE) == pytest.approx(0.3)
+
+
+def test_a_network_that_copies_the_reference_loses_a_target_lesion_and_invents_a_reference_lesion() -> None:
+    (target, reference), lesion = head(), blob()
+    base = copies_reference(torch.cat((target, reference), dim=1))
+    erased = copies_reference(torch.cat((target + lesion, reference), dim=1))
+    invented = copies_reference(torch.cat((target, reference + lesion), dim=1))
+    shares = [recovered_share(x[0, 0].numpy(), base[0, 0].numpy(), shape(), PLACE) for x in (erased, invented)]
+    assert shares == pytest.approx([0, 1], abs=1e-6)
+
+
+@pytest.mark.parametrize("network", ADVERSARIES)
+def test_a_lesion_only_in_the_reference_cannot_change_the_measured_block(network) -> None:
+    target, reference = head()
+    low_res = zero_fill(target, FACTOR, magnitude=False)
+    outputs = [
+        restore_measured(network(torch.cat((low_res, other), dim=1)), low_res, FACTOR)
+        for other in (reference, reference + 2 * blob())
+    ]
+    change = project(outputs[1] - outputs[0], FACTOR)
+    assert change.abs().max() < 1e-9
+
+
+@pytest.mark.parametrize("network", ADVERSARIES)
+@pytest.mark.parametrize("magnitude", [True, False])
+def test_a_lesion_only_in_the_target_survives_in_the_measured_block_whatever_the_network(network, magnitude) -> None:
+    target, reference = head()
+    restore = restore_measured_magnitude if magnitude else restore_measured
+    outputs = []
+    for image in (target, target + 0.4 * blob()):
+        low_res = zero_fill(image, FACTOR, magnitude)
+        outputs.append(project(restore(network(torch.cat((low_res, reference), dim=1)), low_res, FACTOR), FACTOR))
+    kept = (outputs[1] - outputs[0])[0, 0].numpy()
+    measured = 0.4 * project(blob(), FACTOR)[0, 0].numpy()
+    assert np.abs(kept - measured).max() < (1e-3 if magnitude else 1e-9)
+
+
+@pytest.mark.long
+def test_the_shipped_weights_keep_target_lesions_and_do_not_invent_reference_lesions(bundle_root, shared_data) -> None:
+    """What data consistency cannot promise: contrast beyond the measured block, on a real slice."""
+    weights = bundle_root / "models" / "model.pt"
+    if not weights.is_file():
+        pytest.skip("no weights are shipped")
+    trained = json.loads(weights.with_suffix(".json").read_text())
+    if trained.get("reference_contrast") != "T1w":
+        pytest.skip("the real slices have T1w references")
+    architecture = ("fusion", "levels", "residual", "bias", "share_levels")
+    network = Generator(**{key: trained[key] for key in architecture if key in trained})
+    network.load_state_dict(torch.load(weights, weights_only=True))
+    volumes = [nib.load(shared_data / "open_ms" / f"sub-L12_ses-1_{c}.nii.gz") for c in ("T2w", "T1w")]
+    target, reference = (torch.from_numpy(v.get_fdata(dtype=np.float32)[None, None, ..., 24]) for v in volumes)
+    target, reference = target / target.max(), reference / reference.max()
+    place = ((190.0, 130.0), 8.0, (0.6, 0.6))
+    lesion = torch.from_numpy(lesion_shape(target.shape[-2:], *place))[None, None]
+
+    def output(image: torch.Tensor, other: torch.Tensor) -> np.ndarray:
+        low_res = zero_fill(image, trained["factor"])
+        with torch.inference_mode():
+            predicted = network(torch.cat((low_res, other), dim=1))
+        return restore_measured_magnitude(predicted, low_res, trained["factor"])[0, 0].numpy()
+
+    base = output(target, reference)
+    kept = recovered_share(output(target + 0.15 * lesion, reference), base, 0.15 * lesion[0, 0].numpy(), place)
+    invented = recovered_share(output(target, reference - 0.1 * lesion), base, 0.1 * lesion[0, 0].numpy(), place)
+    assert kept > 0.8
+    assert abs(invented) < 0.2
