@@ -89,16 +89,19 @@ def training_step(batch_size: int, n_critic: int, device: torch.device) -> tuple
     return step, streams[0]
 
 
-def matrix_product_rate(device: torch.device, size: int) -> float:
-    """Return the FLOP/s of a large matrix product in the precision that training uses here."""
-    dtype = torch.bfloat16 if supports_bfloat16(device) else torch.float32
+def matrix_product_rate(
+    device: torch.device, size: int, dtype: torch.dtype | None = None, now: Callable[[], float] | None = None
+) -> float:
+    """Return the FLOP/s of a large matrix product, by default by the clock and in the precision of training."""
+    if dtype is None:
+        dtype = torch.bfloat16 if supports_bfloat16(device) else torch.float32
     a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
-    clock = Clock(device)
+    now = now or Clock(device).now
     best = float("inf")
     for _ in range(5):
-        start = clock.now()
+        start = now()
         a @ b
-        best = min(best, clock.now() - start)
+        best = min(best, now() - start)
     return 2 * size**3 / best
 
 

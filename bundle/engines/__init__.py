@@ -1,10 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training, evaluation and inference engines: adapters to ignite and MONAI."""
 
-from bundle.engines.checkpoint import GeneratorLoader, TrainingCheckpoint, check_weights, recorded_settings
+from bundle.engines.checkpoint import (
+    GeneratorLoader,
+    TrainingCheckpoint,
+    check_weights,
+    recorded_settings,
+    weights_at_hand,
+)
 from bundle.engines.evaluation import EvaluationReport, protocol
 from bundle.engines.inferer import SliceInferer
-from bundle.engines.precision import autocast, check_device, exact_float32, supports_bfloat16
+from bundle.engines.precision import autocast, check_device, exact_float32, supports_bfloat16, use_threads
 from bundle.engines.step import CriticUpdate, GeneratorUpdate, TrainingStep
 from bundle.engines.training import (
     LossProgress,
@@ -36,4 +42,6 @@ __all__ = [
     "recorded_settings",
     "run_training",
     "supports_bfloat16",
+    "use_threads",
+    "weights_at_hand",
 ]

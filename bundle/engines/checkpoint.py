@@ -7,7 +7,7 @@ import os
 import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 import torch
@@ -18,6 +18,9 @@ from bundle.errors import InputError
 from bundle.files import atomic_path
 
 logger = logging.getLogger(__name__)
+
+MEASURED_BY_TRAINING: Final = "seen"
+"""Entry of a training record that describes the data, for :class:`bundle.trust.InputChecksd`."""
 
 
 class Stateful(Protocol):
@@ -41,7 +44,8 @@ class TrainingCheckpoint:
         path: file of the checkpoint.
         model_path: file of the generator's weights; the record goes to its name with ``.json``.
         objects: networks, optimizers, schedules and streams by name; ``generator`` must be among them.
-        record: settings of the run, JSON values. A checkpoint whose record differs is refused.
+        record: settings of the run, JSON values. A checkpoint whose record differs is refused, but for ``seen``, what
+            the data look like, which is measured and not set.
         interval: save every so many iterations, besides at the end of each epoch.
         resume: continue from ``path`` where it exists; otherwise start anew and replace it.
     """
@@ -126,7 +130,7 @@ class TrainingCheckpoint:
         now = json.loads(json.dumps({**self.record, "iterations in an epoch": length}))
         before = {**stored, "iterations in an epoch": stored_length}
         # a setting that the checkpoint does not know came later, and switched off it changes nothing
-        compared = [key for key in now if key in before or now[key]]
+        compared = [key for key in now if key != MEASURED_BY_TRAINING and (key in before or now[key])]
         differing = [f"{key} {before.get(key)} -> {now[key]}" for key in compared if now[key] != before.get(key)]
         if differing:
             raise InputError(
@@ -240,6 +244,22 @@ def recorded_settings(path: str | os.PathLike[str] | None) -> dict[str, Any]:
         return dict(json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return {}
+
+
+def weights_at_hand(path: str | os.PathLike[str] | None) -> dict[str, dict[str, Any]]:
+    """Return the training records of other weights in the folder of some weights.
+
+    Args:
+        path: file of the weights, or ``None``.
+
+    Returns:
+        The records by file name, of those that can be read.
+    """
+    if path is None:
+        return {}
+    own = Path(path).expanduser()
+    others = (file for file in sorted(own.parent.glob("*.pt")) if file.name != own.name)
+    return {file.name: record for file in others if (record := recorded_settings(file))}
 
 
 def record_path(model_path: Path) -> Path:

@@ -26,6 +26,7 @@ from bundle.keys import (
     SUPER_RES,
     SUPER_RES_CONSISTENT,
 )
+from bundle.kspace import in_plane_factors
 from bundle.metrics import METRICS
 from bundle.reports.case import save_case_montage, save_case_panels
 from bundle.reports.scores import ScoreSheet
@@ -35,11 +36,16 @@ logger = logging.getLogger(__name__)
 
 
 def protocol(
-    magnitude: bool, normalise: str, factor: float | None = None, noise: float = 0.0, bias_field: float = 0.0
+    magnitude: bool,
+    normalise: str,
+    factor: float | Sequence[float] | None = None,
+    noise: float = 0.0,
+    bias_field: float = 0.0,
 ) -> str:
     """Return in words how the low-res was made and what was scored; without the factor where there are several."""
     kind = "magnitude" if magnitude else "real part"
-    degree = "Zero-filled" if factor is None else f"{factor:g}x zero-filled"
+    factors = [] if factor is None else sorted(set(in_plane_factors(factor)), reverse=True)
+    degree = "Zero-filled" if factor is None else f"{' and '.join(f'{f:g}x' for f in factors)} zero-filled"
     scan = f"Simulated with noise {noise:g} and a receive field of 1 ± {bias_field:g}. " if noise or bias_field else ""
     return (
         f"{scan}{degree} in k-space ({kind}), high-res normalised per {normalise} to [0, 1]; whole slices "

@@ -47,6 +47,22 @@ def exact_float32() -> None:
     torch.backends.cudnn.allow_tf32 = False
 
 
+def use_threads(n_threads: int | None) -> None:
+    """Let PyTorch compute on so many processor cores.
+
+    Args:
+        n_threads: 1 or more; ``None`` leaves the choice to PyTorch, which takes all.
+
+    Raises:
+        InputError: if it is below 1.
+    """
+    if n_threads is None:
+        return
+    if isinstance(n_threads, bool) or not isinstance(n_threads, int) or n_threads < 1:
+        raise InputError(f"threads is {n_threads!r}; give 1 or more, or null for all.")
+    torch.set_num_threads(n_threads)
+
+
 def check_device(device: torch.device | str) -> None:
     """Refuse a device that this machine, or this build of PyTorch, does not have.
 

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hard data consistency as a layer: the measured block of k-space is put back, and gradients flow through."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
-from bundle.kspace import restore_measured, restore_measured_magnitude
+from bundle.kspace import in_plane_factors, restore_measured, restore_measured_magnitude
 
 
 class DataConsistency(nn.Module):
@@ -15,13 +17,15 @@ class DataConsistency(nn.Module):
     is a band limit, and a patch has the same one, but for its edges, where the patch is continued periodically.
 
     Args:
-        factor: factor of the low-res image.
+        factor: factor of the low-res image; a number, or a pair [rows, columns].
         magnitude: whether the low-res image is a magnitude or a real part, as in :func:`bundle.kspace.zero_fill`.
     """
 
-    def __init__(self, factor: float, magnitude: bool = True) -> None:
+    def __init__(self, factor: float | Sequence[float], magnitude: bool = True) -> None:
         super().__init__()
-        self.factor = float(factor)
+        rows, columns = in_plane_factors(factor)
+        self.factor = float(rows)
+        self.column_factor = float(columns)
         self.magnitude = magnitude
 
     def forward(self, image: Tensor, low_res: Tensor) -> Tensor:
@@ -33,5 +37,5 @@ class DataConsistency(nn.Module):
 
     def _restore(self, image: Tensor, low_res: Tensor) -> Tensor:
         if self.magnitude:
-            return restore_measured_magnitude(image, low_res, self.factor)
-        return restore_measured(image, low_res, self.factor)
+            return restore_measured_magnitude(image, low_res, self.factor, column_factor=self.column_factor)
+        return restore_measured(image, low_res, self.factor, self.column_factor)

@@ -35,11 +35,15 @@ class Encoder(nn.Module):
         )
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """Return the feature maps after each ReLU: map i (from 1) has size (H - 2 i, W - 2 i)."""
+        """Return the feature maps 2, 4, 6 and 8 after their ReLU: map i (from 1) has size (H - 2 i, W - 2 i).
+
+        The others are not kept: outside training their memory is free for the next.
+        """
         features: list[Tensor] = []
-        for convolution in self.convolutions:
-            image = torch.relu(convolution(image))
-            features.append(image)
+        for index, convolution in enumerate(self.convolutions):
+            image = torch.relu_(convolution(image))
+            if index % 2 == 1:
+                features.append(image)
         return features
 
 
@@ -70,13 +74,13 @@ class Decoder(nn.Module):
 
         Args:
             bottleneck: the deepest features, those of the reference concatenated where it has any.
-            skips: the encoder's eight feature maps.
+            skips: the encoder's feature maps 2, 4, 6 and 8.
             image: Tensor (N, 1, H, W), what ``residual`` adds.
         """
         for index, convolution in enumerate(self.convolutions):
             if index == 2 or index == 4 or index == 6:
-                bottleneck = torch.cat((bottleneck, skips[7 - index]), dim=1)  # maps 6, 4, 2
-            bottleneck = torch.relu(convolution(bottleneck))
+                bottleneck = torch.cat((bottleneck, skips[3 - index // 2]), dim=1)  # maps 6, 4, 2
+            bottleneck = torch.relu_(convolution(bottleneck))
         output = self._last_layer(bottleneck)
         return output + image if self.residual else torch.relu(output)
 
@@ -156,6 +160,11 @@ class Generator(nn.Module):
             :class:`bundle.networks.DataConsistency`; the measured image is the input's channel 0 at every level.
             The paper has none.
 
+    Attributes:
+        reach: how many pixels away, along rows or columns, an input pixel still changes the output; ``None`` where
+            it changes the whole slice.
+        maps_zero_to_zero: whether the output is 0 wherever the input is 0 within reach.
+
     Raises:
         InputError: if ``fusion`` or ``levels`` is none of these, or ``residual`` lacks a low-res input.
     """
@@ -180,6 +189,9 @@ class Generator(nn.Module):
         self.n_levels = levels
         self.reference_encoder = Encoder(1, bias) if fusion == "feature" else None
         self.consistency = consistency
+        # a level's eight convolutions and eight transposed convolutions, each 3 x 3, reach one pixel further each
+        self.reach = None if consistency is not None else 16 * levels
+        self.maps_zero_to_zero = not bias
         self.levels = nn.ModuleList(
             EncoderDecoder(fusion, bias, residual) for _ in range(1 if share_levels else levels)
         )

@@ -75,6 +75,10 @@ class SingleContrastResidual(nn.Module):
         n_blocks: residual blocks of two convolutions.
         bias: give all convolutions a bias.
 
+    Attributes:
+        reach: as :class:`bundle.networks.Generator` has it.
+        maps_zero_to_zero: likewise.
+
     Raises:
         InputError: if ``n_features`` or ``n_blocks`` is below 1.
     """
@@ -86,6 +90,8 @@ class SingleContrastResidual(nn.Module):
         self.first = hidden_convolution(1, n_features, bias)
         self.blocks = nn.Sequential(*(ResidualBlock(n_features, bias) for _ in range(n_blocks)))
         self.last = OutputConvolution(n_features, bias)
+        self.reach = 2 * n_blocks + 2
+        self.maps_zero_to_zero = not bias
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the super-res image (N, 1, H, W).

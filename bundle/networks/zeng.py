@@ -44,6 +44,10 @@ class ZengCascade(nn.Module):
         n_features: their channels.
         bias: give all convolutions a bias.
 
+    Attributes:
+        reach: as :class:`bundle.networks.Generator` has it.
+        maps_zero_to_zero: likewise.
+
     Raises:
         InputError: if ``n_layers`` is below 2 or ``n_features`` below 1.
     """
@@ -56,6 +60,8 @@ class ZengCascade(nn.Module):
             raise InputError(f"n_layers is {n_layers} and n_features {n_features}; give at least 2 and 1.")
         self.single_contrast = PlainNetwork(1, n_layers, n_features, bias)
         self.multi_contrast = PlainNetwork(2, n_layers, n_features, bias)
+        self.reach = 2 * n_layers
+        self.maps_zero_to_zero = not bias
 
     def forward_levels(self, image: Tensor) -> list[Tensor]:
         """Return the outputs of both networks: without the reference, and with it.

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bundle.files import atomic_path
 from bundle.reports.montage import MontageOptions, save_montage
-from bundle.reports.orientation import display_orientation
+from bundle.reports.orientation import DisplayVolume, display_orientation
 from bundle.reports.selection import quartile_slices
 
 
@@ -38,7 +38,7 @@ def save_case_montage(
     Raises:
         InputError: if the file cannot be written.
     """
-    shown = {name: display_orientation(volume[0].numpy(), affine) for name, volume in volumes.items()}
+    shown = _displayed(volumes, affine)
     display = next(iter(shown.values()))
     positions = quartile_slices(range(len(slices)))
     options = MontageOptions(
@@ -74,7 +74,7 @@ def save_case_panels(
     Raises:
         InputError: if the file cannot be written.
     """
-    shown = {name: display_orientation(volume[0].numpy(), affine) for name, volume in volumes.items()}
+    shown = _displayed(volumes, affine)
     display = next(iter(shown.values()))
     images = {name: np.moveaxis(turned.volume, -1, 0).astype(np.float32) for name, turned in shown.items()}
     target = Path(path)
@@ -83,3 +83,8 @@ def save_case_panels(
         arrays: dict[str, Any] = {**images, **about, "edges": np.array([display.left, display.top])}
         np.savez_compressed(stream, **arrays)
     return target
+
+
+def _displayed(volumes: Mapping[str, Tensor], affine: npt.ArrayLike) -> dict[str, DisplayVolume]:
+    """Return every image of a case (1, H, W, D) as it is hung."""
+    return {name: display_orientation(volume[0].numpy(), affine) for name, volume in volumes.items()}

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The score sheet of an evaluation: scores of slices in; means of subjects, a table and CSV files out."""
 
-import csv
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from bundle.files import atomic_path, writable_folder
+from bundle.files import writable_folder, write_csv
 from bundle.keys import LOW_RES, SUBJECT
 from bundle.reports.columns import Column, Spread, image_title, metric_title
 from bundle.reports.table import markdown_table
@@ -141,8 +140,8 @@ class ScoreSheet:
         self._require_scores()
         target = writable_folder(folder)
         slices, subjects = target / "slices.csv", target / "subjects.csv"
-        _write_csv(slices, self._slice_rows())
-        _write_csv(subjects, self._subject_rows())
+        write_csv(slices, self._slice_rows())
+        write_csv(subjects, self._subject_rows())
         return slices, subjects
 
     def _table_rows(self, subject: str | None, label: str) -> list[list[str]]:
@@ -225,8 +224,3 @@ def _number(value: float | None) -> str:
 
 def _figure(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.6f}"
-
-
-def _write_csv(path: Path, rows: list[list[str]]) -> None:
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream, lineterminator="\n").writerows(rows)

@@ -49,3 +49,12 @@ def test_layer_computes_in_float32_inside_mixed_precision() -> None:
 
 def test_layer_adds_no_weights_so_networks_with_and_without_it_share_theirs() -> None:
     generator(True).load_state_dict(Generator().state_dict())
+
+
+@pytest.mark.parametrize("magnitude", [True, False])
+def test_layer_takes_a_factor_for_rows_and_one_for_columns(magnitude) -> None:
+    layer, x = DataConsistency([4, 1], magnitude), image() + 1
+    low_res = zero_fill(x[:, :1], 4, magnitude=False, column_factor=1)
+    output = layer(x[:, 1:], low_res)
+    assert_close(project(output, 4, 1), low_res, atol=1e-5, rtol=1e-5)
+    assert_close(torch.jit.script(layer)(x[:, 1:], low_res), output)

@@ -8,10 +8,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from bundle.errors import InputError
-from bundle.reports import montage
 from bundle.reports.montage import MontageOptions, Picture, save_montage, save_pictures
 from bundle.reports.scales import error_limit
-from bundle.reports.tiles import MARK, MISSING, Page, draw_page
+from bundle.reports.tiles import MARK, MISSING
 
 ROWS, COLUMNS = 48, 40
 
@@ -24,19 +23,6 @@ def slices(n: int = 2, reference: bool = True) -> list[dict[str, np.ndarray]]:
         row = {"low_res": high_res - 0.07, "super_res": high_res + 0.02, "high_res": high_res}
         rows.append(row | ({"reference": 5 * generator.random((ROWS, COLUMNS))} if reference else {}))
     return rows
-
-
-@pytest.fixture
-def pages(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Page, Figure]]:
-    """Every page that is drawn, with its figure."""
-    drawn: list[tuple[Page, Figure]] = []
-
-    def draw(page: Page) -> Figure:
-        drawn.append((page, draw_page(page)))
-        return drawn[-1][1]
-
-    monkeypatch.setattr(montage, "draw_page", draw)
-    return drawn
 
 
 def texts(figure: Figure) -> list[str]:

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The facts of a case's record in words and units that need no manual."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+_TITLES: Final = {
+    "low_res": "Low-res input",
+    "registration": "Alignment of the reference",
+    "input": "Checks of the input",
+    "influence": "Influence of the reference",
+    "uncertainty": "Uncertainty",
+    "data_consistency": "Data consistency",
+    "time": "Time",
+}
+"""Topics in the order of the page; any other follows under its own name."""
+
+_SHARE: Final = "%"
+"""Unit of a part of 1, shown in percent."""
+_KNOWN: Final = {
+    ("low_res", "case"): ("How it came", ""),
+    ("low_res", "matrix_before"): ("Matrix as it came", ""),
+    ("low_res", "matrix_after"): ("Matrix of the output", ""),
+    ("low_res", "spacing_before"): ("Voxels as they came", "mm"),
+    ("low_res", "spacing_after"): ("Voxels of the output", "mm"),
+    ("low_res", "measured"): ("Measured samples of k-space", ""),
+    ("low_res", "drop_db"): ("Drop of the signal at their edge", "dB"),
+    ("registration", "usable"): ("Used", ""),
+    ("registration", "resampled"): ("Brought to the grid of the target", ""),
+    ("registration", "shift_mm"): ("Moved by", "mm"),
+    ("registration", "rotation_degrees"): ("Turned by", "°"),
+    ("registration", "overlap_start"): ("Head in its field of view, by the headers", _SHARE),
+    ("registration", "overlap"): ("Head in its field of view", _SHARE),
+    ("registration", "metric_start"): ("Mutual information before", "nats"),
+    ("registration", "metric_end"): ("Mutual information after", "nats"),
+    ("registration", "start"): ("Started from", ""),
+    ("registration", "apparent_shift_mm"): ("Still seems to lie off by", "mm"),
+    ("registration", "information"): ("Mutual information on the grid", "nats"),
+    ("registration", "sharpness"): ("Of it lost at another 4 mm", _SHARE),
+    ("input", "spacing"): ("Voxels in the plane", "mm"),
+    ("input", "slice_distance"): ("Distance of slices", "mm"),
+    ("input", "matrix"): ("Matrix in the plane", ""),
+    ("input", "target_fluid"): ("Brightness of fluid over tissue, target", ""),
+    ("input", "reference_fluid"): ("Brightness of fluid over tissue, reference", ""),
+    ("input", "target_noise"): ("Noise of the target, of tissue", _SHARE),
+    ("input", "reference_noise"): ("Noise of the reference, of tissue", _SHARE),
+    ("input", "edge_agreement"): ("Agreement of edges (0.5 none, 1 all)", ""),
+    ("influence", "slice"): ("Slice that was tried", ""),
+    ("influence", "removed"): ("Part of the network's change that it decides", _SHARE),
+    ("influence", "mirrored"): ("The same, tried by mirroring it", _SHARE),
+    ("uncertainty", "typical"): ("Typical, of tissue", _SHARE),
+    ("uncertainty", "n_passes"): ("Passes compared", ""),
+    ("uncertainty", "whole"): ("Map of the whole volume", ""),
+    ("data_consistency", "disagreement"): ("Network's departure from the measurement", _SHARE),
+    ("data_consistency", "restored"): ("Measurement put back", ""),
+}
+"""Label and unit of facts whose names need words."""
+_HIDDEN: Final = {
+    ("registration", "matrix"),
+    ("input", "target_histogram"),
+    ("input", "reference_histogram"),
+    ("uncertainty", "slices"),
+}
+"""Facts for programs."""
+_AXES: Final = ("factor", "matrix", "spacing", "measured")
+"""First words of facts that have a value an axis."""
+_UNITS: Final = {
+    "mm": "mm",
+    "degrees": "°",
+    "s": "s",
+    "seconds": "s",
+    "percent": "%",
+    "db": "dB",
+}
+"""By the last word of a fact's name."""
+
+
+@dataclass(frozen=True)
+class FactGroup:
+    """What is known of one topic.
+
+    Attributes:
+        title: of the topic.
+        rows: label and value of each fact.
+    """
+
+    title: str
+    rows: list[tuple[str, str]]
+
+
+def fact_groups(facts: Mapping[str, Mapping[str, Any]]) -> list[FactGroup]:
+    """Return the facts of a record, JSON values by topic and name, topic by topic as text."""
+    order = [*(topic for topic in _TITLES if topic in facts), *(topic for topic in facts if topic not in _TITLES)]
+    groups = [FactGroup(_TITLES.get(topic, _words(topic)), list(_rows(topic, facts[topic]))) for topic in order]
+    return [group for group in groups if group.rows]
+
+
+def fact_text(topic: str, name: str, value: Any) -> str:
+    """Return the value of a fact as text with its unit."""
+    _, unit = _KNOWN.get((topic, name)) or ("", _unit(name))
+    if unit == _SHARE and isinstance(value, float):
+        return f"{value:.1%}"
+    between = " \N{MULTIPLICATION SIGN} " if name.split("_")[0] in _AXES else ", "
+    text = _plain(value, between)
+    return text if value is None or not unit else f"{text} {unit}"
+
+
+def sentence_text(sentence: str) -> str:
+    """Return a sentence with a capital letter, unless it begins with a name of a file or a setting."""
+    first = sentence.partition(" ")[0]
+    return sentence[:1].upper() + sentence[1:] if first.isalpha() else sentence
+
+
+def _rows(topic: str, values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in values.items():
+        if (topic, name) in _HIDDEN:
+            continue
+        if isinstance(value, Mapping):
+            yield from _rows(topic, value, f"{prefix}{name}_")
+            continue
+        label, _ = _KNOWN.get((topic, name)) or (_words(f"{prefix}{name}"), "")
+        yield label, fact_text(topic, name, value)
+
+
+def _plain(value: Any, between: str = ", ") -> str:
+    """Return a JSON value as text: numbers with three digits that count, lists with something between."""
+    if value is None:
+        return "\N{EM DASH}"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:{'.3g' if not abs(value) >= 1000 else '.0f'}}".replace("-", "\N{MINUS SIGN}")
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return between.join(_plain(part) for part in value)
+    return str(value)
+
+
+def _unit(name: str) -> str:
+    """Return the unit that a name such as ``shift_mm`` ends with; nothing where it has none."""
+    return _UNITS.get(name.rpartition("_")[2].lower(), "")
+
+
+def _words(name: str) -> str:
+    """Return a name such as ``n_slices`` or ``shift_mm`` as words, without its unit."""
+    words = name.split("_")
+    words = words[:-1] if len(words) > 1 and _unit(name) else words
+    words = ["number", "of", *words[1:]] if words[0] == "n" else words
+    text = " ".join(words).strip()
+    return text[:1].upper() + text[1:]
