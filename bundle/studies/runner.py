@@ -115,8 +115,8 @@ class StudyRunner:
         """Run one stage, unless it was finished with the same settings."""
         folder = self.folder(row, fold)
         arguments = self._arguments(row, fold, stage)
-        done, fingerprint = folder / f"{stage}.done.json", self._fingerprint(row, stage, arguments, folder)
-        if _read(done).get("settings") == fingerprint and (folder / RESULTS[stage]).is_file():
+        fingerprint = self._fingerprint(row, stage, arguments, folder)
+        if read_finished(folder, stage).get("settings") == fingerprint and (folder / RESULTS[stage]).is_file():
             logger.info("%s: %s is done.", folder, stage)
             return
         seconds = run_stage(self.settings.bundle_root, stage, arguments, writable_folder(folder))
@@ -128,7 +128,7 @@ class StudyRunner:
             "hardware": describe_hardware(),
             "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         }
-        with atomic_path(done) as temporary:
+        with atomic_path(_done(folder, stage)) as temporary:
             temporary.write_text(json.dumps(content, indent=2) + "\n")
 
     def _arguments(self, row: Row, fold: int | None, stage: Stage) -> list[str]:
@@ -161,8 +161,20 @@ class StudyRunner:
         names += [f"scales/{self.settings.scale}.yaml"] if stage == "training" else []
         content: list[Any] = [yaml.safe_load((configs / name).read_text()) for name in names]
         content += [self._variant(row), list(arguments), self.settings.data]
-        content += [_read(folder / "training.done.json").get("finished")] if stage == "evaluating" else []
+        content += [read_finished(folder, "training").get("finished")] if stage == "evaluating" else []
         return _hash(content)
+
+
+def read_finished(folder: Path, stage: Stage) -> dict[str, Any]:
+    """Return what a stage left when it was finished: settings, seconds, command, hardware; empty before."""
+    try:
+        return dict(json.loads(_done(folder, stage).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def _done(folder: Path, stage: Stage) -> Path:
+    return folder / f"{stage}.done.json"
 
 
 def data_fingerprint(pairs: Sequence[Mapping[str, str]], splits: Mapping[str, Sequence[Mapping[str, str]]]) -> str:
@@ -185,11 +197,3 @@ def _as_flag(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return "null" if value is None else str(value).lower()
     return value if isinstance(value, str) else repr(value)
-
-
-def _read(file: Path) -> dict[str, Any]:
-    """Return what a finished stage left; empty where there is none."""
-    try:
-        return dict(json.loads(file.read_text()))
-    except (OSError, ValueError, TypeError):
-        return {}

@@ -2,21 +2,21 @@
 """A study from its file to its report: run the rows, then write the table, the figures and what it took."""
 
 import csv
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bundle.engines import recorded_settings
 from bundle.errors import InputError
-from bundle.files import atomic_path, writable_folder
+from bundle.files import atomic_path, writable_folder, write_csv
 from bundle.keys import CASE, LOW_RES, SUPER_RES
 from bundle.reports.table import markdown_table
 from bundle.studies.curves import Training, save_curves
 from bundle.studies.panels import save_level_panels, save_panels
 from bundle.studies.plan import Row, StudyPlan, known_labels
-from bundle.studies.runner import StudyRunner
+from bundle.studies.runner import Stage, StudyRunner, read_finished
 from bundle.studies.scores import StudyScores
 from bundle.studies.style import line_styles
 from bundle.studies.sweep import Sweep, save_sweeps
@@ -78,10 +78,9 @@ class Study:
         if len(folders) == 1:
             return folders[0]
         merged = writable_folder(self.output_dir / "folds" / row.run)
-        lines = [line for folder in folders for line in _read_csv(folder / "slices.csv")]
-        header = _read_csv(folders[0] / "slices.csv", only_header=True)
-        with atomic_path(merged / "slices.csv") as temporary, temporary.open("w", newline="") as stream:
-            csv.writer(stream, lineterminator="\n").writerows([*header, *lines])
+        header, *lines = _read_csv(folders[0] / "slices.csv")
+        lines += [line for folder in folders[1:] for line in _read_csv(folder / "slices.csv")[1:]]
+        write_csv(merged / "slices.csv", [header, *lines])
         for folder in folders:
             for panels in (folder / "panels").glob("*.npz"):
                 with atomic_path(merged / "panels" / panels.name) as temporary:
@@ -97,15 +96,15 @@ class Study:
         return f"Scale: `configs/scales/{scale}.yaml`.\n\n" + markdown_table(header, lines)
 
     def _effort_of(self, row: Row) -> list[str]:
-        minutes = {"training": 0.0, "evaluating": 0.0}
+        minutes: dict[Stage, float] = {"training": 0.0, "evaluating": 0.0}
         record: Mapping[str, Any] = {}
         hardware = ""
         for folder in self.runner.folders(row):
             for stage in minutes:
-                done = _read_json(folder / f"{stage}.done.json")
+                done = read_finished(folder, stage)
                 minutes[stage] += float(done.get("seconds", 0)) / 60
                 hardware = str(done.get("hardware", hardware))
-            record = _read_json(folder / "model.json") if row.train else {}
+            record = recorded_settings(folder / "model.pt") if row.train else {}
         counts = [str(record.get(key, "-")) for key in ("iterations", "fidelity_iterations", "batch_size")]
         times = [f"{minutes['training']:.1f}" if row.train else "-", f"{minutes['evaluating']:.1f}"]
         return [row.label, f"`{row.run}`", *counts, *times, hardware]
@@ -127,14 +126,14 @@ class Study:
 
     def _level_figure(self, row: Row, folder: Path, case: str) -> None:
         """Draw a progressive row's levels; rows of one level have none."""
-        record = _read_json(self.runner.folders(row)[0] / "model.json")
+        record = recorded_settings(self.runner.folders(row)[0] / "model.pt")
         if int(record.get("levels", 1)) > 1:
             save_level_panels(self.output_dir / f"{case}_levels_{row.run}.png", folder, case, title=row.label)
 
     def _training(self, row: Row) -> Training:
         """Return where a row's first run logged its course."""
         folder = self.runner.folders(row)[0]
-        record = _read_json(folder / "model.json")
+        record = recorded_settings(folder / "model.pt")
         epoch_length = max(int(record.get("iterations", 1)) // max(int(record.get("epochs", 1)), 1), 1)
         return Training(row.label, folder / "tensorboard", epoch_length)
 
@@ -148,16 +147,7 @@ def _sweeps(rows: Sequence[Row], chosen: Mapping[str, float]) -> list[Sweep]:
     return [Sweep(name.replace("_", " "), of_weight, chosen.get(name)) for name, of_weight in points.items()]
 
 
-def _read_csv(path: Path, only_header: bool = False) -> list[list[str]]:
-    """Return the lines of a CSV file below its header, or the header."""
+def _read_csv(path: Path) -> list[list[str]]:
+    """Return the lines of a CSV file, the header first."""
     with path.open(newline="", encoding="utf-8") as stream:
-        lines = list(csv.reader(stream))
-    return lines[:1] if only_header else lines[1:]
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    """Return what a JSON file holds; nothing where it is not there."""
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError):
-        return {}
+        return list(csv.reader(stream))

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bundle.files import atomic_path, writable_folder
+from bundle.files import writable_folder
 from bundle.keys import LOW_RES, SUPER_RES, SUPER_RES_CONSISTENT
 from bundle.reports.columns import Column, Spread, format_score, metric_title
 from bundle.reports.table import markdown_table
@@ -66,7 +66,7 @@ class StudyTable:
         return "\n\n".join([*parts, *self._footnotes()])
 
     def write(self, folder: str | os.PathLike[str]) -> list[Path]:
-        """Write ``table.md``, and with full precision ``table.csv`` and ``differences.csv``.
+        """Write the figures in full precision: ``table.csv`` and ``differences.csv``.
 
         Args:
             folder: where to; made where missing, files of these names replaced.
@@ -78,14 +78,10 @@ class StudyTable:
             InputError: if the folder cannot be written.
         """
         target = writable_folder(folder)
-        paths = [target / name for name in ("table.md", "table.csv", "differences.csv")]
-        with atomic_path(paths[0]) as temporary:
-            temporary.write_text(self.markdown() + "\n", encoding="utf-8")
-        write_summaries(
-            paths[1], self.lines, {metric: self.scores.n_left_out(metric) for metric in self.scores.metrics}
-        )
-        write_differences(paths[2], self.differences)
-        return paths
+        table, differences = target / "table.csv", target / "differences.csv"
+        write_summaries(table, self.lines, {metric: self.scores.n_left_out(metric) for metric in self.scores.metrics})
+        write_differences(differences, self.differences)
+        return [table, differences]
 
     def _caption(self) -> str:
         n_subjects, n_slices = self.scores.n_subjects, self.scores.n_slices

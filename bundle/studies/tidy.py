@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """A study's figures in full precision for other programs: CSV files with one observation a line."""
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bundle.files import atomic_path
+from bundle.files import write_csv
 from bundle.studies.comparisons import Difference
 from bundle.studies.statistics import Interval, Summary
 
@@ -62,7 +61,7 @@ def write_summaries(path: Path, lines: Sequence[Line], n_left_out: Mapping[str, 
             published = [*map(_figure, line.published.get(metric, ())), "", ""][:2]
             of_line = [line.label, line.row, line.image, metric]
             rows.append([*of_line, *counts, *figures, *_interval(summary.interval), *published])
-    _write(path, rows)
+    write_csv(path, rows)
 
 
 def write_differences(path: Path, differences: Sequence[Difference]) -> None:
@@ -82,7 +81,7 @@ def write_differences(path: Path, differences: Sequence[Difference]) -> None:
         tested = [_figure(test.p), _figure(difference.p_holm), str(test.n), test.over if test.n else ""]
         of_paper = [_figure(difference.published), difference.verdict]
         rows.append([pair.first, pair.second, difference.metric, *figures, *tested, *of_paper])
-    _write(path, rows)
+    write_csv(path, rows)
 
 
 def _interval(interval: Interval | None) -> list[str]:
@@ -92,8 +91,3 @@ def _interval(interval: Interval | None) -> list[str]:
 def _figure(value: float) -> str:
     """Return the shortest text that reads back as the same number."""
     return "" if math.isnan(value) else repr(float(value))
-
-
-def _write(path: Path, rows: Sequence[Sequence[str]]) -> None:
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream, lineterminator="\n").writerows(rows)

@@ -5,6 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
+
+from bundle.studies import curves, sweep
+from bundle.studies.style import save_plot
 
 Scores = Mapping[tuple[str, int], Mapping[str, Sequence[object]]]
 """By subject and slice the cells of each image."""
@@ -25,3 +29,17 @@ def evaluation(tmp_path: Path) -> Callable[..., Path]:
         return folder
 
     return write
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """Every plot that is saved."""
+    figures: list[Figure] = []
+
+    def save(figure: Figure, path: Path) -> Path:
+        figures.append(figure)
+        return save_plot(figure, path)
+
+    for module in (curves, sweep):
+        monkeypatch.setattr(module, "save_plot", save)
+    return figures

@@ -12,9 +12,8 @@ from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
 from bundle.errors import InputError
-from bundle.studies import curves
 from bundle.studies.curves import Training, read_curves, save_curves
-from bundle.studies.style import line_styles, save_plot
+from bundle.studies.style import line_styles
 
 Logged = Mapping[str, Sequence[tuple[int, float]]]
 
@@ -26,19 +25,6 @@ def log(folder: Path, scalars: Logged, suffix: str = "", begin: float = 1000.0) 
             for number, (step, value) in enumerate(values):
                 writer.add_scalar(tag, value, step, walltime=begin + number)
     return folder
-
-
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
-    """Every figure that is saved."""
-    figures: list[Figure] = []
-
-    def save(figure: Figure, path: Path) -> Path:
-        figures.append(figure)
-        return save_plot(figure, path)
-
-    monkeypatch.setattr(curves, "save_plot", save)
-    return figures
 
 
 GAN: Logged = {

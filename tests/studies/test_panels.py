@@ -6,12 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 from PIL import Image
 
 from bundle.errors import InputError
-from bundle.reports import montage
-from bundle.reports.tiles import Page, draw_page
+from bundle.reports.tiles import Page
 from bundle.studies.panels import read_panels, save_level_panels, save_panels
 
 Evaluation = Callable[..., Path]
@@ -19,19 +17,6 @@ SLICES = [11, 14, 19]
 RANDOM = np.random.default_rng(0)
 HIGH_RES = (0.2 + 0.8 * RANDOM.random((3, 48, 40))).astype(np.float32)  # no background, so that tiles are not cropped
 REFERENCE = (5 * RANDOM.random((3, 48, 40))).astype(np.float32)
-
-
-@pytest.fixture
-def pages(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Page, Figure]]:
-    """Every page that is drawn, with its figure."""
-    drawn: list[tuple[Page, Figure]] = []
-
-    def draw(page: Page) -> Figure:
-        drawn.append((page, draw_page(page)))
-        return drawn[-1][1]
-
-    monkeypatch.setattr(montage, "draw_page", draw)
-    return drawn
 
 
 @pytest.fixture

@@ -9,10 +9,8 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from bundle.studies import sweep
 from bundle.studies.scores import StudyScores
 from bundle.studies.statistics import summarise
-from bundle.studies.style import save_plot
 from bundle.studies.sweep import Sweep, save_sweeps
 
 Evaluation = Callable[..., Path]
@@ -30,19 +28,6 @@ def study(evaluation: Evaluation) -> StudyScores:
         }  # fmt: skip
         folders[f"row {weight:g}"] = evaluation(f"row {weight:g}", scores, ["psnr", "ssim"])
     return StudyScores(folders)
-
-
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
-    """Every figure that is saved."""
-    figures: list[Figure] = []
-
-    def save(figure: Figure, path: Path) -> Path:
-        figures.append(figure)
-        return save_plot(figure, path)
-
-    monkeypatch.setattr(sweep, "save_plot", save)
-    return figures
 
 
 def points(*weights: float) -> dict[float, str]:

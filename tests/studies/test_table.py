@@ -167,10 +167,9 @@ def test_table_of_a_row_without_scores_says_so(evaluation: Evaluation) -> None:
 def test_files_hold_every_figure_in_full_precision(tmp_path: Path, rows: list[StudyRow]) -> None:
     table = StudyTable(rows, [Pair("SR4", "SR1", ["psnr"])])
     paths = table.write(tmp_path / "new")
-    assert [path.name for path in paths] == ["table.md", "table.csv", "differences.csv"]
+    assert [path.name for path in paths] == ["table.csv", "differences.csv"]
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == sorted(path.name for path in paths)
-    assert paths[0].read_text() == table.markdown() + "\n"
-    lines = read_csv(paths[1])
+    lines = read_csv(paths[0])
     assert [(line["line"], line["metric"]) for line in lines[:3]] == [("LR", "psnr"), ("LR", "ssim"), ("SR1", "psnr")]
     line = lines[4]
     assert (line["row"], line["image"], line["n_subjects"], line["n_slices"]) == ("SR4", "super_res", "2", "6")
@@ -179,7 +178,7 @@ def test_files_hold_every_figure_in_full_precision(tmp_path: Path, rows: list[St
         "36.0", "slices", "38.513", "1.765",
     )  # fmt: skip
     assert (lines[5]["paper_mean"], lines[5]["paper_sd"], lines[0]["paper_mean"]) == ("0.976", "", "34.0")
-    found = read_csv(paths[2])
+    found = read_csv(paths[1])
     assert [line["metric"] for line in found] == ["psnr", "ssim"]
     assert float(found[0]["p_holm"]) == table.differences[0].p_holm
     assert (found[0]["first"], found[0]["difference"], found[0]["n_pairs"], found[0]["pairs_of"]) == (
@@ -189,7 +188,7 @@ def test_files_hold_every_figure_in_full_precision(tmp_path: Path, rows: list[St
 
 
 def test_files_of_a_study_without_pairs_have_headers(tmp_path: Path, rows: list[StudyRow]) -> None:
-    assert read_csv(StudyTable(rows).write(tmp_path)[2]) == []
+    assert read_csv(StudyTable(rows).write(tmp_path)[1]) == []
     assert (tmp_path / "differences.csv").read_text().startswith("first,second,metric,difference,")
 
 

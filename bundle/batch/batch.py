@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A batch: all inputs checked, then case by case, whatever becomes of each."""
+
+import logging
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bundle.batch.locks import Lock
+from bundle.batch.pipeline import Pipeline
+from bundle.batch.plan import Plan, duration
+from bundle.batch.report import DONE, FAILED, SKIPPED, WAITING, Report
+from bundle.batch.results import Results, json_value
+from bundle.batch.share import find_share, share_of
+from bundle.batch.stopping import exit_on_signals, is_disk_full
+from bundle.data.bids import write_dataset_description
+from bundle.data.checked import Check, check_pairs, raise_failures
+from bundle.data.datalist import Pair
+from bundle.errors import InputError, reason_of
+from bundle.keys import CASE
+from bundle.records import Records
+
+logger = logging.getLogger(__name__)
+
+POLL_SECONDS = 1.0
+"""How often a case that another process has is looked at again."""
+
+
+class Batch:
+    """Do the cases of a list one by one.
+
+    A case that fails is named with its reason and left out. What is done, by an earlier run or another process, is
+    not done again: see :class:`Results` and :class:`Lock`. Ctrl-C, SIGTERM and a full disk end the batch with whole
+    outputs alone, and the same command goes on from there.
+
+    Args:
+        pairs: the list, as :func:`bundle.data.find_pairs` returns.
+        check: reads a pair and raises ``InputError`` where it cannot be used.
+        pipeline: does one case.
+        results: where outputs are.
+        records: what the pipeline's steps found out about cases.
+        share: which part of the list is this process's, such as ``"2/10"``; ``None`` follows Slurm or torchrun, see
+            :func:`bundle.batch.share.find_share`.
+    """
+
+    def __init__(
+        self,
+        pairs: Sequence[Pair],
+        check: Check,
+        pipeline: Pipeline,
+        results: Results,
+        records: Records,
+        share: str | None = None,
+    ) -> None:
+        self.pairs = list(pairs)
+        self.check = check
+        self.pipeline = pipeline
+        self.results = results
+        self.records = records
+        self.share = find_share(share)
+        self._started = time.time()
+        self._seconds: list[float] = []
+
+    def run(self, dry_run: bool = False, report: str | os.PathLike[str] | None = None) -> None:
+        """Do the batch, or tell what it would do.
+
+        Args:
+            dry_run: log a table of what would be done and write nothing.
+            report: path of the report; by default ``report.json`` in the folder of the outputs.
+
+        Raises:
+            InputError: if a case could not be done, once all others are; or at once if none can be.
+            SystemExit: with status 130 after Ctrl-C and 143 after SIGTERM.
+        """
+        self.results.check_names(self.pairs)
+        pairs = share_of(self.pairs, self.share)
+        if not self.pairs:
+            raise InputError("there are no pairs; check dataset_dir.")
+        if self.share[1] > 1:
+            logger.info("share %s: %d of %d cases", self._share_name(), len(pairs), len(self.pairs))
+        if dry_run:
+            self._plan(pairs)
+            return
+        write_dataset_description(self.results.output_dir, self.pairs)
+        kept = Report(self.results.output_dir, report, self.results.settings)
+        with exit_on_signals():
+            interrupted = True
+            try:
+                self._do_all(pairs, kept)
+                interrupted = False
+            except SystemExit:
+                logger.error("interrupted: nothing is half-written; run the same command again to go on.")
+                raise
+            finally:
+                self._write(kept, interrupted)
+        raise_failures(kept.failures(), len(pairs))
+
+    def _do_all(self, pairs: Sequence[Pair], report: Report) -> None:
+        """Check and do the pairs that are not done."""
+        usable, failures = check_pairs([pair for pair in pairs if not self._is_done(pair, report)], self.check)
+        for case, reason in failures.items():
+            report.add(case, FAILED, reason=reason)
+        elsewhere = [pair for i, pair in enumerate(usable) if not self._try(pair, report, len(usable) - i - 1)]
+        if elsewhere:
+            logger.info("waiting for another process that works on %s", ", ".join(pair[CASE] for pair in elsewhere))
+        while elsewhere := [pair for pair in elsewhere if not self._try(pair, report, 0)]:
+            time.sleep(POLL_SECONDS)
+
+    def _is_done(self, pair: Pair, report: Report) -> bool:
+        """Tell whether a pair is done, and report it if so."""
+        record = self.results.finished(pair)
+        if record is not None:
+            report.add(pair[CASE], SKIPPED, **_told(record))
+            logger.info("%s is done: %s", pair[CASE], self.results.path(pair))
+        return record is not None
+
+    def _try(self, pair: Pair, report: Report, n_left: int) -> bool:
+        """Do a pair unless another process has it, and tell whether something became of it."""
+        lock = Lock(self.results.output_dir, self.results.name(pair))
+        if not lock.acquire():
+            return False
+        failed_elsewhere = lock.read_note(self._started)
+        try:
+            if failed_elsewhere:
+                report.add(pair[CASE], FAILED, reason=failed_elsewhere)
+            elif not self._is_done(pair, report):
+                self._do(pair, report, n_left)
+                if reason := report.failures().get(pair[CASE]):
+                    lock.note(reason)
+                    failed_elsewhere = reason
+        finally:
+            lock.release(keep=bool(failed_elsewhere))
+        return True
+
+    def _do(self, pair: Pair, report: Report, n_left: int) -> None:
+        """Do a pair, and say what became of it."""
+        record = self.records.of({CASE: pair[CASE]})
+        start = time.monotonic()
+        try:
+            self.results.check_free(pair)
+            self.results.clear(pair)
+            self.pipeline.run(pair, record)
+            finished = self.results.mark(pair, record)
+        except Exception as error:
+            if is_disk_full(error):
+                raise InputError(
+                    f"{self.results.output_dir}: the disk is full; free some space and run the same command again, "
+                    "which goes on from here: nothing is half-written."
+                ) from error
+            found = {"warnings": list(record.warnings), "facts": json_value(record.facts)}
+            report.add(pair[CASE], FAILED, reason=reason_of(error), **found)
+            logger.error("%s is left out: %s", pair[CASE], reason_of(error))
+            logger.debug("", exc_info=True)
+            return
+        report.add(pair[CASE], DONE, **_told(finished))
+        self._seconds.append(time.monotonic() - start)
+        logger.info("%s done in %s%s", pair[CASE], duration(self._seconds[-1]), self._left(n_left))
+
+    def _left(self, n_left: int) -> str:
+        """Say how long the rest takes, by the mean of those done."""
+        if not n_left:
+            return ""
+        mean = sum(self._seconds) / len(self._seconds)
+        return f"; {n_left} left, about {duration(mean * n_left)}"
+
+    def _write(self, report: Report, interrupted: bool) -> None:
+        """Write the report; after an interruption, which may be a full disk, a failure of this is only logged."""
+        for pair in share_of(self.pairs, self.share):
+            if pair[CASE] not in report.entries:
+                report.add(pair[CASE], WAITING)
+        try:
+            report.write([pair[CASE] for pair in self.pairs], interrupted)
+        except (InputError, OSError) as error:
+            if not interrupted:
+                raise
+            logger.error("%s: the report could not be written (%s)", report.path, error)
+            return
+        counts = ", ".join(f"{report.count(status)} {status}" for status in (DONE, SKIPPED, FAILED))
+        logger.info("%s: %s", report.path, counts)
+
+    def _plan(self, pairs: Sequence[Pair]) -> None:
+        """Check the pairs and log what would be done."""
+        plan = Plan(self.pipeline.seconds_per_pixel(), self.results.settings.get("register"))
+        done = [pair for pair in pairs if self.results.finished(pair) is not None]
+        for pair in done:
+            plan.add_done(pair, self.results.name(pair))
+
+        def check(pair: Any) -> None:
+            self.results.check_free(pair)
+            record = self.records.of({CASE: pair[CASE]})
+            plan.add(self.check(dict(pair)), record, pair, self.results.name(pair))
+
+        _, failures = check_pairs([pair for pair in pairs if pair not in done], check)
+        logger.info("into %s:\n\n%s\n", Path(self.results.output_dir), plan.text())
+        raise_failures(failures, len(pairs), "can be done")
+
+    def _share_name(self) -> str:
+        return f"{self.share[0] + 1}/{self.share[1]}"
+
+
+def _told(record: dict[str, Any]) -> dict[str, Any]:
+    """Return of a case's record what its report tells."""
+    return {key: record.get(key) for key in ("output", "finished", "warnings", "facts")}

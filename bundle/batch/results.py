@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where results are, and the record beside each that says what it was made of: what is done is not done again."""
+
+import glob
+import hashlib
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from bundle.data.bids import bids_sidecar
+from bundle.errors import InputError
+from bundle.files import atomic_path
+from bundle.keys import CASE, IMAGE, REFERENCE
+from bundle.records import CaseRecord
+from bundle.transforms.io import result_path
+from bundle.version import package_version
+
+Pair = Mapping[str, Any]
+
+
+class Results:
+    """Tell what of a folder of outputs is done, and mark what has been.
+
+    Beside each output, ``<output>.json`` records its inputs, the settings, the warnings and facts of the case, and
+    how long it took. It is written last: an output with such a record is whole.
+
+    Args:
+        output_dir: folder of the outputs.
+        settings: JSON values that an output depends on; where they differ, it is made again.
+        ext: ending of the outputs.
+        resume: leave alone what is done; otherwise all is made again.
+    """
+
+    def __init__(
+        self,
+        output_dir: str | os.PathLike[str],
+        settings: Mapping[str, Any],
+        ext: str = ".nii.gz",
+        resume: bool = True,
+    ) -> None:
+        self.output_dir = Path(output_dir).expanduser()
+        self.settings = json_value(settings)
+        self.ext = ext
+        self.resume = resume
+
+    def path(self, pair: Pair) -> Path:
+        """Return where the output of a pair is written."""
+        return result_path(self.output_dir, pair, ext=self.ext)
+
+    def name(self, pair: Pair) -> str:
+        """Return the path of the output of a pair below the folder."""
+        return str(self.path(pair).relative_to(self.output_dir))
+
+    def record_path(self, pair: Pair) -> Path:
+        """Return where the record of a pair is."""
+        path = self.path(pair)
+        return path.with_name(path.name.removesuffix(self.ext) + ".json")
+
+    def check_names(self, pairs: Sequence[Pair]) -> None:
+        """Refuse two cases of one output.
+
+        Raises:
+            InputError: naming both.
+        """
+        seen: dict[Path, Pair] = {}
+        for pair in pairs:
+            other = seen.setdefault(self.path(pair), pair)
+            if other is not pair:
+                raise InputError(
+                    f"{other[IMAGE]} and {pair[IMAGE]} would both become {self.path(pair)}; give each its own case or "
+                    "output in the list."
+                )
+
+    def finished(self, pair: Pair) -> dict[str, Any] | None:
+        """Return the record of a pair that is done, by the same inputs and settings; otherwise ``None``."""
+        record = self._record(pair) if self.resume else None
+        if record is None or record.get("settings") != self.settings or record.get("inputs") != _inputs(pair):
+            return None
+        output = self.path(pair)
+        return record if output.is_file() and output.stat().st_size == record.get("bytes") else None
+
+    def check_free(self, pair: Pair) -> None:
+        """Refuse to replace the output of another image.
+
+        Raises:
+            InputError: naming both images.
+        """
+        record = self._record(pair) if self.resume else None
+        made_of = (record or {}).get("inputs", {}).get(IMAGE, {}).get("path")
+        if made_of and made_of != _absolute(pair[IMAGE]) and self.path(pair).is_file():
+            raise InputError(
+                f"{self.path(pair)}: this was made of {made_of}, and the result of {pair[IMAGE]} would replace it; "
+                "give the case another name or another output folder, or replace it by --resume false."
+            )
+
+    def clear(self, pair: Pair) -> None:
+        """Remove the record, and what a killed process has left of output and record half-written."""
+        record = self.record_path(pair)
+        record.unlink(missing_ok=True)
+        for path in (self.path(pair), record):
+            for leftover in path.parent.glob(f".*.partial.{glob.escape(path.name)}"):
+                leftover.unlink(missing_ok=True)
+
+    def mark(self, pair: Pair, found: CaseRecord) -> dict[str, Any]:
+        """Write the record of a pair whose output is written, and return it.
+
+        Args:
+            pair: the pair.
+            found: what was found out about it, its time among the facts.
+
+        Raises:
+            InputError: if the folder cannot be written.
+        """
+        record = {
+            **bids_sidecar(pair),
+            "case": pair[CASE],
+            "output": self.name(pair),
+            "bytes": self.path(pair).stat().st_size,
+            "finished": datetime.now().astimezone().isoformat(timespec="seconds"),
+            "inputs": _inputs(pair),
+            "settings": self.settings,
+            "version": package_version(),
+            "warnings": list(found.warnings),
+            "facts": json_value(found.facts),
+        }
+        write_json(self.record_path(pair), record)
+        return record
+
+    def _record(self, pair: Pair) -> dict[str, Any] | None:
+        """Read the record of a pair; ``None`` where there is none, or it cannot be read."""
+        return read_json(self.record_path(pair))
+
+
+def sha256(path: str | os.PathLike[str] | None) -> str | None:
+    """Return the checksum of a file's content; ``None`` where there is no file."""
+    if path is None or not Path(path).expanduser().is_file():
+        return None
+    with Path(path).expanduser().open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def json_value(value: Any) -> Any:
+    """Return a value as JSON can hold it: tuples as lists, what is no number as ``None``, all else by its text."""
+    if isinstance(value, Mapping):
+        return {str(key): json_value(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [json_value(entry) for entry in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    return json_value(value.item()) if hasattr(value, "item") else str(value)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file, whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Read a JSON object; ``None`` where there is none, or it cannot be read."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _inputs(pair: Pair) -> dict[str, Any]:
+    """Return what tells one file from another, or from itself after a change, by key."""
+    return {key: _fingerprint(pair[key]) for key in (IMAGE, REFERENCE) if pair.get(key)}
+
+
+def _fingerprint(name: str) -> dict[str, Any]:
+    """Return path, size and time of a file, or of the files of a folder together."""
+    path = Path(_absolute(name))
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    stats = [file.stat() for file in files if file.is_file()]
+    return {
+        "path": str(path),
+        "n_files": len(stats),
+        "bytes": sum(stat.st_size for stat in stats),
+        "modified": max((stat.st_mtime_ns for stat in stats), default=0),
+    }
+
+
+def _absolute(name: str) -> str:
+    return str(Path(name).expanduser().absolute())

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which part of a list a process takes, among those that were started together."""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
+from bundle.errors import InputError
+
+T = TypeVar("T")
+
+
+def find_share(text: str | None = None, environment: Mapping[str, str] = os.environ) -> tuple[int, int]:
+    """Return which share this process takes and how many there are.
+
+    Without a text, what starts processes together tells: a Slurm array (``SLURM_ARRAY_TASK_ID``, ``_MIN``, ``_STEP``
+    and ``_COUNT``), and within it, or alone, torchrun (``RANK`` and ``WORLD_SIZE``) or the tasks of ``srun``
+    (``SLURM_PROCID`` and ``SLURM_STEP_NUM_TASKS``).
+
+    Args:
+        text: such as ``"2/10"`` for the second of ten.
+        environment: environment variables.
+
+    Returns:
+        Index from 0, and number of shares.
+
+    Raises:
+        InputError: if the text is no share, or the variables contradict each other.
+    """
+    if text is not None:
+        found = re.fullmatch(r"\s*(\d+)\s*/\s*(\d+)\s*", str(text))
+        if found is None or not 1 <= int(found[1]) <= int(found[2]):
+            raise InputError(f"share is {text!r}; write 1/4 for the first of four.")
+        return int(found[1]) - 1, int(found[2])
+    index, count = _array(environment)
+    inner, n_inner = _tasks(environment)
+    return index * n_inner + inner, count * n_inner
+
+
+def share_of(items: Sequence[T], share: tuple[int, int]) -> list[T]:
+    """Return every ``count``-th item from ``index`` on: neighbours in a list, such as sessions, are alike in size."""
+    index, count = share
+    return list(items[index::count])
+
+
+def _array(environment: Mapping[str, str]) -> tuple[int, int]:
+    """Return the place in a Slurm array."""
+    if "SLURM_ARRAY_TASK_ID" not in environment:
+        return 0, 1
+    task, first, count = (_number(environment, f"SLURM_ARRAY_TASK_{name}") for name in ("ID", "MIN", "COUNT"))
+    step = _number(environment, "SLURM_ARRAY_TASK_STEP") if "SLURM_ARRAY_TASK_STEP" in environment else 1
+    index = (task - first) // max(step, 1)
+    if not 0 <= index < count or (task - first) % max(step, 1):
+        raise InputError(
+            f"task {task} of this Slurm array of {count} has no place in a row from {first} by {step}; give each task "
+            "its --share, such as 1/4, or an array without gaps."
+        )
+    return index, count
+
+
+def _tasks(environment: Mapping[str, str]) -> tuple[int, int]:
+    """Return the place among processes that one command has started."""
+    # not SLURM_NTASKS, which is also set where one process alone runs in a job of several
+    for rank, size in (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS")):
+        if rank in environment and size in environment:
+            return _number(environment, rank), _number(environment, size)
+    return 0, 1
+
+
+def _number(environment: Mapping[str, str], name: str) -> int:
+    """Return a variable as a number."""
+    try:
+        return int(environment.get(name, ""))
+    except ValueError as error:
+        raise InputError(f"{name} is {environment.get(name)!r}, not a number; give --share, such as 1/4.") from error

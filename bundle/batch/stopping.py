@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What ends a batch before its last case: a signal, or a full disk."""
+
+import contextlib
+import errno
+import signal
+import threading
+from collections.abc import Iterator
+from typing import Final, NoReturn
+
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextlib.contextmanager
+def exit_on_signals() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM raise ``SystemExit`` with the status shells give them, 130 and 143, once.
+
+    What follows, the report and the removal of partial files, is not to be interrupted by a second one. Threads other
+    than the main one never see a signal.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, _: object) -> NoReturn:
+        for each in _SIGNALS:
+            signal.signal(each, signal.SIG_IGN)
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, stop) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Tell whether an error, or what caused it, is a lack of space or of quota."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _FULL:
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line ``mcsr``: which command, with which options, and how it ended."""
+
+import argparse
+import contextlib
+import difflib
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+from bundle.cli import overrides
+from bundle.cli.datasets import add_dataset_commands
+from bundle.cli.process import Messages, run_stage
+from bundle.cli.root import bundle_root
+from bundle.cli.shown import shown
+from bundle.cli.stages import OWN, STAGES, Stage, add_common_options
+from bundle.console import told
+from bundle.errors import InputError, SomeFailedError, input_error
+from bundle.version import package_version
+
+DONE: Final = 0
+SOME_FAILED: Final = 1
+UNUSABLE: Final = 2
+DEFECT: Final = 70
+"""As sysexits.h numbers an internal error."""
+INTERRUPTED: Final = 130
+
+_DESCRIPTION: Final = """\
+Sharpen low-resolution T2-weighted MR images with the help of a sharp T1- or PD-weighted image of the same patient.
+For research only. Not a medical device: do not use the results for diagnosis."""
+_EPILOG: Final = """\
+examples:
+{examples}
+
+'mcsr COMMAND --help' explains a command. Exit status: 0 all is done, 1 some cases failed and the others are done,
+2 wrong use or nothing could be done, 130 interrupted, 70 a defect of this program."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Tell what is wrong in one sentence, rather than below a page of options."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what is wrong, for :func:`main` to tell."""
+        raise InputError(f"{message}; '{self.prog} --help' explains.")
+
+
+class _Version(argparse.Action):
+    """Print the version; the file that holds it is read for this alone."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        sys.stdout.write(f"mcsr {package_version()}\n")
+        parser.exit()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: what follows ``mcsr``; by default what the process was started with.
+
+    Returns:
+        The exit status: 0 all is done; 1 some cases failed and the others are done; 2 nothing could be done, for a
+        reason that is told in one sentence; 130 interrupted; 70 a defect of this program, with its traceback.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    verbose = "-v" in words or "--verbose" in words
+    try:
+        _run(words)
+    except (Exception, KeyboardInterrupt) as error:
+        if verbose and input_error(error):
+            traceback.print_exception(error)
+        sys.stderr.write(told(error))
+        return _status(error)
+    return DONE
+
+
+def build_parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """Return the parser, and those of the commands by name."""
+    examples = "\n".join(f"  {stage.example}" for stage in STAGES.values())
+    parser = _Parser(
+        prog="mcsr",
+        description=_DESCRIPTION,
+        epilog=_EPILOG.format(examples=examples),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
+    for stage in STAGES.values():
+        command = commands.add_parser(
+            stage.name,
+            help=stage.summary,
+            description=f"{stage.summary[0].upper()}{stage.summary[1:]}.\n\nexample:\n  {stage.example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            argument_default=argparse.SUPPRESS,  # what is not given stays as the config has it
+            allow_abbrev=False,
+        )
+        stage.add_options(command)
+        add_common_options(command)
+    add_dataset_commands(commands)
+    return parser, dict(commands.choices)
+
+
+def _run(words: list[str]) -> None:
+    """Do what a command line says."""
+    parser, commands = build_parser()
+    name = next((word for word in words if not word.startswith("-")), "")
+    if name not in STAGES:
+        namespace = parser.parse_args(words)
+        namespace.run(namespace)
+        return
+    names = commands[name]._option_string_actions  # argparse tells its options nowhere else
+    known, unknown = overrides.split_keys(words, names)
+    options = {key: value for key, value in vars(parser.parse_args(known)).items() if value is not None}
+    _run_stage(STAGES[name], options, unknown, list(names))
+
+
+def _run_stage(stage: Stage, options: dict[str, Any], unknown: list[tuple[str, str]], names: list[str]) -> None:
+    """Run a stage, or show how MONAI would be told to."""
+    root = bundle_root()
+    config = overrides.read_config(root / "configs" / stage.config)
+    pairs = [*unknown, *overrides.entries(options.get("settings", []))]
+    free = overrides.values(pairs)
+    overrides.check(free, config, stage.config, names)
+    keys = {key: value for key, value in options.items() if key not in OWN} | free
+    keys |= stage.keys(options | free, root)
+    overlays = [_overlay(name, root) for name in options.get("configs", [])]
+    for overlay in overlays:
+        overrides.check(overrides.read_config(root / overlay), config, stage.config)
+    configs = [f"configs/{stage.config}", *overlays]
+    if options.get("show_config"):
+        sys.stdout.write(shown(root, stage.run_id, configs, keys))
+        return
+    log = options.get("log")
+    messages = Messages(Path(log) if log else None, options.get("quiet", False), options.get("verbose", False))
+    with _report_printed(Path(keys["output_dir"])) if options.get("json") == "-" else contextlib.nullcontext():
+        run_stage(root, stage.run_id, configs, keys, messages)
+
+
+@contextlib.contextmanager
+def _report_printed(output_dir: Path) -> Iterator[None]:
+    """Print the report that a batch writes, however it ends; one of an earlier batch is not printed."""
+    file = output_dir / "report.json"
+    before = file.stat().st_mtime_ns if file.is_file() else None
+    try:
+        yield
+    finally:
+        if file.is_file() and file.stat().st_mtime_ns != before:
+            sys.stdout.write(file.read_text(encoding="utf-8"))
+
+
+def _overlay(name: str, root: Path) -> str:
+    """Return the path of a config that is laid over another: a file, or the name of one in ``configs``."""
+    if Path(name).expanduser().is_file():
+        return str(Path(name).expanduser().absolute())
+    known = {file.stem: file for part in ("variants", "baselines") for file in (root / "configs" / part).glob("*.yaml")}
+    if name in known:
+        return str(known[name].relative_to(root))
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"; is {close[0]} meant?" if close else f"; the variants are {', '.join(sorted(known))}."
+    raise InputError(f"--config {name}: there is no such file, nor a variant of that name{hint}")
+
+
+def _status(error: BaseException) -> int:
+    """Return the exit status that an error stands for."""
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED
+    found = input_error(error)
+    if isinstance(found, SomeFailedError):
+        return SOME_FAILED
+    return DEFECT if found is None else UNUSABLE

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``mcsr enhance``: its options, and what of the bundle's inference config they set."""
+
+import argparse
+import re
+from pathlib import Path
+from typing import Any, Final
+
+from bundle.cli import values
+from bundle.cli.weights import choose_weights
+from bundle.errors import InputError
+
+LIST_ENDINGS: Final = (".json", ".csv", ".tsv")
+
+
+def add_enhance_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``mcsr enhance``; ``dest`` is the config key they set."""
+    parser.add_argument(
+        "input",
+        nargs="?",
+        default=None,
+        type=values.existing,
+        metavar="INPUT",
+        help="what to sharpen: one T2w image (NIfTI file or DICOM folder, with --reference), a folder of pairs, a BIDS "
+        "data set, or a CSV or JSON list with columns image and reference",
+    )
+    parser.add_argument(
+        "-r", "--reference", type=values.existing, metavar="FILE", help="sharp T1w or PDw image of the same patient"
+    )
+    parser.add_argument(
+        "-o", "--output", dest="output_dir", type=values.path, metavar="FOLDER", help="where to write the results"
+    )
+    parser.add_argument(
+        "-m",
+        "--model",
+        type=values.existing,
+        metavar="FILE",
+        help="trained weights (.pt), or a folder of several, of which --factor and the reference choose one",
+    )
+    add_device(parser)
+    parser.add_argument("--threads", type=values.count, metavar="N", help="processor cores to use; default: all")
+    _add_low_res(parser.add_argument_group("the image"))
+    _add_reference(parser.add_argument_group("the reference"))
+    _add_result(parser.add_argument_group("the result"))
+    _add_batch(parser.add_argument_group("many images"))
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Add the option that chooses a processor."""
+    parser.add_argument(
+        "--device", type=values.device, metavar="NAME", help="cpu, cuda or cuda:1; default: the first GPU"
+    )
+
+
+def enhance_keys(options: dict[str, Any], _: Path) -> dict[str, Any]:
+    """Say in the config's keys what to sharpen, and by which weights.
+
+    Args:
+        options: the options that were given.
+
+    Returns:
+        The keys ``image``, ``dataset_dir``, ``ckpt_path`` and ``report``, as far as they are set.
+
+    Raises:
+        InputError: if it is not clear what to sharpen, where to write, or which weights to use.
+    """
+    if "output_dir" not in options:
+        raise InputError("where are the results to go? Add -o FOLDER.")
+    keys = _source(options) | _report(options)
+    if "model" in options:
+        keys["ckpt_path"] = str(choose_weights(Path(options["model"]), options | keys))
+    return keys
+
+
+def _source(options: dict[str, Any]) -> dict[str, Any]:
+    """Tell one image from a data set."""
+    given = options.get("input")
+    if given is None:
+        if not {"image", "dataset_dir"} & options.keys():
+            raise InputError("what is to be sharpened? Name an image with its --reference, a folder, or a list.")
+        return {}
+    if "reference" in options:
+        return {"image": given}
+    if Path(given).is_dir() or given.lower().endswith(LIST_ENDINGS):
+        return {"dataset_dir": given}
+    raise InputError(
+        f"{given}: one image needs its reference: add --reference FILE, a sharp T1w or PDw image of the same patient; "
+        f"a list of images ends in {', '.join(LIST_ENDINGS)}."
+    )
+
+
+def _report(options: dict[str, Any]) -> dict[str, Any]:
+    """Say where the report goes, where a file is named; one for the screen goes where it is by default."""
+    given = options.get("json")
+    if given and options.get("dry_run"):
+        raise InputError("--json reports what became of the images, and --dry-run does none; leave out one of them.")
+    return {"report": values.path(given)} if given and given != "-" else {}
+
+
+def _add_low_res(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--factor",
+        type=values.factor,
+        metavar="F",
+        help="how many times too coarse it is; default: as the weights expect",
+    )
+    group.add_argument(
+        "--low-res",
+        choices=("auto", "zero_filled", "small"),
+        help="zero_filled: enlarged by the scanner already; small: still of few pixels; default: auto, by looking",
+    )
+    group.add_argument(
+        "--degrade",
+        action="store_const",
+        const=True,
+        help="for tests: the images are sharp; make them coarse first",
+    )
+
+
+def _add_reference(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--reference-contrast",
+        choices=("auto", "PDw", "T1w"),
+        help="which to take in a folder; default: auto, whichever has more pairs",
+    )
+    group.add_argument(
+        "--register",
+        dest="register",
+        action="store_const",
+        const=True,
+        help="move the reference onto the image, even where they seem to lie on one grid",
+    )
+    group.add_argument(
+        "--no-register",
+        dest="register",
+        action="store_const",
+        const=False,
+        help="never move the reference: lay it on by what the headers say",
+    )
+    group.add_argument(
+        "--on-bad-reference",
+        choices=("skip", "single_contrast"),
+        help="what to do where the reference does not fit: skip the case, or sharpen without it",
+    )
+
+
+def _add_result(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--no-data-consistency",
+        dest="data_consistency",
+        action="store_const",
+        const=False,
+        help="do not put back what the scanner has measured",
+    )
+    group.add_argument(
+        "--uncertainty", action="store_const", const=True, help="write a map of how sure the result is; takes longer"
+    )
+
+
+def _add_batch(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--dry-run", action="store_const", const=True, help="check all images, tell the plan, write nothing"
+    )
+    group.add_argument(
+        "--no-resume", dest="resume", action="store_const", const=False, help="do again what is done already"
+    )
+    group.add_argument(
+        "--share", type=_share, metavar="I/N", help="do the I-th of N shares of them; default: as Slurm or torchrun say"
+    )
+    group.add_argument("--json", metavar="FILE", help="write the report of all images to this file; - prints it")
+
+
+def _share(text: str) -> str:
+    """Check that a share is one of N."""
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise argparse.ArgumentTypeError(f"{text} is no share; write 1/4 for the first of four")
+    return text

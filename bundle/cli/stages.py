@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The stages of the bundle as commands: their options, each of which sets one key of the stage's config."""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from bundle.cli import values
+from bundle.cli.enhance import add_device, add_enhance_options, enhance_keys
+from bundle.errors import InputError
+
+OWN: Final = frozenset(
+    {"command", "input", "model", "json", "all", "configs", "settings", "show_config", "log", "quiet", "verbose"}
+)
+"""What options set that is no key of a config, but the command line's own."""
+
+Options = dict[str, Any]
+"""Values of the options that were given, by the config key they set or their own name."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of the bundle as a command.
+
+    Attributes:
+        name: the command.
+        run_id: what ``monai.bundle run`` runs.
+        config: its file in ``configs``.
+        summary: one line for the list of commands.
+        example: a command line.
+        add_options: adds options to a parser; ``dest`` is the config key, unless it is one of ``OWN``.
+        keys: turns what ``OWN`` options say into config keys, given the bundle's folder.
+    """
+
+    name: str
+    run_id: str
+    config: str
+    summary: str
+    example: str
+    add_options: Callable[[argparse.ArgumentParser], None]
+    keys: Callable[[Options, Path], Options]
+
+
+def add_common_options(parser: argparse.ArgumentParser) -> None:
+    """Add what every stage understands."""
+    group = parser.add_argument_group("settings")
+    group.add_argument(
+        "--set",
+        dest="settings",
+        action="append",
+        metavar="KEY=VALUE",
+        help="set any key of the config, in YAML's words; may be repeated. --KEY VALUE does the same",
+    )
+    group.add_argument(
+        "--config",
+        dest="configs",
+        action="append",
+        metavar="FILE",
+        help="lay a YAML file over the config, or one of configs/variants or configs/baselines by its name; "
+        "may be repeated",
+    )
+    group.add_argument(
+        "--show-config",
+        action="store_true",
+        help="print the same run as a command line of MONAI and the keys it sets, and do nothing",
+    )
+    group = parser.add_argument_group("messages")
+    group.add_argument(
+        "--log", type=values.path, metavar="FILE", help="add all messages, with date and time, to a file"
+    )
+    group.add_argument("-q", "--quiet", action="store_true", help="show warnings and errors only, no progress")
+    group.add_argument("-v", "--verbose", action="store_true", help="show more, and where an error came from")
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "dataset_dir",
+        nargs="?",
+        default=None,
+        type=values.existing,
+        metavar="DATA",
+        help="folder with BIDS-like or IXI names, or a CSV or JSON list of pairs; default: a simulated phantom",
+    )
+    _add_contrast(parser)
+
+
+def _add_contrast(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--reference-contrast", choices=("auto", "PDw", "T1w"), help="default: auto, whichever has more pairs"
+    )
+
+
+def _add_output(parser: argparse.ArgumentParser, default: str) -> None:
+    parser.add_argument(
+        "-o", "--output", dest="output_dir", type=values.path, metavar="FOLDER", help=f"where to write; {default}"
+    )
+
+
+def _add_splits(parser: argparse.ArgumentParser) -> None:
+    for name, share in (("test", "20 %%"), ("validate", "10 %%")):
+        parser.add_argument(
+            f"--{name}-subjects",
+            type=values.subjects,
+            metavar="NAMES",
+            help=f"who is kept to {name}: names with commas, or a fraction; default: {share} of them",
+        )
+
+
+def _add_train_options(parser: argparse.ArgumentParser) -> None:
+    _add_data(parser)
+    _add_output(parser, "give every training a folder of its own")
+    add_device(parser)
+    parser.add_argument(
+        "--factor", type=values.factor, metavar="F", help="how many times fewer lines of k-space; default 4"
+    )
+    parser.add_argument("--levels", type=values.count, metavar="N", help="networks in sequence: 1, 2 or 3; default 1")
+    parser.add_argument(
+        "--epochs", dest="max_epochs", type=values.count, metavar="N", help="how long to train; default 50"
+    )
+    _add_splits(parser)
+    _add_no_resume(parser, "start anew and replace what the output folder holds")
+
+
+def _add_no_resume(parser: argparse.ArgumentParser, meaning: str) -> None:
+    parser.add_argument("--no-resume", dest="resume", action="store_const", const=False, help=meaning)
+
+
+def _train_keys(options: Options, _: Path) -> Options:
+    if "output_dir" not in options:
+        raise InputError("where are the weights to go? Add -o FOLDER, one of its own for every training.")
+    return {}
+
+
+def _add_evaluate_options(parser: argparse.ArgumentParser) -> None:
+    _add_data(parser)
+    parser.add_argument(
+        "-t",
+        "--training",
+        dest="training_dir",
+        type=values.existing,
+        metavar="FOLDER",
+        help="output folder of the training whose weights are to be scored",
+    )
+    _add_output(parser, "default: evaluation/ in the folder of the training")
+    add_device(parser)
+    parser.add_argument("--subset", choices=("test", "validate", "train"), help="whom to score; default: test")
+    parser.add_argument("--all", action="store_true", help="score all pairs, whoever was trained on")
+
+
+def _evaluate_keys(options: Options, _: Path) -> Options:
+    if not {"training_dir", "ckpt_path"} & options.keys():
+        raise InputError("which weights are to be scored? Add --training FOLDER, the output folder of a training.")
+    return {"split_file": None} if options.get("all") else {}
+
+
+def _add_study_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("plan", metavar="PLAN", help="a file in configs/studies: table1, table2, figure3 ...")
+    _add_data(parser)
+    _add_output(parser, "default: output/studies in the bundle's folder")
+    parser.add_argument("--scale", choices=("small", "paper"), help="small: minutes a row on 2 CPU cores; paper: a GPU")
+    parser.add_argument("--folds", dest="n_folds", type=values.count, metavar="N", help="cross-validate by subject")
+    _add_splits(parser)
+
+
+def _study_keys(options: Options, root: Path) -> Options:
+    known = sorted(file.stem for file in (root / "configs" / "studies").glob("*.yaml"))
+    if options["plan"] not in known:
+        raise InputError(
+            f"{options['plan']}: there is no such study; did you mean {values.nearest(options['plan'], known)}? "
+            f"There are {', '.join(known)}."
+        )
+    return {}
+
+
+STAGES: Final = {
+    stage.name: stage
+    for stage in (
+        Stage(
+            "enhance",
+            "inference",
+            "inference.yaml",
+            "sharpen images with trained weights",
+            "mcsr enhance sub-01_T2w.nii.gz --reference sub-01_T1w.nii.gz -o out",
+            add_enhance_options,
+            enhance_keys,
+        ),
+        Stage(
+            "train",
+            "training",
+            "train.yaml",
+            "train weights on your own images",
+            "mcsr train FOLDER -o output/mine --config quick",
+            _add_train_options,
+            _train_keys,
+        ),
+        Stage(
+            "evaluate",
+            "evaluating",
+            "evaluate.yaml",
+            "score trained weights on people they never saw",
+            "mcsr evaluate FOLDER --training output/mine",
+            _add_evaluate_options,
+            _evaluate_keys,
+        ),
+        Stage(
+            "study",
+            "study",
+            "study.yaml",
+            "repeat a table or figure of the paper",
+            "mcsr study table1 FOLDER --scale small",
+            _add_study_options,
+            _study_keys,
+        ),
+    )
+}

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A batch whose network is a stub: it writes small files, slowly or not at all where it is told to."""
+
+import errno
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bundle.batch import Batch, Results
+from bundle.errors import InputError
+from bundle.files import atomic_path
+from bundle.records import CaseRecord, Records
+
+
+class StubPipeline:
+    """Write the case's name into its output and into a list of what was treated; fail by the name of the case."""
+
+    def __init__(self, results: Results, treated: Path, seconds: float = 0.0) -> None:
+        self.results, self.treated, self.seconds = results, treated, seconds
+
+    def run(self, pair: Mapping[str, str], record: CaseRecord) -> None:
+        with self.treated.open("a") as stream:
+            stream.write(f"{pair['case']}\n")
+        with atomic_path(self.results.path(pair)) as temporary:
+            temporary.write_text(pair["case"][:1])
+            time.sleep(self.seconds)
+            fail(pair["case"])
+            temporary.write_text(pair["case"])
+        record.warn(f"{pair['case']} looks odd.")
+        record.note("time", seconds=self.seconds)
+
+    def seconds_per_pixel(self) -> float:
+        return 1e-3
+
+
+def fail(case: str) -> None:
+    """Raise what the name of a case asks for."""
+    if case.startswith("bad"):
+        raise InputError(f"{case}.nii: it is bad; mend it.")
+    if case.startswith("odd"):
+        raise RuntimeError("applying transform X") from KeyError("scale")
+    if case.startswith("large"):
+        raise MemoryError
+    if case.startswith("full"):
+        raise RuntimeError("applying transform X") from OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.fixture(autouse=True)
+def _all_messages(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "bundle")
+
+
+@pytest.fixture
+def make_pairs(tmp_path: Path) -> Callable[..., list[dict[str, str]]]:
+    """Write input files for cases and return their pairs."""
+
+    def make(*cases: str) -> list[dict[str, str]]:
+        pairs = []
+        for case in cases:
+            files = {key: tmp_path / "in" / f"{case}_{key}.nii" for key in ("image", "reference")}
+            for file in files.values():
+                file.parent.mkdir(exist_ok=True)
+                if not file.exists():
+                    file.write_text(case)
+            pairs.append({key: str(file) for key, file in files.items()} | {"subject": case, "case": case})
+        return pairs
+
+    return make
+
+
+@pytest.fixture
+def make_batch(tmp_path: Path) -> Callable[..., Batch]:
+    """Return a batch that writes to ``out`` and lists the cases it treats in ``treated``."""
+
+    def make(pairs: Sequence[Mapping[str, str]], check: Any = dict, seconds: float = 0.0, **options: Any) -> Batch:
+        settings = options.pop("settings", {"factor": 4})
+        results = Results(tmp_path / "out", settings, resume=options.pop("resume", True))
+        pipeline: Any = StubPipeline(results, tmp_path / "treated", seconds)
+        return Batch([dict(pair) for pair in pairs], check, pipeline, results, Records(), **options)
+
+    return make
+
+
+@pytest.fixture
+def treated(tmp_path: Path) -> Callable[[], list[str]]:
+    """Return the cases that were treated, in order, since the last call."""
+
+    def read() -> list[str]:
+        path = tmp_path / "treated"
+        cases = path.read_text().split() if path.exists() else []
+        path.unlink(missing_ok=True)
+        return cases
+
+    return read

@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A batch goes on, stops and resumes as it should."""
+
+import errno
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bundle.batch.stopping import is_disk_full
+from bundle.errors import InputError, SomeFailedError
+
+
+def report_of(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "report.json").read_text())
+
+
+def statuses(folder: Path) -> dict[str, str]:
+    return {entry["case"]: entry["status"] for entry in report_of(folder)["cases"]}
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_every_case_gets_an_output_and_its_record(make_pairs, make_batch, tmp_path) -> None:
+    make_batch(make_pairs("a", "b")).run()
+    assert names(tmp_path / "out") == {"a_sr.nii.gz", "a_sr.json", "b_sr.nii.gz", "b_sr.json", "report.json"}
+    record = json.loads((tmp_path / "out" / "a_sr.json").read_text())
+    assert record["settings"] == {"factor": 4}
+    assert record["warnings"] == ["a looks odd."]
+    assert record["facts"]["time"] == {"seconds": 0.0}
+    assert record["inputs"]["image"]["path"] == str(tmp_path / "in" / "a_image.nii")
+
+
+def test_all_inputs_are_checked_before_the_first_is_done(make_pairs, make_batch, treated) -> None:
+    seen = []
+
+    def check(pair: Any) -> None:
+        seen.append((pair["case"], treated()))
+
+    make_batch(make_pairs("a", "b", "c"), check).run()
+    assert seen == [("a", []), ("b", []), ("c", [])]
+
+
+def test_one_bad_case_of_three_is_left_out_and_named_at_the_end(make_pairs, make_batch, treated, tmp_path) -> None:
+    batch = make_batch(make_pairs("a", "bad", "b"))
+    with pytest.raises(SomeFailedError) as caught:
+        batch.run()
+    assert str(caught.value) == "1 of 3 cases were left out, the others are done. bad: bad.nii: it is bad; mend it."
+    assert treated() == ["a", "bad", "b"]
+    assert statuses(tmp_path / "out") == {"a": "done", "bad": "failed", "b": "done"}
+    assert not list((tmp_path / "out").glob(".*partial*"))
+
+
+def test_a_case_that_the_check_refuses_is_not_treated(make_pairs, make_batch, treated, tmp_path) -> None:
+    def check(pair: Any) -> None:
+        if pair["case"] == "b":
+            raise InputError("b.nii: it is bad; mend it.")
+
+    with pytest.raises(SomeFailedError, match=r"b: b\.nii: it is bad"):
+        make_batch(make_pairs("a", "b"), check).run()
+    assert treated() == ["a"]
+    assert report_of(tmp_path / "out")["cases"][1]["reason"] == "b.nii: it is bad; mend it."
+
+
+@pytest.mark.parametrize(
+    ("case", "reason"),
+    [("odd", "unexpected: KeyError: 'scale'"), ("large", "unexpected: MemoryError"), ("bad", "bad.nii: it is bad")],
+)
+def test_whatever_goes_wrong_with_a_case_leaves_the_others_alone(
+    case, reason, make_pairs, make_batch, caplog, tmp_path
+) -> None:
+    with pytest.raises(SomeFailedError, match=reason):
+        make_batch(make_pairs(case, "a")).run()
+    assert (tmp_path / "out" / "a_sr.nii.gz").read_text() == "a"
+    shown = [record for record in caplog.records if record.exc_info]
+    assert [record.levelname for record in shown] == ["DEBUG"]
+
+
+def test_a_single_case_fails_with_its_own_reason(make_pairs, make_batch, tmp_path) -> None:
+    with pytest.raises(InputError, match=r"^bad\.nii: it is bad; mend it\.$"):
+        make_batch(make_pairs("bad")).run()
+    assert statuses(tmp_path / "out") == {"bad": "failed"}
+
+
+def test_a_full_disk_stops_the_batch_and_the_next_run_goes_on(make_pairs, make_batch, treated, tmp_path) -> None:
+    with pytest.raises(InputError, match=r"out: the disk is full; free some space and run the same command again"):
+        make_batch(make_pairs("a", "full", "b")).run()
+    assert treated() == ["a", "full"]
+    assert names(tmp_path / "out") == {"a_sr.nii.gz", "a_sr.json", "report.json"}
+    assert statuses(tmp_path / "out") == {"a": "done", "full": "waiting", "b": "waiting"}
+    make_batch(make_pairs("a", "b")).run()
+    assert treated() == ["b"]
+
+
+def test_a_full_disk_is_told_from_other_errors() -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    with pytest.raises(OSError, match="No space") as caught, Path("/dev/full").open("w") as stream:
+        stream.write("a")
+    assert is_disk_full(caught.value)
+    assert not is_disk_full(OSError(errno.EACCES, "denied"))
+
+
+def test_what_is_done_is_not_done_again(make_pairs, make_batch, treated, tmp_path) -> None:
+    make_batch(make_pairs("a", "b")).run()
+    treated()
+    make_batch(make_pairs("a", "b", "c")).run()
+    assert treated() == ["c"]
+    assert statuses(tmp_path / "out") == {"a": "skipped", "b": "skipped", "c": "done"}
+    assert report_of(tmp_path / "out")["cases"][0]["warnings"] == ["a looks odd."]
+
+
+def test_what_failed_is_tried_again(make_pairs, make_batch, treated) -> None:
+    for _ in range(2):
+        with pytest.raises(SomeFailedError):
+            make_batch(make_pairs("bad", "a")).run()
+    assert treated() == ["bad", "a", "bad"]
+
+
+def test_resume_false_does_all_again(make_pairs, make_batch, treated) -> None:
+    make_batch(make_pairs("a")).run()
+    make_batch(make_pairs("a"), resume=False).run()
+    assert treated() == ["a", "a"]
+
+
+@pytest.mark.parametrize("change", ["settings", "input", "output cut", "output gone", "record gone", "record spoilt"])
+def test_a_change_makes_an_output_anew(change, make_pairs, make_batch, treated, tmp_path) -> None:
+    pairs, out = make_pairs("a", "b"), tmp_path / "out"
+    make_batch(pairs).run()
+    treated()
+    if change == "input":
+        Path(pairs[0]["reference"]).write_text("another")
+    if change == "output cut":
+        (out / "a_sr.nii.gz").write_text("")
+    if change == "output gone":
+        (out / "a_sr.nii.gz").unlink()
+    if change == "record gone":
+        (out / "a_sr.json").unlink()
+    if change == "record spoilt":
+        (out / "a_sr.json").write_text("{")
+    make_batch(pairs, settings={"factor": 2 if change == "settings" else 4}).run()
+    assert treated() == (["a", "b"] if change == "settings" else ["a"])
+    assert (out / "a_sr.nii.gz").read_text() == "a"
+
+
+def test_a_touched_input_counts_as_changed(make_pairs, make_batch, treated) -> None:
+    pairs = make_pairs("a")
+    make_batch(pairs).run()
+    os.utime(pairs[0]["image"], (1, 1))
+    make_batch(pairs).run()
+    assert treated() == ["a", "a"]
+
+
+def test_half_written_files_of_a_killed_process_are_removed(make_pairs, make_batch, tmp_path) -> None:
+    (tmp_path / "out").mkdir()
+    for name in (".0123456789ab.partial.a_sr.nii.gz", ".0123456789ab.partial.a_sr.json"):
+        (tmp_path / "out" / name).write_text("half")
+    other = tmp_path / "out" / ".0123456789ab.partial.b_sr.nii.gz"
+    other.write_text("another process may be writing this")
+    make_batch(make_pairs("a")).run()
+    assert names(tmp_path / "out") == {"a_sr.nii.gz", "a_sr.json", "report.json", other.name}
+
+
+def test_two_cases_of_one_output_are_refused_before_anything_is_done(make_pairs, make_batch, treated) -> None:
+    first, second = make_pairs("a", "b")
+    for pairs in ([first, second | {"case": "a"}], [first | {"output": "x"}, second | {"output": "x"}]):
+        with pytest.raises(InputError, match=r"a_image.nii and .*b_image.nii would both become .*; give each its own"):
+            make_batch(pairs).run()
+    assert treated() == []
+
+
+def test_the_output_of_another_image_is_not_replaced_by_a_later_run(make_pairs, make_batch, tmp_path) -> None:
+    first, second = make_pairs("a", "b")
+    make_batch([first]).run()
+    with pytest.raises(InputError, match=r"a_sr.nii.gz: this was made of .*a_image.nii, and the result of .*b_image"):
+        make_batch([second | {"case": "a"}]).run()
+    assert (tmp_path / "out" / "a_sr.nii.gz").read_text() == "a"
+    make_batch([first | {"reference": second["reference"]}]).run()  # another reference of the same image is welcome
+    make_batch([second | {"case": "a"}], resume=False).run()
+
+
+def test_an_output_may_lie_in_a_folder_of_its_own(make_pairs, make_batch, tmp_path) -> None:
+    (pair,) = make_pairs("a")
+    make_batch([pair | {"output": "sub-a/anat/sub-a_desc-sr_T2w"}]).run()
+    folder = tmp_path / "out" / "sub-a" / "anat"
+    assert names(folder) == {"sub-a_desc-sr_T2w.nii.gz", "sub-a_desc-sr_T2w.json"}
+    assert report_of(tmp_path / "out")["cases"][0]["output"] == "sub-a/anat/sub-a_desc-sr_T2w.nii.gz"
+
+
+@pytest.mark.parametrize("output", ["../a", "/tmp/a"])
+def test_an_output_outside_the_folder_is_refused(output, make_pairs, make_batch) -> None:
+    (pair,) = make_pairs("a")
+    with pytest.raises(InputError, match="must lie below the output folder"):
+        make_batch([pair | {"output": output}]).run()
+
+
+def test_the_report_may_lie_elsewhere_and_counts_all_cases(make_pairs, make_batch, tmp_path) -> None:
+    with pytest.raises(SomeFailedError):
+        make_batch(make_pairs("a", "bad")).run(report=tmp_path / "elsewhere" / "r.json")
+    report = json.loads((tmp_path / "elsewhere" / "r.json").read_text())
+    assert report["totals"] == {"cases": 2, "done": 1, "skipped": 0, "failed": 1, "waiting": 0}
+    assert report["settings"] == {"factor": 4}
+    assert not (tmp_path / "out" / "report.json").exists()
+
+
+def test_shares_are_disjoint_complete_and_make_one_report(make_pairs, make_batch, treated, tmp_path) -> None:
+    pairs = make_pairs(*"abcde")
+    parts = []
+    for share in ("1/2", "2/2"):
+        make_batch(pairs, share=share).run()
+        parts.append(treated())
+    assert parts == [["a", "c", "e"], ["b", "d"]]
+    assert statuses(tmp_path / "out") == dict.fromkeys("abcde", "done")
+
+
+def test_a_share_without_a_case_has_nothing_to_do(make_pairs, make_batch, treated, tmp_path) -> None:
+    make_batch(make_pairs("a", "b"), share="3/3").run()
+    assert treated() == []
+    assert statuses(tmp_path / "out") == {"a": "waiting", "b": "waiting"}
+
+
+def test_a_list_without_a_case_is_refused(make_batch) -> None:
+    with pytest.raises(InputError, match="there are no pairs; check dataset_dir"):
+        make_batch([]).run()
+
+
+def test_a_line_is_logged_for_each_case_with_the_time_that_is_left(make_pairs, make_batch, caplog) -> None:
+    make_batch(make_pairs("a", "b", "c"), seconds=0.05).run()
+    lines = [record.getMessage() for record in caplog.records if " done in " in record.getMessage()]
+    assert lines == ["a done in 1 s; 2 left, about 1 s", "b done in 1 s; 1 left, about 1 s", "c done in 1 s"]

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The batch as ``inference.yaml`` puts it together."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from monai.bundle import ConfigWorkflow, run
+
+from bundle.errors import InputError, input_error
+from bundle.networks import Generator
+
+CONFIG = "configs/inference.yaml"
+
+
+@pytest.fixture(autouse=True)
+def _in_bundle_root(monkeypatch: pytest.MonkeyPatch, bundle_root: Path) -> None:
+    monkeypatch.chdir(bundle_root)
+
+
+@pytest.fixture
+def keys(small_dataset: Path, tmp_path: Path) -> dict[str, Any]:
+    """Return keys of a run over one small case with a network that is the identity on its low-res input."""
+    torch.save(Generator(residual=True).state_dict(), tmp_path / "w.pt")
+    return {
+        "image": str(small_dataset / "sub-A" / "anat" / "sub-A_T2w.nii.gz"),
+        "reference": str(small_dataset / "sub-A" / "anat" / "sub-A_PDw.nii.gz"),
+        "ckpt_path": str(tmp_path / "w.pt"),
+        "residual": True,
+        "low_res": "zero_filled",
+        "quality_page": False,
+    }
+
+
+def test_monai_s_evaluator_writes_what_the_batch_writes(keys, tmp_path) -> None:
+    run("inference", config_file=CONFIG, output_dir=str(tmp_path / "batch"), **keys)
+    workflow = ConfigWorkflow(
+        config_file=CONFIG, workflow_type="infer", output_dir=str(tmp_path / "evaluator"), bundle_root=".", **keys
+    )
+    workflow.initialize()
+    workflow.evaluator.run()
+    volumes = [nib.load(tmp_path / by / "sub-A_sr.nii.gz") for by in ("batch", "evaluator")]
+    assert np.array_equal(volumes[0].get_fdata(), volumes[1].get_fdata())
+    assert volumes[0].header == volumes[1].header
+
+
+def test_a_second_run_does_nothing_and_a_changed_setting_does_all(keys, tmp_path) -> None:
+    output = tmp_path / "out"
+    times = []
+    for changed in ({}, {}, {"data_consistency": False}):
+        run("inference", config_file=CONFIG, output_dir=str(output), **keys, **changed)
+        times.append([path.stat().st_mtime_ns for path in sorted(output.glob("*.nii.gz"))])
+    assert times[0] == times[1]
+    assert not set(times[1]) & set(times[2])
+    record = json.loads((output / "sub-A_sr.json").read_text())
+    assert record["settings"]["data_consistency"] is False
+    assert record["settings"]["trained"]["factor"] == 4
+
+
+def test_a_dry_run_writes_nothing(keys, tmp_path, capsys) -> None:
+    run("inference", config_file=CONFIG, output_dir=str(tmp_path / "out"), dry_run=True, **keys)
+    assert not (tmp_path / "out").exists()
+    table = [line for line in capsys.readouterr().err.splitlines() if line.startswith("| sub-")]
+    assert [line.split("|")[1].strip() for line in table] == ["sub-A"]
+    assert "sub-A_T2w.nii.gz" in table[0]
+
+
+def test_a_missing_single_contrast_network_is_told_before_inputs_are_read(keys, tmp_path) -> None:
+    with pytest.raises(RuntimeError) as caught:
+        run("inference", config_file=CONFIG, output_dir=str(tmp_path), on_bad_reference="single_contrast", **keys)
+    assert "give --single_contrast_path FILE" in str(input_error(caught.value))
+    assert not list(tmp_path.glob("*.json"))
+
+
+@pytest.mark.parametrize("threads", [0, "many"])
+def test_a_number_of_threads_that_makes_no_sense_is_refused(threads, keys, tmp_path) -> None:
+    with pytest.raises((RuntimeError, InputError)) as caught:
+        run("inference", config_file=CONFIG, output_dir=str(tmp_path), threads=threads, **keys)
+    assert "give 1 or more, or null for all" in str(input_error(caught.value))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_to_the_command_line_leaves_whole_files_and_its_status(
+    number, status, keys, small_dataset, tmp_path
+) -> None:
+    output = tmp_path / "out"
+    command = [sys.executable, "-W", "ignore", "-m", "monai.bundle", "run", "inference", "--config_file", CONFIG]
+    settings = keys | {"image": "null", "reference": "null", "dataset_dir": small_dataset, "output_dir": output}
+    for key, value in settings.items():
+        command += [f"--{key}", str(value)]
+    environment = os.environ | {"PYTHONPATH": "."}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment) as process:
+        deadline = time.monotonic() + 200
+        while not (output / "sub-A_sr.json").is_file() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == status
+    assert b"Traceback" not in errors
+    assert b"interrupted: nothing is half-written" in errors
+    assert not [path for path in output.iterdir() if path.name.startswith(".")]
+    for path in output.glob("*.nii.gz"):
+        nib.load(path).get_fdata()
+    assert json.loads((output / "report.json").read_text())["interrupted"]
+    subprocess.run(command, check=True, capture_output=True, env=environment)
+    assert len(list(output.glob("*.nii.gz"))) == 4

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+
+from bundle.batch import Results, sha256
+from bundle.batch.results import json_value
+from bundle.records import CaseRecord
+
+
+def test_json_values_hold_whatever_steps_note() -> None:
+    noted = {"a": (1, np.float32(0.5)), "b": float("nan"), "c": Path("x"), "d": np.int64(3), 4: None, "e": True}
+    assert json.loads(json.dumps(json_value(noted), allow_nan=False)) == {
+        "a": [1, 0.5],
+        "b": None,
+        "c": "x",
+        "d": 3,
+        "4": None,
+        "e": True,
+    }
+
+
+def test_the_checksum_is_that_of_the_content(tmp_path: Path) -> None:
+    (tmp_path / "w.pt").write_bytes(b"weights")
+    assert sha256(tmp_path / "w.pt") == hashlib.sha256(b"weights").hexdigest()
+    assert sha256(None) is None
+    assert sha256(tmp_path / "none.pt") is None
+
+
+def test_settings_that_json_changes_match_themselves(tmp_path: Path) -> None:
+    pair = {"case": "a", "image": str(tmp_path / "t.nii"), "reference": str(tmp_path / "r.nii")}
+    for key in ("image", "reference"):
+        Path(pair[key]).write_text(key)
+    settings = {"factor": (4, 2), "low_res": None}
+    results = Results(tmp_path / "out", settings)
+    results.path(pair).parent.mkdir()
+    results.path(pair).write_text("output")
+    results.mark(pair, CaseRecord("a"))
+    assert Results(tmp_path / "out", settings).finished(pair) is not None
+    assert Results(tmp_path / "out", {"factor": (4, 4), "low_res": None}).finished(pair) is None
+
+
+def test_a_folder_of_slices_is_changed_where_one_of_them_is(tmp_path: Path) -> None:
+    series = tmp_path / "series"
+    series.mkdir()
+    for name in "ab":
+        (series / name).write_text(name)
+    pair = {"case": "a", "image": str(series)}
+    results = Results(tmp_path / "out", {})
+    results.path(pair).parent.mkdir()
+    results.path(pair).write_text("output")
+    results.mark(pair, CaseRecord("a"))
+    assert results.finished(pair)
+    (series / "b").write_text("longer")
+    assert results.finished(pair) is None

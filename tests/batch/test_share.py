@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bundle.batch.share import find_share, share_of
+from bundle.errors import InputError
+
+ARRAY = {"SLURM_ARRAY_TASK_ID": "7", "SLURM_ARRAY_TASK_MIN": "3", "SLURM_ARRAY_TASK_COUNT": "5"}
+STEPPED = {
+    "SLURM_ARRAY_TASK_ID": "10",
+    "SLURM_ARRAY_TASK_MIN": "0",
+    "SLURM_ARRAY_TASK_COUNT": "3",
+    "SLURM_ARRAY_TASK_STEP": "5",
+}
+
+
+@pytest.mark.parametrize(
+    ("environment", "share"),
+    [
+        ({}, (0, 1)),
+        (ARRAY, (4, 5)),
+        (STEPPED, (2, 3)),
+        ({"RANK": "1", "WORLD_SIZE": "4"}, (1, 4)),
+        ({"SLURM_PROCID": "2", "SLURM_STEP_NUM_TASKS": "3"}, (2, 3)),
+        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "3"}, (0, 1)),  # one process in a job of three tasks
+        ({"RANK": "1"}, (0, 1)),
+        (ARRAY | {"RANK": "1", "WORLD_SIZE": "2"}, (9, 10)),
+    ],
+)
+def test_the_share_is_what_started_the_process_says(environment, share) -> None:
+    assert find_share(None, environment) == share
+
+
+def test_a_share_that_is_given_counts_from_one_and_wins() -> None:
+    assert find_share("2/10", ARRAY) == (1, 10)
+
+
+@pytest.mark.parametrize("text", ["0/2", "3/2", "1", "a/b", "-1/2", ""])
+def test_what_is_no_share_is_refused(text) -> None:
+    with pytest.raises(InputError, match="write 1/4 for the first of four"):
+        find_share(text, {})
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [ARRAY | {"SLURM_ARRAY_TASK_ID": "9"}, STEPPED | {"SLURM_ARRAY_TASK_ID": "7"}, {"SLURM_ARRAY_TASK_ID": "1"}],
+)
+def test_an_array_that_has_gaps_is_refused(environment) -> None:
+    with pytest.raises(InputError, match="--share"):
+        find_share(None, environment)
+
+
+@given(n=st.integers(0, 40), count=st.integers(1, 12))
+def test_shares_hold_every_item_once(n, count) -> None:
+    parts = [share_of(range(n), (index, count)) for index in range(count)]
+    assert sorted(item for part in parts for item in part) == list(range(n))
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line as its users run it, on small volumes, from a folder that is not the bundle's."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from bundle.cli import main
+from bundle.networks import Generator
+
+ROOT = Path(__file__).resolve().parents[2]
+AS_IT_IS = ["--residual", "true", "--low-res", "zero_filled", "--device", "cpu"]
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    """Write the weights of an untrained generator that is the identity on its low-res input."""
+    torch.save(Generator(residual=True).state_dict(), tmp_path / "model.pt")
+    return tmp_path / "model.pt"
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def written(folder: Path) -> dict[str, np.ndarray]:
+    """Return the voxels of all volumes in a folder, by name."""
+    return {str(file.relative_to(folder)): nib.load(file).get_fdata() for file in sorted(folder.rglob("*.nii.gz"))}
+
+
+def test_one_image_is_enhanced_and_the_screen_holds_nothing_but_messages(
+    small_dataset: Path, weights: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    stem = small_dataset / "sub-D" / "anat" / "sub-D"
+    pair = [f"{stem}_T2w.nii.gz", "--reference", f"{stem}_PDw.nii.gz"]
+    assert main(["enhance", *pair, "-m", "model.pt", "-o", "out", *AS_IT_IS]) == 0
+    (voxels,) = written(tmp_path / "out").values()
+    before = nib.load(f"{stem}_T2w.nii.gz").get_fdata()
+    np.testing.assert_allclose(voxels, before, rtol=0, atol=1e-3 * before.max())
+    assert capfd.readouterr().out == ""
+
+
+def test_what_show_config_prints_does_the_same_when_it_is_run(
+    small_dataset: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["enhance", os.path.relpath(small_dataset), "-m", "model.pt", "--degrade", "--device", "cpu"]
+    arguments += ["--set", "output_dtype=input", "--residual", "true"]
+    assert main([*arguments, "-o", "by command"]) == 0
+    capsys.readouterr()
+    assert main([*arguments, "-o", "by monai", "--show-config"]) == 0
+    script = capsys.readouterr().out
+    process = subprocess.run(["sh", "-c", script], capture_output=True, text=True, cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
+    ours, theirs = written(tmp_path / "by command"), written(tmp_path / "by monai")
+    assert len(ours) == 4
+    assert "sub-A_sr.nii.gz" in ours
+    assert ours.keys() == theirs.keys()
+    for name, voxels in ours.items():
+        np.testing.assert_array_equal(voxels, theirs[name])
+
+
+def test_a_bids_data_set_becomes_derivatives(small_dataset: Path, weights: Path, tmp_path: Path) -> None:
+    shutil.copytree(small_dataset / "sub-D", tmp_path / "bids" / "sub-D")
+    (tmp_path / "bids" / "dataset_description.json").write_text('{"Name": "tiny", "BIDSVersion": "1.8.0"}')
+    assert main(["enhance", "bids", "-o", "bids/derivatives/mcsr", "-m", "model.pt", *AS_IT_IS]) == 0
+    assert list(written(tmp_path / "bids" / "derivatives" / "mcsr")) == ["sub-D/anat/sub-D_desc-sr_T2w.nii.gz"]
+
+
+def test_a_run_that_cannot_start_ends_with_one_sentence_and_status_2(small_dataset: Path, tmp_path: Path) -> None:
+    (tmp_path / "model.pt").write_text("no weights")
+    stem = small_dataset / "sub-D" / "anat" / "sub-D"
+    words = ["enhance", f"{stem}_T2w.nii.gz", "-r", f"{stem}_PDw.nii.gz", "-m", "model.pt", "-o", "out", "-q"]
+    process = subprocess.run(
+        [sys.executable, "-m", "bundle", *words, "--device", "cpu"],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 2, process.stderr
+    assert process.stdout == ""
+    last = process.stderr.strip().splitlines()[-1]
+    assert last.startswith(f"error: {tmp_path / 'model.pt'}: cannot be read as weights")
+    assert "Traceback" not in process.stderr
+
+
+@pytest.mark.filterwarnings("ignore:builtin type:DeprecationWarning")  # of how ITK is wrapped
+def test_a_dicom_series_becomes_a_nifti_file_named_after_its_folders(weights: Path, tmp_path: Path) -> None:
+    itk = pytest.importorskip("itk")
+    voxels = np.random.default_rng(0).integers(1, 999, (3, 24, 20)).astype("u2")
+    for name, factor in (("T2", 1), ("T1", 3)):
+        folder = tmp_path / "patient 1" / name
+        folder.mkdir(parents=True)
+        for index, pixels in enumerate(voxels * factor):
+            image = itk.image_from_array(pixels[None].astype("u2"))
+            image.SetSpacing([1.0, 1.0, 4.0])
+            image.SetOrigin([-10.0, 5.0, 4.0 * index])
+            tags = itk.MetaDataDictionary()
+            for tag, value in (("0008|0060", "MR"), ("0020|000e", f"1.2.{factor}"), ("0020|000d", "1.2")):
+                tags[tag] = value
+            image.SetMetaDataDictionary(tags)
+            writer = itk.ImageFileWriter.New(image)
+            dicom = itk.GDCMImageIO.New()
+            dicom.KeepOriginalUIDOn()
+            writer.SetImageIO(dicom)
+            writer.SetFileName(str(folder / f"{index}.dcm"))
+            writer.Update()
+    words = ["enhance", "patient 1/T2", "--reference", "patient 1/T1", "-m", "model.pt", "-o", "out"]
+    assert main([*words, *AS_IT_IS]) == 0
+    found = nib.load(tmp_path / "out" / "patient-1_T2_sr.nii.gz")
+    np.testing.assert_allclose(found.get_fdata(), voxels.transpose(2, 1, 0), atol=1)
+    np.testing.assert_allclose(found.affine, [[-1, 0, 0, 10], [0, -1, 0, -5], [0, 0, 4, 0], [0, 0, 0, 1]], atol=1e-5)
