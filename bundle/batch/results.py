@@ -33,6 +33,7 @@ class Results:
         settings: JSON values that an output depends on; where they differ, it is made again.
         ext: ending of the outputs.
         resume: leave alone what is done; otherwise all is made again.
+        pages: an output without its quality page is not done.
     """
 
     def __init__(
@@ -41,11 +42,13 @@ class Results:
         settings: Mapping[str, Any],
         ext: str = ".nii.gz",
         resume: bool = True,
+        pages: bool = False,
     ) -> None:
         self.output_dir = Path(output_dir).expanduser()
         self.settings = json_value(settings)
         self.ext = ext
         self.resume = resume
+        self.pages = pages
 
     def path(self, pair: Pair) -> Path:
         """Return where the output of a pair is written."""
@@ -81,6 +84,8 @@ class Results:
         if record is None or record.get("settings") != self.settings or record.get("inputs") != _inputs(pair):
             return None
         output = self.path(pair)
+        if self.pages and not result_path(self.output_dir, pair, ext=".html").is_file():
+            return None
         return record if output.is_file() and output.stat().st_size == record.get("bytes") else None
 
     def check_free(self, pair: Pair) -> None:

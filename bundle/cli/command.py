@@ -134,7 +134,8 @@ def _run_stage(stage: Stage, options: dict[str, Any], unknown: list[tuple[str, s
         sys.stdout.write(shown(root, stage.run_id, configs, keys))
         return
     log = options.get("log")
-    messages = Messages(Path(log) if log else None, options.get("quiet", False), options.get("verbose", False))
+    quiet = options.get("quiet", False) and not keys.get("dry_run")  # whose plan is all that it is for
+    messages = Messages(Path(log) if log else None, quiet, options.get("verbose", False))
     with _report_printed(Path(keys["output_dir"])) if options.get("json") == "-" else contextlib.nullcontext():
         run_stage(root, stage.run_id, configs, keys, messages)
 

@@ -102,7 +102,7 @@ def _add_low_res(group: argparse._ArgumentGroup) -> None:
         "--factor",
         type=values.factor,
         metavar="F",
-        help="how many times too coarse it is; default: as the weights expect",
+        help="how many times too coarse it is: 4, or 4,2 for rows and columns; default: as the weights expect",
     )
     group.add_argument(
         "--low-res",

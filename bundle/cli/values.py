@@ -49,12 +49,13 @@ def count(text: str) -> int:
     return int(text)
 
 
-def factor(text: str) -> float:
-    """Read a factor above 1."""
-    value = yaml_value(text)
-    if not isinstance(value, (int, float)) or not value > 1:
-        raise argparse.ArgumentTypeError(f"{text} is no number above 1")
-    return value
+def factor(text: str) -> float | list[float]:
+    """Read a factor above 1, or two with a comma between them, for rows and columns."""
+    factors = [yaml_value(part) for part in text.removeprefix("[").removesuffix("]").split(",")]
+    numbers = all(isinstance(value, (int, float)) and value >= 1 for value in factors)
+    if not numbers or max(factors) == 1 or len(factors) > 2:
+        raise argparse.ArgumentTypeError(f"{text} is no number above 1; write 4, or 4,2 for rows and columns")
+    return factors[0] if len(set(factors)) == 1 else factors
 
 
 def subjects(text: str) -> float | list[str]:

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fetch the T2 and PD volumes of the IXI data set: ``python -m bundle.data.ixi FOLDER``.
+"""Fetch the T2 and PD volumes of the IXI data set, as ``mcsr ixi`` does.
 
 IXI holds 578 healthy subjects with T2 and PD from one dual-echo scan, so on one grid. The archives are 3.9 GB (T2)
 and 4.1 GB (PD). Licence CC BY-SA 3.0; acknowledge https://brain-development.org/ixi-dataset/.
 """
 
-import argparse
 import errno
 import hashlib
 import http.client
@@ -13,7 +12,6 @@ import logging
 import os
 import re
 import shutil
-import sys
 import tarfile
 import time
 import urllib.error
@@ -246,27 +244,3 @@ def _require_space(folder: Path, n_bytes: int) -> None:
 
 def _progress(items: Iterable[tarfile.TarInfo] | None = None, **settings: object) -> "tqdm[tarfile.TarInfo]":
     return tqdm(items, mininterval=1.0, disable=None, **settings)  # disable=None: silent where nobody watches
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line."""
-    parser = argparse.ArgumentParser(prog="python -m bundle.data.ixi", description="Download and unpack IXI volumes.")
-    parser.add_argument("folder", help="where to put IXI-T2/ and IXI-PD/")
-    parser.add_argument("--contrasts", nargs="+", default=["T2", "PD"], choices=CONTRASTS)
-    parser.add_argument("--base-url", default=BASE_URL, help="folder on the web that holds IXI-T2.tar")
-    parser.add_argument("--no-checksum", action="store_true", help="check sizes alone")
-    parser.add_argument("--keep-archives", action="store_true", help="keep the tar files")
-    options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    logger.info("IXI is licensed CC BY-SA 3.0; acknowledge https://brain-development.org/ixi-dataset/")
-    checksums = {} if options.no_checksum else CHECKSUMS
-    try:
-        download_ixi(
-            options.folder, options.contrasts, options.base_url, checksums, keep_archives=options.keep_archives
-        )
-    except InputError as error:
-        sys.exit(f"error: {error}")
-
-
-if __name__ == "__main__":
-    main()

@@ -176,7 +176,9 @@ class MeasuredBlockd(Transform):
         measured = _in_plane(low_res.measured, axis)
         sizes = [_in_plane(volume.shape[1:], axis) for volume in (before, after)]
         factors = [size / n for size, n in zip(sizes[1], measured, strict=True)]
-        self.records.of(item).note(
+        record = self.records.of(item)
+        known = "low_res" in record.facts  # from the check of all inputs before the first was computed
+        record.note(
             "low_res",
             case=low_res.case,
             matrix_before=list(before.shape[1:]),
@@ -187,7 +189,8 @@ class MeasuredBlockd(Transform):
             factor=factors,
             drop_db=list(low_res.drop_db) or None,
         )
-        logger.info(
+        logger.log(
+            logging.DEBUG if known else logging.INFO,
             "%s: low-res image, %s%s; %d x %d samples of k-space on a matrix of %d x %d, factor %s.",
             item.get(CASE, "case"),
             low_res.case,

@@ -55,3 +55,17 @@ def test_a_folder_of_slices_is_changed_where_one_of_them_is(tmp_path: Path) -> N
     assert results.finished(pair)
     (series / "b").write_text("longer")
     assert results.finished(pair) is None
+
+
+def test_an_output_is_not_done_without_the_page_that_was_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "t.nii").write_text("image")
+    pair = {"case": "a", "image": str(tmp_path / "t.nii")}
+    results = Results(tmp_path / "out", {}, pages=True)
+    output = results.path(pair)
+    output.parent.mkdir()
+    output.write_text("output")
+    results.mark(pair, CaseRecord("a"))
+    assert results.finished(pair) is None
+    assert Results(tmp_path / "out", {}).finished(pair)
+    output.with_name(output.name.replace(".nii.gz", ".html")).write_text("page")
+    assert results.finished(pair)

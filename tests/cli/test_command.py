@@ -99,6 +99,9 @@ def test_enhance_tells_one_image_from_many(
         (["--device", "$torch.device('cpu')"], {"device": "$torch.device('cpu')"}),
         (["--factor", "3"], {"factor": 3}),
         (["--factor", "2.5"], {"factor": 2.5}),
+        (["--factor", "4,2"], {"factor": [4, 2]}),
+        (["--factor", "[4, 1]"], {"factor": [4, 1]}),
+        (["--factor", "4,4"], {"factor": 4}),
         (["--degrade"], {"degrade": True}),
         (["--degrade", "true"], {"degrade": True}),
         (["--register", "false", "--resume", "false"], {"register": False, "resume": False}),
@@ -193,6 +196,8 @@ def test_a_config_may_be_a_file_or_the_name_of_a_variant(here: Path, recorder: A
         ([*ENHANCE, "--set", "factor=[1"], "cannot be read as YAML"),
         ([*ENHANCE, "--factor", "1"], "1 is no number above 1"),
         ([*ENHANCE, "--factor", "true"], "true is no number above 1"),
+        ([*ENHANCE, "--factor", "4,2,2"], "4,2,2 is no number above 1; write 4, or 4,2 for rows and columns"),
+        ([*ENHANCE, "--factor", "4,"], "4, is no number above 1"),
         ([*ENHANCE, "--threads", "0"], "0 is no whole number above 0"),
         ([*ENHANCE, "--threads", "two"], "two is no whole number above 0"),
         ([*ENHANCE, "--device", "gpu"], "gpu is no device; choose cpu, cuda or cuda:1"),
@@ -316,6 +321,8 @@ def test_messages_are_as_they_are_asked_for(here: Path, recorder: Any) -> None:
     assert (recorder.messages.log, recorder.messages.quiet, recorder.messages.verbose) == (None, False, False)
     recorder.keys_of(*ENHANCE, "--log", "run.log", "-q", "-v")
     assert (recorder.messages.log, recorder.messages.quiet, recorder.messages.verbose) == (here / "run.log", True, True)
+    recorder.keys_of(*ENHANCE, "-q", "--dry-run")
+    assert not recorder.messages.quiet  # the plan is a message
 
 
 def test_a_phantom_is_written_where_and_as_large_as_asked_for(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

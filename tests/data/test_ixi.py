@@ -5,7 +5,6 @@ import errno
 import hashlib
 import io
 import logging
-import re
 import shutil
 import tarfile
 import threading
@@ -17,7 +16,7 @@ from types import SimpleNamespace
 import pytest
 
 from bundle.data import ixi
-from bundle.data.ixi import download_ixi, fetch, main, unpack
+from bundle.data.ixi import download_ixi, fetch, unpack
 from bundle.data.pairs import find_pairs
 from bundle.errors import InputError
 
@@ -339,14 +338,3 @@ def test_a_disk_that_fills_up_is_no_network_fault(site: Site, tmp_path: Path, mo
 def test_wrong_arguments_are_refused(tmp_path: Path, arguments: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         download_ixi(tmp_path, **arguments)  # type: ignore[arg-type]
-
-
-def test_the_command_line_downloads(site: Site, tmp_path: Path) -> None:
-    serve_ixi(site)
-    main([str(tmp_path), "--base-url", site.url, "--no-checksum", "--contrasts", "PD"])
-    assert [path.name for path in tmp_path.iterdir()] == ["IXI-PD"]
-
-
-def test_the_command_line_ends_with_one_sentence(site: Site, tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match=re.escape(f"error: {site.url}/IXI-T2.tar cannot be downloaded (HTTP 404")):
-        main([str(tmp_path), "--base-url", site.url])
