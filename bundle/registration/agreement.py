@@ -88,6 +88,11 @@ def agreement(target: PlacedVolume, reference: PlacedVolume) -> Agreement | None
     return Agreement((best + between) * fixed.spacing, highest, sharpness)
 
 
+def is_head_enough(volume: PlacedVolume) -> bool:
+    """Tell whether a volume shows enough of a head for its place to be told from histograms."""
+    return bool(head(coarsen(volume)).sum() >= ENOUGH)
+
+
 def mutual_information(counts: np.ndarray) -> float:
     """Return the mutual information in nats of a joint histogram (n, m): sum p log(p / (p_1 p_2))."""
     if not counts.any():

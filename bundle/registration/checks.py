@@ -17,8 +17,8 @@ MAXIMUM_SHIFT: Final = 50.0
 WORSE: Final = 0.98
 """Part of the headers' mutual information that the registration's must reach: it is found on samples."""
 SHIFTED: Final = 0.7
-"""Apparent displacement in mm that is worth a warning. Pairs known to be registered show up to 0.3 mm, pairs moved by
-1 mm in plane at least 0.96; and from 1 mm on the output is no better than without reference (docs/registration.md)."""
+"""Displacement in mm that is worth a warning, and a registration where it is the mean over the head; from about 1 mm on the
+output is no better than without reference (docs/registration.md has what pairs in place and moved ones show)."""
 SAME_HEAD: Final = 0.33
 """Sharpness below which the reference may show another head (docs/registration.md has the measured ranges)."""
 INFORMATIVE: Final = 0.1
@@ -56,6 +56,12 @@ def registration_failure(registration: Registration) -> str | None:
             f"{registration.shift_mm:.0f} mm, further than a patient moves between two scans"
         )
     return None
+
+
+def is_displaced(registration: Registration) -> bool:
+    """Tell whether a registration is to be believed that moves a reference on the target's own grid."""
+    believed = registration_failure(registration) is None and registration.metric_end >= INFORMATIVE
+    return believed and registration.displacement_mm > SHIFTED
 
 
 def registration_doubts(registration: Registration) -> list[str]:

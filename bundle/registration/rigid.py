@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
+from nibabel.affines import apply_affine
 
 from bundle.errors import InputError
 from bundle.registration.itk_images import from_transform, load_itk, to_itk, to_transform
@@ -59,6 +60,7 @@ class Registration:
         overlap: the same part where registration put it.
         rotation_degrees: angle between the headers' and the registration's placement.
         shift_mm: how far registration moved the centre of the target's head.
+        displacement_mm: how far it moved the voxels of the target's head, on average: turn and shift together.
         start: which start won.
         seconds: time taken.
     """
@@ -70,6 +72,7 @@ class Registration:
     overlap: float
     rotation_degrees: float
     shift_mm: float
+    displacement_mm: float
     start: Start
     seconds: float
 
@@ -99,7 +102,8 @@ def register(target: PlacedVolume, reference: PlacedVolume) -> Registration:
     begin = time.perf_counter()
     fixed, moving = coarsen(target), coarsen(reference)
     mask = head(fixed)
-    centre = positions(mask, fixed.affine).mean(axis=0)
+    places = positions(mask, fixed.affine)
+    centre = places.mean(axis=0)
     moments = np.eye(4)
     moments[:3, 3] = positions(head(moving), moving.affine).mean(axis=0) - centre
     pair = _as_pair(fixed, moving, mask, centre)
@@ -116,6 +120,7 @@ def register(target: PlacedVolume, reference: PlacedVolume) -> Registration:
         overlap=overlap_fraction(fixed, mask, reference, matrix),
         rotation_degrees=rotation_degrees(matrix),
         shift_mm=shift_mm(matrix, centre),
+        displacement_mm=displacement_mm(matrix, places),
         start=start,
         seconds=time.perf_counter() - begin,
     )
@@ -129,6 +134,11 @@ def rotation_degrees(matrix: np.ndarray) -> float:
 def shift_mm(matrix: np.ndarray, centre: np.ndarray) -> float:
     """Return how far a rigid motion moves a point."""
     return float(np.linalg.norm(matrix[:3, :3] @ centre + matrix[:3, 3] - centre))
+
+
+def displacement_mm(matrix: np.ndarray, places: np.ndarray) -> float:
+    """Return how far a rigid motion moves points (n, 3), on average."""
+    return float(np.linalg.norm(apply_affine(matrix, places) - places, axis=1).mean())
 
 
 def _as_pair(fixed: PlacedVolume, moving: PlacedVolume, mask: np.ndarray, centre: np.ndarray) -> _Pair:

@@ -15,9 +15,11 @@ from bundle.data.geometry import same_grid
 from bundle.errors import InputError
 from bundle.keys import IMAGE, REFERENCE
 from bundle.records import CaseRecord, Records
-from bundle.registration import PlacedVolume, agreement, register, resample
+from bundle.registration import PlacedVolume, Registration, agreement, register, resample
+from bundle.registration.agreement import is_head_enough
 from bundle.registration.checks import (
     agreement_doubts,
+    is_displaced,
     overlap_doubt,
     overlap_failure,
     registration_doubts,
@@ -28,6 +30,9 @@ from bundle.transforms.io import SPACING
 
 Item = dict[Hashable, Any]
 OnFailure = Literal["skip", "single_contrast"]
+_Placement = tuple[np.ndarray | None, list[str]]
+"""A point of the target to the same point of the anatomy in the reference, (4, 4), RAS mm, or ``None`` for a reference
+that stays as it is; and what to warn of."""
 
 TOPIC: Final = "registration"
 """Where the record of a case keeps what is found here."""
@@ -40,8 +45,9 @@ class AlignReferenced(Transform):
     grid. The reference is interpolated at most once. An item without a reference is left alone.
 
     Args:
-        register: ``"auto"`` keeps a reference that is on the target's grid as it is and registers any other; true
-            registers always; false never: another grid is resampled to where the headers put it.
+        register: ``"grid"`` registers a reference that is on another grid than the target, and keeps one that is on
+            its grid as it is. ``"auto"`` registers the latter too where it lies off nevertheless. True registers
+            always; false never: another grid is resampled to where the headers put it.
         on_failure: what happens to a reference that cannot be used: ``"skip"`` the case, by an ``InputError``, or
             ``"single_contrast"``: the reference becomes zeros, and the record's fact ``usable`` false.
         records: where to note what was found, topic ``registration``.
@@ -52,12 +58,12 @@ class AlignReferenced(Transform):
 
     def __init__(
         self,
-        register: Literal["auto"] | bool = "auto",
+        register: Literal["auto", "grid"] | bool = "auto",
         on_failure: OnFailure = "skip",
         records: Records | None = None,
     ) -> None:
-        if register not in ("auto", True, False):
-            raise InputError(f"register is {register!r}; choose auto, true or false.")
+        if register not in ("auto", "grid", True, False):
+            raise InputError(f"register is {register!r}; choose auto, grid, true or false.")
         if on_failure not in get_args(OnFailure):
             raise InputError(f"on_bad_reference is {on_failure!r}; choose one of {', '.join(get_args(OnFailure))}.")
         self.register = register
@@ -75,28 +81,27 @@ class AlignReferenced(Transform):
             return item
         record = self.records.of(item)
         target, reference = _placed(item[IMAGE], "the image"), _placed(item[REFERENCE], "the reference")
-        kept = same_grid(target, reference) and self.register is not True
         try:
-            aligned = reference if kept else self._aligned(target, reference, record)
+            matrix, doubts = self._placement(target, reference, record)
         except InputError as error:
             return self._failed(item, record, error)
-        _compare(target, aligned, record, registered=not kept and self.register is not False)
-        if not kept:
-            item[REFERENCE] = _as_meta_tensor(aligned.voxels, item)
-        record.note(TOPIC, usable=True, resampled=not kept)
-        return item
-
-    def _aligned(self, target: PlacedVolume, reference: PlacedVolume, record: CaseRecord) -> PlacedVolume:
-        """Return the reference on the target's grid, or raise why it cannot be."""
-        if self.register is False:
-            matrix = np.eye(4)
-            doubts = _check_headers(target, reference, record)
-        else:
-            matrix, doubts = _register(target, reference, record)
         for doubt in doubts:
             record.warn(f"{reference.name}: {doubt}.")
-        voxels = resample(reference, target.voxels.shape, target.affine, matrix)
-        return PlacedVolume(voxels, target.affine, reference.name)
+        if matrix is not None:
+            voxels = resample(reference, target.voxels.shape, target.affine, matrix)
+            reference = PlacedVolume(voxels, target.affine, reference.name)
+            item[REFERENCE] = _as_meta_tensor(voxels, item)
+        _compare(target, reference, record, registered=matrix is not None and self.register is not False)
+        record.note(TOPIC, usable=True, resampled=matrix is not None)
+        return item
+
+    def _placement(self, target: PlacedVolume, reference: PlacedVolume, record: CaseRecord) -> _Placement:
+        """Return from where the reference is to be resampled, or raise why it cannot be used."""
+        if same_grid(target, reference) and self.register is not True:
+            return _find_displaced(target, reference, record) if self.register == "auto" else (None, [])
+        if self.register is False:
+            return np.eye(4), _check_headers(target, reference, record)
+        return _register(target, reference, record)
 
     def _failed(self, item: Item, record: CaseRecord, error: InputError) -> Item:
         """Raise, or return the item with an empty reference, as asked for."""
@@ -110,14 +115,38 @@ class AlignReferenced(Transform):
         return item
 
 
-def _register(target: PlacedVolume, reference: PlacedVolume, record: CaseRecord) -> tuple[np.ndarray, list[str]]:
+def _register(target: PlacedVolume, reference: PlacedVolume, record: CaseRecord) -> _Placement:
     """Return where registration puts the reference, and what to say of it."""
     found = register(target, reference)
-    facts = dataclasses.asdict(found)
-    record.note(TOPIC, method="rigid registration", **{**facts, "matrix": found.matrix.round(6).tolist()})
+    _note(record, "rigid registration", found)
     if reason := registration_failure(found):
         raise InputError(f"{reference.name}: this reference cannot be used, as {reason}.")
     return found.matrix, registration_doubts(found)
+
+
+def _find_displaced(target: PlacedVolume, reference: PlacedVolume, record: CaseRecord) -> _Placement:
+    """Return where registration puts a reference that lies off on the target's own grid.
+
+    It stays as it is where it hardly lies off, and where nobody can tell: the head is too small, or registration is
+    not to be believed, as with the reference of another patient.
+    """
+    if not is_head_enough(target):
+        return None, []
+    try:
+        found = register(target, reference)
+    except InputError:
+        return None, []
+    _note(record, "rigid registration, as a check", found)
+    if not is_displaced(found):
+        return None, []
+    said = f"it lies {found.displacement_mm:.1f} mm off, although on the image's grid, and was registered"
+    return found.matrix, [f"{said}; look at the overlay", *registration_doubts(found)]
+
+
+def _note(record: CaseRecord, method: str, found: Registration) -> None:
+    """Keep what registration found."""
+    facts = dataclasses.asdict(found)
+    record.note(TOPIC, method=method, **{**facts, "matrix": found.matrix.round(6).tolist()})
 
 
 def _check_headers(target: PlacedVolume, reference: PlacedVolume, record: CaseRecord) -> list[str]:

@@ -6,9 +6,15 @@ import numpy as np
 import pytest
 
 from bundle.registration import Agreement, Registration
-from bundle.registration.checks import agreement_doubts, overlap_doubt, registration_doubts, registration_failure
+from bundle.registration.checks import (
+    agreement_doubts,
+    is_displaced,
+    overlap_doubt,
+    registration_doubts,
+    registration_failure,
+)
 
-GOOD = Registration(np.eye(4), 0.5, 0.7, 1.0, 0.99, 2.0, 5.0, "header", 4.0)
+GOOD = Registration(np.eye(4), 0.5, 0.7, 1.0, 0.99, 2.0, 5.0, 5.2, "header", 4.0)
 
 
 def test_a_good_registration_is_believed() -> None:
@@ -71,3 +77,16 @@ def test_the_remedy_for_a_shift_is_not_what_was_just_done() -> None:
     shifted = Agreement(np.array([3.0, 0, 0]), 0.5, 0.6)
     assert "--register true" in agreement_doubts(shifted, registered=False)[0]
     assert "--register" not in agreement_doubts(shifted, registered=True)[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "displaced"),
+    [
+        ({"displacement_mm": 0.8}, True),
+        ({"displacement_mm": 0.6}, False),
+        ({"overlap": 0.2}, False),
+        ({"metric_end": 0.05, "metric_start": 0.04}, False),
+    ],
+)
+def test_a_reference_is_displaced_where_a_believed_registration_moves_it(changes: dict, displaced: bool) -> None:
+    assert is_displaced(dataclasses.replace(GOOD, **changes)) is displaced

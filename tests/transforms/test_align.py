@@ -28,7 +28,7 @@ OTHER = np.diag([2.4, 2.9, 3.3, 1.0])
 OTHER[:3, 3] = (-66, -72, -50)
 SHIFTED = np.eye(4)
 SHIFTED[:3, 3] = (3, -2, 4)
-GOOD = Registration(SHIFTED, 0.5, 0.7, 1.0, 0.99, 0.0, 5.4, "header", 4.0)
+GOOD = Registration(SHIFTED, 0.5, 0.7, 1.0, 0.99, 0.0, 5.4, 5.4, "header", 4.0)
 
 
 def head(contrast: str, shape: tuple[int, int, int], affine: np.ndarray) -> np.ndarray:
@@ -104,7 +104,7 @@ def test_a_reference_on_the_target_s_grid_is_left_as_it_is(paths, monkeypatch) -
     monkeypatch.setattr(align, "resample", None)
     records = Records()
     loaded = load(on_one_grid(paths))
-    for register in ("auto", False):
+    for register in ("grid", False):
         item = AlignReferenced(register, records=records)(loaded)
         assert item[REFERENCE] is loaded[REFERENCE]
     record = records.of(item)
@@ -132,9 +132,65 @@ def test_register_false_lays_the_reference_where_the_header_puts_it_and_says_so(
     assert "--register true" in shifted
 
 
+def test_a_reference_that_lies_on_the_target_is_left_as_it_is_after_a_look(paths) -> None:
+    records = Records()
+    loaded = load(on_one_grid(paths))
+    item = AlignReferenced(records=records)(loaded)
+    assert item[REFERENCE] is loaded[REFERENCE]
+    record = records.of(item)
+    assert record.warnings == []
+    assert record.facts["registration"]["resampled"] is False
+    assert record.facts["registration"]["displacement_mm"] < 0.3
+
+
+def test_a_reference_that_is_turned_on_the_target_s_grid_is_registered_and_told(paths) -> None:
+    """A turn about the head's centre, which no shift of the whole gives away."""
+    turn = nib.affines.from_matvec(nib.eulerangles.euler2mat(z=np.radians(4)))
+    records = Records()
+    turned = on_one_grid(paths, head("T1w", SHAPE, turn @ AFFINE))
+    as_given, item = (AlignReferenced(way, records=records)(load(turned)) for way in ("grid", "auto"))
+    assert correlation(as_given) < 0.95
+    assert correlation(item) > 0.97
+    record = records.of(item)
+    warning = record.warnings[-1]
+    assert "mm off, although on the image's grid, and was registered; look at the overlay" in warning
+    assert record.facts["registration"]["rotation_degrees"] == pytest.approx(4, abs=0.2)
+    assert record.facts["registration"]["resampled"] is True
+
+
+@pytest.mark.parametrize("changes", [{"displacement_mm": 0.6}, {"rotation_degrees": 40.0}])
+def test_a_reference_on_the_target_s_grid_stays_where_registration_finds_little_or_errs(
+    changes, paths, monkeypatch
+) -> None:
+    pretend(monkeypatch, **changes)
+    loaded = load(on_one_grid(paths))
+    assert AlignReferenced()(loaded)[REFERENCE] is loaded[REFERENCE]
+
+
+def test_a_reference_that_cannot_be_registered_stays_on_the_target_s_grid(paths, monkeypatch) -> None:
+    def fail(*_: Any) -> None:
+        raise InputError("cannot be brought to overlap")
+
+    monkeypatch.setattr(align, "register", fail)
+    loaded = load(on_one_grid(paths))
+    assert AlignReferenced()(loaded)[REFERENCE] is loaded[REFERENCE]
+    with pytest.raises(InputError, match="overlap"):
+        AlignReferenced(register=True)(loaded)
+
+
+def test_what_shows_hardly_a_head_is_not_registered_on_its_own_grid(paths, monkeypatch) -> None:
+    monkeypatch.setattr(align, "register", None)
+    small = load(on_one_grid(paths))
+    for key in (IMAGE, REFERENCE):
+        small[key] = small[key][:, :20, :20, :10]
+    assert AlignReferenced()(small)[REFERENCE] is small[REFERENCE]
+
+
 def test_a_shifted_reference_on_the_target_s_grid_is_told(paths) -> None:
     records = Records()
-    item = AlignReferenced(records=records)(load(on_one_grid(paths, np.roll(head("T1w", SHAPE, AFFINE), 2, axis=0))))
+    item = AlignReferenced("grid", records=records)(
+        load(on_one_grid(paths, np.roll(head("T1w", SHAPE, AFFINE), 2, axis=0)))
+    )
     (warning,) = records.of(item).warnings
     assert "looks shifted by about 3.8 mm against the image; register it (--register true)" in warning
 
@@ -207,8 +263,8 @@ def test_an_item_without_a_reference_is_left_alone() -> None:
 
 
 @pytest.mark.parametrize("register", ["yes", None, 2])
-def test_register_is_auto_true_or_false(register: Any) -> None:
-    with pytest.raises(InputError, match="choose auto, true or false"):
+def test_register_is_auto_grid_true_or_false(register: Any) -> None:
+    with pytest.raises(InputError, match="choose auto, grid, true or false"):
         AlignReferenced(register=register)
 
 
@@ -219,6 +275,6 @@ def test_on_failure_is_one_of_two() -> None:
 
 def test_the_cache_of_a_training_is_renewed_when_registration_is_set_otherwise() -> None:
     """``SliceStack`` hashes its transforms this way."""
-    hashes = {pickle_hashing(AlignReferenced(register=register)) for register in ("auto", True, False)}
-    assert len(hashes) == 3
+    hashes = {pickle_hashing(AlignReferenced(register=register)) for register in ("auto", "grid", True, False)}
+    assert len(hashes) == 4
     assert pickle_hashing(AlignReferenced()) == pickle_hashing(AlignReferenced())

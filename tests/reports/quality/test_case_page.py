@@ -105,7 +105,7 @@ def test_numbers_stand_in_labelled_rows_with_units(images, origin, parse) -> Non
     parsed = parse(case_page(record(), images, origin))
     rows = dict(zip(parsed.text("th"), parsed.text("td"), strict=True))
     assert rows["Factor"] == "4"
-    assert rows["Moved by"] == "1.25 mm"
+    assert rows["Found shifted by"] == "1.25 mm"
     assert rows["PSNR of the output"].endswith(" dB")
     assert float(rows["PSNR of the output"][:-3]) > float(rows["PSNR of the input"][:-3])
 
