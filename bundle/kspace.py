@@ -137,7 +137,35 @@ def project(image: Tensor, factor: float, column_factor: float | None = None) ->
     Returns:
         Tensor (..., H, W), real, same scale.
     """
+    if not torch.jit.is_scripting():  # noqa: SIM102 - TorchScript skips what stands below this condition alone
+        if torch.onnx.is_in_onnx_export():
+            rows = projection_matrix(image.shape[-2], factor)
+            columns = projection_matrix(image.shape[-1], factor if column_factor is None else column_factor)
+            return rows.to(image) @ image @ columns.to(image)
     return _filter(image, factor, column_factor, symmetric=True).real
+
+
+def projection_matrix(size: int, factor: float) -> Tensor:
+    """Return what :func:`project` does along one axis as a matrix, for runtimes without complex numbers.
+
+    A[i, j] = 1 / n sum_k cos(2 pi k (i - j) / n) over the frequencies k that the symmetric mask keeps. It needs no
+    more than ONNX and TensorRT have, for a ``size`` that is known only when the network runs, too.
+
+    Args:
+        size: number of samples on the axis.
+        factor: ratio of the full to the kept number of samples.
+
+    Returns:
+        Tensor (size, size), float32, symmetric.
+    """
+    n_samples = torch.full((), size)  # tensors throughout: a size that an exporter traces cannot be rounded or compared
+    kept = torch.round(n_samples.double() / factor)
+    frequency = torch.arange(size) - n_samples // 2
+    mask = (2 * frequency.abs() < kept) | (kept == n_samples)
+    # whole turns go in integers: float32 would lose the angle's last digits
+    turns = torch.remainder(frequency[:, None] * torch.arange(size), n_samples).float() / n_samples.float()
+    waves = torch.cat((torch.cos(2 * math.pi * turns), torch.sin(2 * math.pi * turns)))
+    return waves.T @ (waves * torch.cat((mask, mask))[:, None]) / n_samples.float()
 
 
 def zero_fill(image: Tensor, factor: float, magnitude: bool = True, column_factor: float | None = None) -> Tensor:
@@ -203,7 +231,8 @@ def restore_measured_magnitude(
     """
     for _ in range(n_alternations):
         low_frequencies = project(image, factor, column_factor)
-        measured = project(torch.copysign(low_res, low_frequencies), factor, column_factor)
+        signed = torch.where(low_frequencies < 0, -low_res.abs(), low_res.abs())  # ONNX has no copysign
+        measured = project(signed, factor, column_factor)
         image = (image - low_frequencies + measured).clamp(min=0)
     return image
 

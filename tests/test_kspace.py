@@ -14,6 +14,7 @@ from bundle.kspace import (
     kept_block,
     level_factors,
     project,
+    projection_matrix,
     restore_measured,
     restore_measured_magnitude,
     zero_fill,
@@ -106,6 +107,19 @@ def test_projection_is_idempotent_in_float32(height, width, factor) -> None:
 def test_projection_is_self_adjoint(height, width, factor) -> None:
     x, y = random_image(height, width, 1), random_image(height, width, 2)
     assert_close((project(x, factor) * y).sum(), (x * project(y, factor)).sum())
+
+
+@given(height=sizes, width=sizes, rows=factors, columns=factors)
+@settings(deadline=None)
+def test_matrices_of_both_axes_project_as_k_space_does(height, width, rows, columns) -> None:
+    image = random_image(height, width, dtype=torch.float32)
+    found = projection_matrix(height, rows) @ image @ projection_matrix(width, columns)
+    assert_close(found, project(image, rows, columns), atol=1e-5, rtol=1e-5)
+
+
+def test_matrix_of_a_large_axis_is_as_exact_as_float32() -> None:
+    image = random_image(1024, 3, dtype=torch.float32)
+    assert_close(projection_matrix(1024, 4) @ image, project(image, 4, 1), atol=1e-5, rtol=1e-5)
 
 
 @given(height=sizes, width=sizes, factor=factors)
