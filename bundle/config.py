@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from monai.bundle import ConfigParser
+from monai.bundle import ConfigExpression, ConfigParser
 from monai.bundle.utils import DEFAULT_EXP_MGMT_SETTINGS, ID_SEP_KEY
 
 from bundle.errors import InputError
@@ -50,6 +50,18 @@ def read_yaml_words() -> None:
     if texts:
         parser.update({key: YAML_WORDS[value] for key, value in texts.items()})
         parser.parse(reset=True)  # what was parsed before holds the texts
+
+
+def import_again() -> None:
+    """Make the imports of the running configuration once more.
+
+    MONAI makes them before it evaluates anything, and a package that it does not find it replaces by one that raises
+    when it is used. For use as an expression in ``initialize``, once the bundle's folder is on Python's path: from
+    another working directory it was not.
+    """
+    parser = _running_parser()
+    for statement in parser.config["imports"]:
+        ConfigExpression(statement, globals=parser.globals).evaluate()
 
 
 def unknown_keys(config: Mapping[str, Any], known: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
