@@ -109,8 +109,8 @@ def test_network_and_preprocessing_are_defined_once() -> None:
     for stage in ("train", "evaluate"):
         config = read(CONFIGS / f"{stage}.yaml")
         assert config["network_def"] == "%configs/inference.yaml::network_def"
-    assert read(CONFIGS / "train.yaml")["train"]["preprocessing"] == "%configs/inference.yaml::preprocessing"
-    assert read(CONFIGS / "evaluate.yaml")["preprocessing"] == "%configs/inference.yaml::preprocessing"
+    assert read(CONFIGS / "train.yaml")["train"]["preprocessing"] == "%configs/inference.yaml::prepare"
+    assert read(CONFIGS / "evaluate.yaml")["preprocessing"] == "%configs/inference.yaml::prepare"
 
 
 def test_settings_shared_by_stages_have_the_same_defaults() -> None:

@@ -6,6 +6,7 @@ from bundle.data.pairs import find_pairs
 from bundle.data.patches import PatchStream
 from bundle.data.phantom import default_dataset
 from bundle.data.selection import contrast_of, pairs_of_subset, requested_pairs
+from bundle.data.siblings import reference_beside
 from bundle.data.slices import SliceStack
 from bundle.data.splits import SplitPlan, split_pairs
 
@@ -18,6 +19,7 @@ __all__ = [
     "default_dataset",
     "find_pairs",
     "pairs_of_subset",
+    "reference_beside",
     "requested_pairs",
     "split_pairs",
 ]

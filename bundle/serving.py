@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The preprocessing as MONAI Label calls it: one image alone, and nobody who reads a traceback."""
+
+import importlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from monai.transforms import Transform
+from torch import nn
+
+from bundle.data import contrast_of, reference_beside, requested_pairs
+from bundle.engines import GeneratorLoader
+from bundle.errors import InputError, input_error
+from bundle.keys import IMAGE, REFERENCE
+from bundle.records import Records
+
+REQUEST: Final = "image_path"
+"""Key by which MONAI Label's items are told from others."""
+RESULT: Final = "result"
+"""What MONAI Label returns beside the image, as JSON."""
+UNPROCESSABLE: Final = 422
+"""HTTP status of an answer that says what is wrong with the input."""
+
+
+class ServedPreprocessing(Transform):
+    """Prepare a pair, or a request of MONAI Label, which names one image.
+
+    MONAI Label runs preprocessing, network and postprocessing only, and loads the weights without looking whether
+    they fit. So what the run of ``configs/inference.yaml`` does before its first case is done here for a request:
+    its reference is found, weights are checked, and an input error becomes an answer that shows its sentence. What
+    the steps note goes into the answer, too. Any other item goes through as it is.
+
+    Args:
+        prepare: from a pair of paths to the network's input.
+        reference_names: how a reference beside the image is called, see :func:`bundle.data.reference_beside`.
+        weights: file of the weights that MONAI Label loads.
+        network: a network of the architecture that they must fit.
+        contrast: of the references that trained them, where it is known.
+        records: what the steps note.
+    """
+
+    def __init__(
+        self,
+        prepare: Callable[[Any], Any],
+        reference_names: Mapping[str, Sequence[str]],
+        weights: str | os.PathLike[str] | None,
+        network: nn.Module,
+        contrast: str | None = None,
+        records: Records | None = None,
+    ) -> None:
+        self.prepare = prepare
+        self.reference_names = reference_names
+        self.weights = weights
+        self.network = network
+        self.contrast = contrast
+        self.records = records or Records()
+
+    def __call__(self, data: Mapping[Any, Any]) -> Any:
+        """Return the network's input.
+
+        Args:
+            data: a pair of paths; or of MONAI Label, the path of an image under ``image`` and the request's parameters,
+                among them ``reference``, a path from the image's folder, where no rule finds it.
+        """
+        if REQUEST not in data:
+            return self.prepare(data)
+        try:
+            return self._serve(dict(data))
+        except Exception as error:
+            if found := input_error(error):
+                # what FastAPI, which MONAI Label is made of, answers a request with
+                answer = importlib.import_module("starlette.exceptions").HTTPException
+                raise answer(UNPROCESSABLE, detail=str(found)) from error
+            raise
+
+    def _serve(self, item: dict[Any, Any]) -> Any:
+        """Prepare a request."""
+        if not item[IMAGE]:
+            raise InputError("no image of this name is among the server's studies; give another, or add it to them.")
+        (pair,) = requested_pairs("", image=item[IMAGE], reference=self._reference(item))
+        self._check_weights(item.get("model_filename"), contrast_of([pair]))
+        item |= pair
+        self.records.forget(item)
+        record = self.records.of(item)
+        # clients ask for the integers of a label map, which would cut the intensities
+        item.pop("result_dtype", None)
+        item = self.prepare(item)
+        registration = record.facts.get("registration", {})
+        if not registration.get("usable", True):
+            raise InputError(f"{registration['reason'].removesuffix('.')}; give another reference.")
+        item[RESULT] = {"case": record.case, "warnings": record.warnings, "facts": record.facts}
+        return item
+
+    def _reference(self, item: Mapping[Any, Any]) -> Path:
+        """Return the reference that is named, or else the one beside the image."""
+        if named := item.get(REFERENCE):
+            return Path(item[IMAGE]).parent / Path(named).expanduser()
+        return reference_beside(item[IMAGE], self.reference_names, self.contrast)
+
+    def _check_weights(self, chosen: str | None, contrast: str | None) -> None:
+        """Refuse weights of another architecture, for another contrast, or with another's training record."""
+        served = os.path.basename(self.weights or "")  # noqa: PTH119 - null where a method has no weights
+        if isinstance(chosen, str) and chosen != served:
+            raise InputError(f"model_filename is {chosen}: this model is served with {served} only.")
+        GeneratorLoader(self.weights, self.network, {"reference_contrast": contrast}).load()
