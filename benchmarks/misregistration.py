@@ -6,7 +6,8 @@
 
 Targets need a T1w (or --contrast) on their grid beside them, and must not have trained the weights. Each target is
 zero-filled as in training; the reference is moved rigidly about the head's centre, resampled once, and given to the
-network. Scores are those of evaluation, on evenly spaced slices that hold tissue.
+network as it is (``register: grid``) and as inference uses it (``register: auto``), which looks where it lies. Scores
+are those of evaluation, on evenly spaced slices that hold tissue.
 """
 
 import argparse
@@ -31,11 +32,13 @@ from bundle.keys import HIGH_RES, IMAGE, LOW_RES, PRED, PRED_CONSISTENT, REFEREN
 from bundle.kspace import zero_fill
 from bundle.metrics import psnr, ssim
 from bundle.networks import Generator, SingleContrastResidual
-from bundle.registration import PlacedVolume, agreement, resample
-from bundle.registration.checks import agreement_doubts
+from bundle.records import Records
+from bundle.registration import PlacedVolume, resample
 from bundle.registration.volumes import coarsen, head, positions
+from bundle.reports.table import markdown_table
 from bundle.studies.style import axis_title, quieten, save_plot
 from bundle.transforms import (
+    AlignReferenced,
     DataConsistencyd,
     LoadPaird,
     NormaliseIntensityd,
@@ -49,7 +52,9 @@ SHIFTS = (0.25, 0.5, 1.0, 2.0, 4.0)
 TURNS = (1.0, 2.0, 3.0)
 NONE, REMOVED, SINGLE = "as it is", "reference removed", "single-contrast network"
 IMAGES = {"LR": LOW_RES, "SR": PRED, "SR + DC": PRED_CONSISTENT}
+GIVEN, USED = "as given", "as used"
 Row = dict[str, Any]
+Rows = Iterator[Row]
 
 
 @dataclass(frozen=True)
@@ -137,16 +142,19 @@ class Trial:
             for name, image in zip(IMAGES, images, strict=True)
         }
 
-    def warned(self, reference: PlacedVolume) -> bool:
-        """Tell whether inference would warn of this reference if it came on the target's grid."""
-        found = agreement(self.seen, reference)
-        return found is not None and bool(agreement_doubts(found, registered=False))
+    def as_used(self, reference: PlacedVolume) -> tuple[np.ndarray, bool]:
+        """Return what inference makes of a reference that comes on the target's grid, and whether it warns."""
+        volumes = {IMAGE: self.seen.voxels, REFERENCE: reference.voxels}
+        item = {key: self.loaded[key].new_tensor(voxels[None]) for key, voxels in volumes.items()}
+        records = Records()
+        aligned = AlignReferenced("auto", records=records)(item)[REFERENCE]
+        return aligned[0].numpy(force=True), bool(records.of(item).warnings)
 
 
 def measure(trial: Trial, generator: nn.Module, single: nn.Module | None) -> Iterator[Row]:
     """Yield one row for every slice and image of one case."""
 
-    def rows(kind: str, amount: float, warned: bool | None, runner: nn.Module, reference: np.ndarray) -> Iterator[Row]:
+    def rows(kind: str, amount: float, way: str, warned: bool | None, runner: nn.Module, reference: np.ndarray) -> Rows:
         for image, (decibels, similarity) in trial.scores(runner, reference).items():
             for position in range(len(decibels)):
                 yield {
@@ -154,42 +162,55 @@ def measure(trial: Trial, generator: nn.Module, single: nn.Module | None) -> Ite
                     "slice": position,
                     "motion": kind,
                     "amount": amount,
+                    "register": way,
                     "image": image,
                     "psnr": float(decibels[position]),
                     "ssim": float(similarity[position]),
                     "warned": warned,
                 }
 
-    yield from rows(NONE, 0, trial.warned(trial.reference), generator, trial.reference.voxels)
+    def both(kind: str, amount: float, reference: PlacedVolume) -> Rows:
+        as_given = list(rows(kind, amount, GIVEN, None, generator, reference.voxels))
+        yield from as_given
+        used, warned = trial.as_used(reference)
+        if np.array_equal(used, reference.voxels):
+            yield from ({**row, "register": USED, "warned": warned} for row in as_given)
+        else:
+            yield from rows(kind, amount, USED, warned, generator, used)
+
     nothing = np.zeros_like(trial.reference.voxels)
-    yield from rows(REMOVED, 0, None, generator, nothing)
+    yield from rows(REMOVED, 0, GIVEN, None, generator, nothing)
     if single is not None:
-        yield from rows(SINGLE, 0, None, single, nothing)
+        yield from rows(SINGLE, 0, GIVEN, None, single, nothing)
+    yield from both(NONE, 0, trial.reference)
     for motion in motions():
-        reference = trial.moved(motion)
-        yield from rows(motion.kind, motion.amount, trial.warned(reference), generator, reference.voxels)
+        yield from both(motion.kind, motion.amount, trial.moved(motion))
 
 
-def mean(rows: Sequence[Row], kind: str, amount: float, image: str, metric: str) -> float:
-    """Return the mean of a score over slices and cases."""
-    chosen = [row[metric] for row in rows if (row["motion"], row["amount"], row["image"]) == (kind, amount, image)]
-    return float(np.mean(chosen))
+def mean(rows: Sequence[Row], kind: str, amount: float, image: str, metric: str, way: str = GIVEN) -> float | None:
+    """Return the mean of a score over slices and cases; ``None`` where there is none."""
+    wanted = {"motion": kind, "amount": amount, "register": way, "image": image}
+    chosen = [row[metric] for row in rows if all(row[name] == value for name, value in wanted.items())]
+    return float(np.mean(chosen)) if chosen else None
 
 
 def table(rows: Sequence[Row]) -> str:
     """Return the means as a Markdown table."""
-    lines = ["| reference | moved by | PSNR: SR | SR + DC | SSIM: SR | SR + DC | warned |", f"| --- | {'---: | ' * 6}"]
-    lines[1] = lines[1].rstrip()
+    header = ("reference", "moved by", "PSNR", "SSIM", "PSNR as used", "SSIM as used", "warned")
     low = (mean(rows, NONE, 0, "LR", metric) for metric in ("psnr", "ssim"))
-    lines.append("| (low-res) | | {:.2f} | | {:.3f} | | |".format(*low))
+    lines = [("(low-res)", "", f"{next(low):.2f}", f"{next(low):.3f}", "", "", "")]
     for kind, amount in dict.fromkeys((row["motion"], row["amount"]) for row in rows):
-        scores = [mean(rows, kind, amount, image, metric) for metric in ("psnr", "ssim") for image in ("SR", "SR + DC")]
-        told = {row["case"]: row["warned"] for row in rows if (row["motion"], row["amount"]) == (kind, amount)}
-        warned = "" if None in told.values() else f"{sum(told.values())} of {len(told)}"
-        moved = f"{amount:g} {'mm' if 'shift' in kind else 'degrees'}" if amount else ""
-        numbers = "{:.2f} | {:.2f} | {:.3f} | {:.3f}".format(*scores)
-        lines.append(f"| {kind} | {moved} | {numbers} | {warned} |")
-    return "\n".join(lines)
+        found = [
+            mean(rows, kind, amount, "SR + DC", metric, way) for way in (GIVEN, USED) for metric in ("psnr", "ssim")
+        ]
+        scores = [
+            "" if score is None else f"{score:.{places}f}" for score, places in zip(found, (2, 3, 2, 3), strict=True)
+        ]
+        moved = (row for row in rows if (row["motion"], row["amount"], row["register"]) == (kind, amount, USED))
+        told = {row["case"]: row["warned"] for row in moved}
+        by = f"{amount:g} {'mm' if 'shift' in kind else 'degrees'}" if amount else ""
+        lines.append((kind, by, *scores, f"{sum(told.values())} of {len(told)}" if told else ""))
+    return markdown_table(header, lines)
 
 
 def plot(rows: Sequence[Row], path: Path) -> None:
@@ -204,16 +225,19 @@ def plot(rows: Sequence[Row], path: Path) -> None:
         enumerate(("psnr", "ssim")), enumerate(columns)
     ):
         axes = panels[line, column]
-        for way, colour, marker in (("in plane", "#0072B2", "o"), ("through plane", "#D55E00", "s")):
-            values = [mean(rows, NONE, 0, "SR + DC", metric)]
-            values += [mean(rows, f"{kind} {way}", amount, "SR + DC", metric) for amount in amounts]
-            axes.plot([0, *amounts], values, color=colour, marker=marker, markersize=4, label=way)
+        for plane, colour, marker in (("in plane", "#0072B2", "o"), ("through plane", "#D55E00", "s")):
+            for way, dashes, filled, told in ((GIVEN, "-", colour, ""), (USED, "--", "none", ", as used")):
+                values = [mean(rows, NONE, 0, "SR + DC", metric, way)]
+                values += [mean(rows, f"{kind} {plane}", amount, "SR + DC", metric, way) for amount in amounts]
+                style = {"color": colour, "marker": marker, "markersize": 4, "linestyle": dashes}
+                axes.plot([0, *amounts], values, markerfacecolor=filled, label=f"{plane}{told}", **style)
         for label, (motion, image, dashes) in levels.items():
             axes.axhline(mean(rows, motion, 0, image, metric), color="#444444", linestyle=dashes, label=label)
         quieten(axes)
         axes.set_xlabel(title if line else "", fontsize=9)
         axes.set_ylabel("" if column else axis_title(metric), fontsize=9)
-    panels[0, 0].legend(fontsize=8, frameon=False)
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
     save_plot(figure, path)
 
 

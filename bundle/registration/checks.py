@@ -17,8 +17,8 @@ MAXIMUM_SHIFT: Final = 50.0
 WORSE: Final = 0.98
 """Part of the headers' mutual information that the registration's must reach: it is found on samples."""
 SHIFTED: Final = 0.7
-"""Displacement in mm that is worth a warning, and a registration where it is the mean over the head; from about 1 mm on the
-output is no better than without reference (docs/registration.md has what pairs in place and moved ones show)."""
+"""Displacement in mm that is worth a warning, and a registration where it is the mean over the head; from about 1 mm
+on the output is no better than without reference (docs/registration.md has what pairs in place and moved ones show)."""
 SAME_HEAD: Final = 0.33
 """Sharpness below which the reference may show another head (docs/registration.md has the measured ranges)."""
 INFORMATIVE: Final = 0.1
