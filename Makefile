@@ -8,8 +8,12 @@ DEMO := output/demo
 # without a GPU, the small build: make demo TORCH_ARGS="--index-url https://download.pytorch.org/whl/cpu"
 TORCH_ARGS ?=
 RUN := $(BIN)/python -W ignore -m monai.bundle run
+# an environment of its own: MONAI Label pins others' versions
+LABEL := .venv-label
+LABEL_PIP := $(LABEL)/bin/python -m pip --disable-pip-version-check
+LABEL_INSTALLED := $(LABEL)/.installed
 
-.PHONY: demo test test-long lint benchmark clean
+.PHONY: demo label-demo test test-long lint benchmark clean
 
 demo: $(INSTALLED) ## Train for minutes on a simulated phantom, evaluate on a subject it never saw
 	@$(RUN) training --config_file "['configs/train.yaml', 'configs/variants/quick.yaml']" --output_dir $(DEMO)
@@ -32,12 +36,25 @@ benchmark: $(INSTALLED) ## Time, rate and memory of a training iteration, and ti
 	$(BIN)/python benchmarks/training_step.py
 	$(BIN)/python benchmarks/metrics.py
 
+label-demo: $(INSTALLED) $(LABEL_INSTALLED) ## Serve the bundle by MONAI Label, offline, and super-resolve a phantom by HTTP
+	@$(BIN)/python -W ignore label/demo.py
+
 # torch comes first and alone: nothing else may choose another build of it
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11, 4) and "Python 3.11.4 or newer is needed: make PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install -q -c constraints.txt $(TORCH_ARGS) torch
-	$(PIP) install -q -c constraints.txt -e ".[test]"
+	$(PIP) install -q -c constraints.txt -e ".[test,tracking]"
+	@touch $@
+
+# the bundle's dependencies without the bundle, which the server brings; and a stand-in for torchvision
+$(LABEL_INSTALLED): label/requirements.txt pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(LABEL)
+	$(LABEL_PIP) install -q -c constraints.txt $(TORCH_ARGS) torch
+	$(LABEL_PIP) install -q -c constraints.txt -e . scikit-image
+	$(LABEL_PIP) uninstall -q -y mcsr-bundle
+	$(LABEL_PIP) install -q --no-deps -r label/requirements.txt
+	@echo "$(CURDIR)/label/stand_in" > "$$($(LABEL)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/stand_in.pth"
 	@touch $@
 
 clean: ## Remove what demo and tests have made, not the environment

@@ -33,7 +33,7 @@ def check_keys(base: str | os.PathLike[str]) -> None:
         InputError: naming the unknown key and the nearest known one.
     """
     known = yaml.safe_load(Path(base).read_text())
-    unknown = list(unknown_keys(_running_parser().config, known))
+    unknown = list(unknown_keys(running_parser().config, known))
     if unknown:
         every_key = list(_all_keys(known))
         raise InputError(" ".join(_sentence(key, every_key, Path(base).name) for key in unknown))
@@ -45,7 +45,7 @@ def read_yaml_words() -> None:
     MONAI's command line reads Python's words only and hands these over as text, of which every one is true. For
     use as an expression in ``initialize``, before anything else is evaluated from the values.
     """
-    parser = _running_parser()
+    parser = running_parser()
     texts = {key: value for key, value in parser.config.items() if isinstance(value, str) and value in YAML_WORDS}
     if texts:
         parser.update({key: YAML_WORDS[value] for key, value in texts.items()})
@@ -59,7 +59,7 @@ def import_again() -> None:
     when it is used. For use as an expression in ``initialize``, once the bundle's folder is on Python's path: from
     another working directory it was not.
     """
-    parser = _running_parser()
+    parser = running_parser()
     for statement in parser.config["imports"]:
         ConfigExpression(statement, globals=parser.globals).evaluate()
 
@@ -91,7 +91,7 @@ def _tool_keys() -> set[str]:
     }
 
 
-def _running_parser() -> ConfigParser:
+def running_parser() -> ConfigParser:
     """Return the parser that is evaluating the caller."""
     frame = inspect.currentframe()
     while frame is not None:

@@ -75,6 +75,7 @@ class EvaluationReport:
         """Score after every case; write at the end."""
         engine.add_event_handler(Events.STARTED, self.start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self.add_case)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self.publish)
         engine.add_event_handler(Events.COMPLETED, self.write)
 
     def start(self, _: Engine) -> None:
@@ -100,6 +101,11 @@ class EvaluationReport:
         panels = {name: volume[..., shown] for name, volume in volumes.items()} | _levels(engine, item, shown)
         path = self.output_dir / "panels" / f"{item[CASE]}.npz"
         save_case_panels(path, panels, item[IMAGE].affine, [indices[position] for position in shown])
+
+    def publish(self, engine: Engine) -> None:
+        """Leave the means where handlers that follow look for metrics, such as ``super_res/psnr``."""
+        scores = {f"{c.image}/{c.metric}": self.scores.total(c).mean for c in self.scores.columns() if not c.baseline}
+        engine.state.metrics.update(scores)
 
     def write(self, _: Engine) -> None:
         """Write the table and the CSV files; log the table."""

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is kept of a run, to find it among others and to repeat it: settings, the config as it ran, metrics, images."""
+
+import copy
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import yaml
+from ignite.engine import Engine, Events
+from monai.bundle import ConfigParser
+
+from bundle.config import TARGET, running_parser
+from bundle.files import atomic_path
+from bundle.version import package_version
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+logger = logging.getLogger(__name__)
+
+CONFIG_NAME: Final = "config.yaml"
+"""File beside a run's results that repeats it."""
+HANDLER: Final = "MLFlowHandler"
+HANDLERS: Final = {"trainer": "train::handlers", "validator": "validate::handlers", "evaluator": "handlers"}
+"""Where ``--tracking mlflow`` adds a handler, by the names that MONAI has for them."""
+
+
+def save_config(output_dir: str | os.PathLike[str], base: str | os.PathLike[str], run_id: str) -> None:
+    """Write the configuration that is running, overlays and overrides merged, as one file that can be run again.
+
+    For use as an expression in ``initialize``. What ``--tracking`` has added is left out.
+
+    Args:
+        output_dir: folder of the run's results, which gets ``config.yaml``.
+        base: the config of the stage, beside which metadata and the format of messages lie.
+        run_id: what ``monai.bundle run`` runs.
+    """
+    path = Path(output_dir) / CONFIG_NAME
+    header = (
+        f"# As it ran, version {package_version()}. Again, in the bundle's folder:\n"
+        f"#   python -m monai.bundle run {run_id} --config_file \"['{base}', '{path}']\" --output_dir ANOTHER\n"
+    )
+    try:
+        text = yaml.safe_dump(_untracked(running_parser().config), sort_keys=False, allow_unicode=True, width=120)
+    except yaml.YAMLError as error:  # objects, where a program has set keys
+        logger.warning("%s is not written: a setting is no value that YAML can hold (%s).", path, error)
+        return
+    with atomic_path(path) as temporary:
+        temporary.write_text(header + text, encoding="utf-8")
+
+
+def extend_handlers() -> None:
+    """Let the handlers that ``--tracking mlflow`` added record what the config says under ``mlflow``.
+
+    For use as an expression in ``initialize``: MONAI's own defaults keep neither settings nor more than one loss.
+    """
+    parser = running_parser()
+    more = parser.get("mlflow", {})
+    found = False
+    for engine, handlers in _handlers(parser).items():
+        for index in (i for i, handler in enumerate(handlers) if _is_mlflow(handler)):
+            handlers[index] = {**handlers[index], **more.get(engine, {})}  # MONAI's dictionary is its global default
+            found = True
+    if found:
+        parser.parse(reset=True)  # what was parsed before holds MONAI's own
+
+
+def store(folder: str | os.PathLike[str]) -> str:
+    """Return MLflow's name of a data base in a folder, in one file, which needs no server."""
+    return f"sqlite:///{Path(folder).expanduser().resolve().as_posix()}/mlruns.db"
+
+
+def hyper_parameters(record: Mapping[str, Any]) -> dict[str, bool | float | str]:
+    """Return the settings of a training record: what is one value, or as text a few."""
+    values = {key: str(value) if isinstance(value, list) else value for key, value in record.items()}
+    return {key: v for key, v in values.items() if key != "train_cases" and isinstance(v, (bool, int, float, str))}
+
+
+class RunRecord:
+    """Put settings and config into TensorBoard when training starts, beside its curves and images.
+
+    Args:
+        writer: of the run.
+        settings: hyper-parameters by name.
+        output_dir: folder with ``config.yaml``.
+        metrics: names of the curves that runs are compared by.
+    """
+
+    def __init__(
+        self,
+        writer: "SummaryWriter",
+        settings: Mapping[str, Any],
+        output_dir: str | os.PathLike[str],
+        metrics: Sequence[str] = ("PSNR", "SSIM"),
+    ) -> None:
+        self.writer = writer
+        self.settings = dict(settings)
+        self.config = Path(output_dir) / CONFIG_NAME
+        self.metrics = list(metrics)
+
+    def attach(self, engine: Engine) -> None:
+        """Write when the engine starts."""
+        engine.add_event_handler(Events.STARTED, self.write)
+
+    def write(self, _: Engine) -> None:
+        """Write the hyper-parameters, for TensorBoard's tab of that name, and the config as text."""
+        from torch.utils.tensorboard.summary import hparams
+
+        # by add_hparams of the writer they would become another run
+        for summary in hparams(self.settings, dict.fromkeys(self.metrics, 0.0)):
+            self.writer._get_file_writer().add_summary(summary)
+        if self.config.is_file():
+            lines = self.config.read_text(encoding="utf-8").splitlines()
+            self.writer.add_text("config", "\n".join(f"    {line}" for line in lines))  # indented: Markdown's code
+        self.writer.flush()
+
+
+def _handlers(parser: ConfigParser) -> dict[str, list[Any]]:
+    """Return the lists of handlers in a configuration, by MONAI's names of their engines."""
+    found = {engine: parser.get(identity) for engine, identity in HANDLERS.items()}
+    return {engine: handlers for engine, handlers in found.items() if isinstance(handlers, list)}
+
+
+def _is_mlflow(handler: Any) -> bool:
+    return isinstance(handler, dict) and handler.get(TARGET) == HANDLER
+
+
+def _untracked(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration without what ``--tracking`` adds, and without metadata."""
+    parser = ConfigParser({key: value for key, value in copy.deepcopy(dict(config)).items() if key != "_meta_"})
+    for engine, handlers in _handlers(parser).items():
+        parser[HANDLERS[engine]] = [handler for handler in handlers if not _is_mlflow(handler)]
+    return {key: value for key, value in parser.config.items() if key != "_meta_"}
