@@ -13,7 +13,7 @@ LABEL := .venv-label
 LABEL_PIP := $(LABEL)/bin/python -m pip --disable-pip-version-check
 LABEL_INSTALLED := $(LABEL)/.installed
 
-.PHONY: demo label-demo test test-long lint benchmark clean
+.PHONY: bundle demo label-demo test test-long lint benchmark clean
 
 demo: $(INSTALLED) ## Train for minutes on a simulated phantom, evaluate on a subject it never saw
 	@$(RUN) training --config_file "['configs/train.yaml', 'configs/variants/quick.yaml']" --output_dir $(DEMO)
@@ -26,6 +26,9 @@ test: lint ## Lint, types and all quick tests
 
 test-long: $(INSTALLED) ## The tests that take minutes each
 	$(BIN)/python -m pytest -m long
+
+bundle: $(INSTALLED) ## Pack the bundle for the Model Zoo: dist/<name>_v<version>.zip
+	@$(BIN)/python -m bundle.packing dist
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -58,4 +61,4 @@ $(LABEL_INSTALLED): label/requirements.txt pyproject.toml constraints.txt
 	@touch $@
 
 clean: ## Remove what demo and tests have made, not the environment
-	rm -rf output data/phantom eval
+	rm -rf output data/phantom eval dist

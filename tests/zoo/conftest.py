@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The bundle as the Model Zoo would hold it, and MONAI's commands as a user types them."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bundle.networks import DataConsistency, Generator
+from bundle.packing import NAME, pack
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def untrained() -> Callable[..., Generator]:
+    """Return a function that makes a generator past its start as the identity: every layer has a say."""
+
+    def make(consistency_layer: bool = False, factor: float = 4, magnitude: bool = True, **settings: Any) -> Generator:
+        torch.manual_seed(0)
+        consistency = DataConsistency(factor, magnitude) if consistency_layer else None
+        network = Generator(**settings, consistency=consistency)
+        for level in network.levels:
+            torch.nn.init.uniform_(level.decoder.last.weight, 0, 0.02)
+        return network.eval()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def zoo(bundle_root: Path, untrained: Callable[..., Generator], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a copy of the Zoo's ``models`` folder with the bundle in it as it is packed, and untrained weights."""
+    models = tmp_path_factory.mktemp("zoo") / "models"
+    with zipfile.ZipFile(pack(bundle_root, models)) as archive:
+        archive.extractall(models)
+    for weights in (models / NAME / "models").glob("model.*"):
+        weights.unlink()
+    torch.save(untrained().state_dict(), models / NAME / "models" / "model.pt")
+    return models
+
+
+def _python(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    words = [sys.executable, "-W", "ignore", *map(str, arguments)]
+    result = subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result
+
+
+@pytest.fixture(scope="session")
+def monai_bundle(zoo: Path) -> Run:
+    """Return a function that runs ``python -m monai.bundle ...`` in the bundle's folder and succeeds."""
+    return lambda *arguments: _python("-m", "monai.bundle", *arguments, cwd=zoo / NAME)
+
+
+@pytest.fixture(scope="session")
+def script() -> Run:
+    """Return a function that runs Python code in a folder, in a process that has not got this package installed."""
+    hidden = "import sys; sys.meta_path[:] = [f for f in sys.meta_path if 'editable' not in f.__module__]\n"
+    return lambda code, *arguments, cwd: _python("-c", hidden + code, *arguments, cwd=cwd)
