@@ -65,6 +65,7 @@ def extend_handlers() -> None:
             handlers[index] = {**handlers[index], **more.get(engine, {})}  # MONAI's dictionary is its global default
             found = True
     if found:
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # hospitals' machines tell nobody what they do
         parser.parse(reset=True)  # what was parsed before holds MONAI's own
 
 

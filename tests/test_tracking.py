@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A run is found again by what it recorded, and repeated from it."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -99,10 +100,13 @@ def tracked(client: Any, name: str) -> Any:
 
 @pytest.mark.filterwarnings("ignore:The ..noload")  # of what MLflow calls
 def test_mlflow_holds_settings_metrics_images_and_the_config_of_training_and_evaluation(
-    mlflow_client, small_dataset, tmp_path
+    mlflow_client, small_dataset, tmp_path, monkeypatch
 ) -> None:
     output = tmp_path / "run"
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "unset")
+    monkeypatch.delenv("MLFLOW_DISABLE_TELEMETRY")
     train(small_dataset, output, tracking="mlflow")
+    assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
     training = tracked(mlflow_client, "training")
     assert training.info.status == "FINISHED"
     assert training.data.params.items() >= {"learning_rate": "0.0001", "fusion": "feature", "max_epochs": "2"}.items()
