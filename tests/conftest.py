@@ -3,7 +3,7 @@
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import nibabel as nib
@@ -80,3 +80,30 @@ def pages(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Page, Figure]]:
 
     monkeypatch.setattr(montage, "draw_page", draw)
     return drawn
+
+
+@pytest.fixture
+def write_dicom() -> Callable[..., Path]:
+    """Return a function that writes voxels (Z, Y, X) as a DICOM series, axial slices of 1 x 1 x 4 mm."""
+    itk = pytest.importorskip("itk")
+
+    def write(folder: Path, voxels: np.ndarray, study: str = "1.2", series: str = "1.2.3", **tags: str) -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        known = {"0008|0060": "MR", "0020|000d": study, "0020|000e": series} | tags
+        for index, pixels in enumerate(voxels):
+            image = itk.image_from_array(pixels[None].astype("u2"))
+            image.SetSpacing([1.0, 1.0, 4.0])
+            image.SetOrigin([-10.0, 5.0, 4.0 * index])
+            dictionary = itk.MetaDataDictionary()
+            for tag, value in known.items():
+                dictionary[tag] = value
+            image.SetMetaDataDictionary(dictionary)
+            writer = itk.ImageFileWriter.New(image)
+            dicom = itk.GDCMImageIO.New()
+            dicom.KeepOriginalUIDOn()
+            writer.SetImageIO(dicom)
+            writer.SetFileName(str(folder / f"{series}-{index}.dcm"))
+            writer.Update()
+        return folder
+
+    return write

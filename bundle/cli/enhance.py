@@ -22,7 +22,7 @@ def add_enhance_options(parser: argparse.ArgumentParser) -> None:
         type=values.existing,
         metavar="INPUT",
         help="what to sharpen: one T2w image (NIfTI file or DICOM folder, with --reference), a folder of pairs, a BIDS "
-        "data set, or a CSV or JSON list with columns image and reference",
+        "data set, a folder of DICOM studies, or a CSV or JSON list with columns image and reference",
     )
     parser.add_argument(
         "-r", "--reference", type=values.existing, metavar="FILE", help="sharp T1w or PDw image of the same patient"

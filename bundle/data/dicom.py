@@ -86,6 +86,22 @@ def read_series(folder: Path) -> Volume:
     )
 
 
+def read_tags(path: Path, tags: Sequence[str]) -> dict[str, str] | None:
+    """Return values of a DICOM file's header as text, empty where there is none; ``None`` if it cannot be read.
+
+    Args:
+        path: of the file.
+        tags: such as ``"0008|103e"``.
+    """
+    image = _itk().GDCMImageIO.New()
+    image.SetFileName(str(path))
+    try:
+        image.ReadImageInformation()
+    except RuntimeError:
+        return None
+    return _tags_of(image, tags)
+
+
 def _itk() -> Any:
     """Return ITK, which takes seconds to load and is needed for DICOM alone."""
     import itk
@@ -157,16 +173,21 @@ def _read_header(name: str) -> _Slice:
             f"{name}: this DICOM file holds {image.GetDimensions(2)} frames in one (enhanced multi-frame), whose order "
             "is not known; convert it with dcm2niix and give the NIfTI file."
         )
-    dictionary = image.GetMetaDataDictionary()
-    known = set(dictionary.GetKeys())
     return _Slice(
         path=name,
         position=np.array([image.GetOrigin(axis) for axis in range(3)]),
         axes=np.column_stack([image.GetDirection(axis) for axis in range(3)]),
         spacing=np.array([image.GetSpacing(axis) for axis in range(3)]),
         kind=image.GetComponentTypeAsString(image.GetComponentType()),
-        tags={tag: dictionary[tag].strip() if tag in known else "" for tag in (_NUMBER, _DESCRIPTION, _ECHO_TIME)},
+        tags=_tags_of(image, (_NUMBER, _DESCRIPTION, _ECHO_TIME)),
     )
+
+
+def _tags_of(image: Any, tags: Sequence[str]) -> dict[str, str]:
+    """Return values of a header that was read, as text; empty where there is none."""
+    dictionary = image.GetMetaDataDictionary()
+    known = set(dictionary.GetKeys())
+    return {tag: dictionary[tag].strip() if tag in known else "" for tag in tags}
 
 
 def _checked_step(folder: Path, slices: Sequence[_Slice]) -> np.ndarray:

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Find the pairs of a data set: a target volume (T2w) and a reference of the same session.
 
-A data set is a folder with BIDS-like names, a folder with IXI's names, or a list: a MONAI datalist in JSON or a CSV
-table. Which of them is found out by looking. Only names are read here: whether the two volumes of a pair share a grid
-is checked when they are loaded.
+A data set is a folder with BIDS-like names, a folder with IXI's names, a folder of DICOM series, or a list: a MONAI
+datalist in JSON or a CSV table. Which of them is found out by looking. Only names are read here, and of DICOM series
+the header of a file: whether the two volumes of a pair share a grid is checked when they are loaded.
 """
 
 import difflib
+import itertools
 import logging
 import os
 from collections import defaultdict
@@ -26,6 +27,7 @@ from bundle.data.names import (
     parse_name,
     safe_name,
 )
+from bundle.data.studies import nothing_paired, study_pairs
 from bundle.errors import InputError
 from bundle.keys import CASE, IMAGE, REFERENCE, SUBJECT
 
@@ -84,6 +86,8 @@ def _pairs_by_name(folder: Path, reference_contrast: str) -> tuple[list[Pair], s
     # max() keeps the first of equals, which makes PDw win a tie.
     best = max(REFERENCE_CONTRASTS, key=lambda name: sum(map(bool, candidates[name])))
     contrast = best if reference_contrast == "auto" else reference_contrast
+    if not names and (folders := list(_dicom_folders(folder))):
+        return _pairs_of_dicom(folder, folders, reference_contrast)
     if not any(candidates[contrast]):
         raise InputError(_nothing_found(folder, names, scans, reference_contrast))
     found = list(zip(targets, candidates[contrast], strict=True))
@@ -189,18 +193,22 @@ def _nothing_found(folder: Path, files: Sequence[Path], scans: Sequence[Scan], w
             f"{folder} holds {present} but no target with its reference ({first_few([s.path.name for s in scans])}); "
             f"looked for {_WANTED}: rename the files or write a datalist.json."
         )
-    if not files and (series := _first_dicom(folder)):
-        return (
-            f"{folder} holds DICOM files ({series}): give the folders of two series with --image and --reference, or "
-            "list them in a CSV table with columns image and reference."
-        )
     lying = f"found {first_few([path.name for path in files])}" if files else "found no NIfTI file"
     return f"{folder} holds no pairs: looked for {_WANTED}; {lying}. Rename the files or write a datalist.json."
 
 
-def _first_dicom(folder: Path) -> Path | None:
-    """Return the first folder below that holds a DICOM file."""
-    return next((path.parent for path in _files(folder) if is_dicom(path)), None)
+def _dicom_folders(folder: Path) -> Iterator[Path]:
+    """Walk a folder for those below that hold DICOM files."""
+    by_folder = itertools.groupby(_files(folder), key=lambda path: path.parent)
+    return (parent for parent, files in by_folder if any(map(is_dicom, files)))
+
+
+def _pairs_of_dicom(folder: Path, folders: Sequence[Path], reference_contrast: str) -> tuple[list[Pair], str]:
+    """Pair DICOM series and return them with the contrast of the reference."""
+    pairs, contrast, series = study_pairs(folders, folder, reference_contrast)
+    if not pairs:
+        raise nothing_paired(folder, series, reference_contrast)
+    return pairs, contrast
 
 
 def _other(contrast: str) -> str:

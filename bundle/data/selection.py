@@ -11,7 +11,7 @@ from bundle.data.names import NIFTI_ENDING, absolute_path, parse_name, safe_name
 from bundle.data.pairs import find_pairs
 from bundle.data.splits import read_split
 from bundle.errors import InputError
-from bundle.keys import CASE, IMAGE, REFERENCE, SUBJECT
+from bundle.keys import CASE, IMAGE, REFERENCE, REFERENCE_CONTRAST, SUBJECT
 
 PathLike = str | os.PathLike[str]
 
@@ -84,8 +84,8 @@ def contrast_of(pairs: Sequence[Pair]) -> str | None:
         pairs: pairs of one data set.
 
     Returns:
-        ``PDw`` or ``T1w``, or ``None`` where names do not tell or disagree.
+        ``PDw`` or ``T1w``, or ``None`` where neither names nor DICOM headers tell, or they disagree.
     """
-    scans = [parse_name(Path(pair[REFERENCE])) for pair in pairs]
-    contrasts = {scan.contrast if scan else None for scan in scans}
+    scans = [(pair, parse_name(Path(pair[REFERENCE]))) for pair in pairs]
+    contrasts = {scan.contrast if scan else pair.get(REFERENCE_CONTRAST) for pair, scan in scans}
     return contrasts.pop() if len(contrasts) == 1 else None

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -92,28 +93,29 @@ def test_a_run_that_cannot_start_ends_with_one_sentence_and_status_2(small_datas
 
 
 @pytest.mark.filterwarnings("ignore:builtin type:DeprecationWarning")  # of how ITK is wrapped
-def test_a_dicom_series_becomes_a_nifti_file_named_after_its_folders(weights: Path, tmp_path: Path) -> None:
-    itk = pytest.importorskip("itk")
+def test_a_dicom_series_becomes_a_nifti_file_named_after_its_folders(
+    write_dicom: Any, weights: Path, tmp_path: Path
+) -> None:
     voxels = np.random.default_rng(0).integers(1, 999, (3, 24, 20)).astype("u2")
     for name, factor in (("T2", 1), ("T1", 3)):
-        folder = tmp_path / "patient 1" / name
-        folder.mkdir(parents=True)
-        for index, pixels in enumerate(voxels * factor):
-            image = itk.image_from_array(pixels[None].astype("u2"))
-            image.SetSpacing([1.0, 1.0, 4.0])
-            image.SetOrigin([-10.0, 5.0, 4.0 * index])
-            tags = itk.MetaDataDictionary()
-            for tag, value in (("0008|0060", "MR"), ("0020|000e", f"1.2.{factor}"), ("0020|000d", "1.2")):
-                tags[tag] = value
-            image.SetMetaDataDictionary(tags)
-            writer = itk.ImageFileWriter.New(image)
-            dicom = itk.GDCMImageIO.New()
-            dicom.KeepOriginalUIDOn()
-            writer.SetImageIO(dicom)
-            writer.SetFileName(str(folder / f"{index}.dcm"))
-            writer.Update()
+        write_dicom(tmp_path / "patient 1" / name, voxels * factor, series=f"1.2.{factor}")
     words = ["enhance", "patient 1/T2", "--reference", "patient 1/T1", "-m", "model.pt", "-o", "out"]
     assert main([*words, *AS_IT_IS]) == 0
     found = nib.load(tmp_path / "out" / "patient-1_T2_sr.nii.gz")
     np.testing.assert_allclose(found.get_fdata(), voxels.transpose(2, 1, 0), atol=1)
     np.testing.assert_allclose(found.affine, [[-1, 0, 0, 10], [0, -1, 0, -5], [0, 0, 4, 0], [0, 0, 0, 1]], atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:builtin type:DeprecationWarning")  # of how ITK is wrapped
+def test_a_folder_of_dicom_studies_is_paired_by_its_headers(write_dicom: Any, weights: Path, tmp_path: Path) -> None:
+    voxels = np.random.default_rng(0).integers(1, 999, (3, 24, 20)).astype("u2")
+    for patient in ("a", "b"):
+        for number, words in enumerate(("t2_tse_tra", "t1_se_tra", "t2_tirm_tra_dark-fluid")):
+            tags = {"0008|103e": words, "0010|0020": f"known {patient}"}
+            folder = tmp_path / "export" / patient / f"{number}"
+            write_dicom(folder, voxels * (number + 1), study=f"1.{patient == 'a':d}", series=f"1.2.{number}", **tags)
+    assert main(["enhance", "export", "-m", "model.pt", "-o", "out", *AS_IT_IS]) == 0
+    assert list(written(tmp_path / "out")) == ["a_0_sr.nii.gz", "b_0_sr.nii.gz"]
+    record = (tmp_path / "out" / "a_0_sr.json").read_text()
+    assert f"{Path('export') / 'a' / '1'}" in record
+    assert "known a" not in record

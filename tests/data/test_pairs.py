@@ -195,13 +195,6 @@ def test_every_target_without_reference_is_named_however_many(tmp_path: Path, ca
     assert all(f"sub-{index}_T2w.nii.gz" in caplog.text for index in range(1, 20))
 
 
-def test_a_folder_of_dicom_files_is_refused_with_the_way_to_name_them(tmp_path: Path) -> None:
-    folder = make_files(tmp_path, "study/T2/notes.txt").joinpath("study", "T2")
-    (folder / "IM1").write_bytes(bytes(128) + b"DICM")
-    with pytest.raises(InputError, match=r"holds DICOM files \(.*study/T2\): give the folders .*--reference"):
-        find_pairs(tmp_path)
-
-
 def test_an_ambiguous_reference_is_refused_naming_both(tmp_path: Path) -> None:
     make_files(tmp_path, "sub-1_T2w.nii.gz", "sub-1_run-1_T1w.nii.gz", "sub-1_run-2_T1w.nii.gz")
     with pytest.raises(InputError, match=r"two references .*sub-1_run-1_T1w\.nii\.gz and .*sub-1_run-2_T1w\.nii\.gz"):
