@@ -33,9 +33,10 @@ _SPACING, _DIRECTIONS = "0028|0030", "0020|0037"
 
 _OTHER: Final = re.compile(
     r"flair|tirm|stir|dark.?fl|diff|trace|angio|perf|locali[sz]er|scout|survey|spectro|t2[\W_]*(star|\*)|t2s(?![a-z])"
-    r"|(?<![a-z])(dwi|adc|swi|swan|tof|mra|mip|mpr(?!age)|map|asl|bold|fmri|hemo)"
+    r"|(?<![a-z])(dwi|adc|swi|swan|tof|mra|mip|map|asl|bold|fmri|hemo)"
 )
-"""What descriptions say of images that are neither target nor reference, whatever else they say."""
+"""What descriptions say of images that are neither target nor reference, whatever else they say. ``mpr`` is not one: it
+is MPRAGE as often as a reformatted image, which its type tells."""
 _WORDS: Final = {
     "T2w": re.compile(r"(?<![a-z])t2"),
     "PDw": re.compile(r"(?<![a-z])(pd|proton|dens)"),
@@ -116,16 +117,20 @@ def study_pairs(
     # max() keeps the first of equals, which makes PDw win a tie.
     best = max(REFERENCE_CONTRASTS, key=lambda name: sum(bool(references) for _, references in found[name]))
     contrast = best if reference_contrast == "auto" else reference_contrast
-    pairs = []
+    pairs = [
+        _pair(target, references[0], top, contrast) for target, references in found[contrast] if len(references) == 1
+    ]
     for target, references in found[contrast]:
-        if len(references) == 1:
-            pairs.append(_pair(target, references[0], top, contrast))
-            continue
-        reason = f"there is no {contrast} series in its study"
-        if references:
-            reason = f"two {contrast} references fit equally well, {references[0].folder} and {references[1].folder}"
-        logger.warning("%s is left out: %s; list it in a CSV table to have it done.", target.name, reason)
+        if len(references) > 1:
+            both = f"{references[0].folder} and {references[1].folder}"
+            _warn_left_out(target, f"two {contrast} references fit equally well, {both}")
+        elif pairs and not references:
+            _warn_left_out(target, f"there is no {contrast} series in its study")
     return pairs, contrast, series
+
+
+def _warn_left_out(target: Series, reason: str) -> None:
+    logger.warning("%s is left out: %s; list it in a CSV table to have it done.", target.name, reason)
 
 
 def nothing_paired(folder: Path, series: Sequence[Series], wanted: str) -> InputError:

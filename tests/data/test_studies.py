@@ -34,6 +34,7 @@ def series(**tags: str) -> Series:
         ("T2W_TSE", "T2w"),
         ("t2_space_sag", "T2w"),
         ("t1_mprage_sag_p2_iso", "T1w"),
+        ("t1_mpr_ns_sag", "T1w"),
         ("MPRAGE", "T1w"),
         ("T1W_3D_TFE", "T1w"),
         ("Sag FSPGR BRAVO", "T1w"),
