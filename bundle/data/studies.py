@@ -117,14 +117,15 @@ def study_pairs(
     # max() keeps the first of equals, which makes PDw win a tie.
     best = max(REFERENCE_CONTRASTS, key=lambda name: sum(bool(references) for _, references in found[name]))
     contrast = best if reference_contrast == "auto" else reference_contrast
-    pairs = [
-        _pair(target, references[0], top, contrast) for target, references in found[contrast] if len(references) == 1
-    ]
+    pairs = []
     for target, references in found[contrast]:
-        if len(references) > 1:
+        if len(references) == 1:
+            pairs.append(_pair(target, references[0], top, contrast))
+            logger.info("%s with %s", target.name, references[0].name)
+        elif references:
             both = f"{references[0].folder} and {references[1].folder}"
             _warn_left_out(target, f"two {contrast} references fit equally well, {both}")
-        elif pairs and not references:
+        elif any(others for _, others in found[contrast]):
             _warn_left_out(target, f"there is no {contrast} series in its study")
     return pairs, contrast, series
 
