@@ -126,7 +126,7 @@ def assert_same_image(found: nib.Nifti1Image, expected: nib.Nifti1Image) -> None
     assert found.shape == expected.shape
     np.testing.assert_allclose(found.affine, expected.affine, rtol=0, atol=1e-4)
     voxels = expected.get_fdata()
-    np.testing.assert_allclose(found.get_fdata(), voxels, rtol=0, atol=1e-4 * voxels.max())
+    np.testing.assert_allclose(found.get_fdata(), voxels, rtol=0, atol=1e-5 * voxels.max())
 
 
 @pytest.mark.parametrize("image", PAIRS)
