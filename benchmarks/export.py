@@ -9,7 +9,9 @@ Random images in [0, 1] of odd and even sizes; the largest absolute difference o
 
 import argparse
 import contextlib
+import io
 import json
+import logging
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -23,7 +25,7 @@ from monai.bundle import ConfigParser, ckpt_export, onnx_export
 from bundle.cli.root import bundle_root
 from bundle.reports.table import markdown_table
 
-SIZES = [(1, 2, 17, 23), (3, 2, 64, 48), (2, 2, 31, 64), (1, 2, 255, 256), (1, 2, 320, 261)]
+SIZES = [(1, 2, 17, 23), (3, 2, 64, 48), (2, 2, 31, 64), (1, 2, 255, 256)]
 NETWORKS: dict[str, dict[str, Any]] = {
     "one-level": {},
     "one-level, residual": {"residual": True},
@@ -58,8 +60,9 @@ def exports(weights: Path, folder: Path) -> dict[str, Network]:
     """Return what both commands export, as functions of an image."""
     common = {"ckpt_file": str(weights), "ckpt_path": str(weights)}
     script, model = folder / "model.ts", folder / "model.onnx"
-    ckpt_export(config_file="configs/inference.yaml", filepath=str(script), **common)
-    onnx_export(args_file="configs/onnx_export.yaml", filepath=str(model), **common)
+    with contextlib.redirect_stdout(io.StringIO()):
+        ckpt_export(config_file="configs/inference.yaml", filepath=str(script), **common)
+        onnx_export(args_file="configs/onnx_export.yaml", filepath=str(model), **common)
     session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
     return {
         "TorchScript": torch.jit.load(script),
@@ -89,6 +92,7 @@ def main() -> None:
     parser.add_argument("weights", nargs="*", type=Path, help="weights with their record beside them")
     given = [path.resolve() for path in parser.parse_args().weights]
     warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
     rows = []
     with contextlib.chdir(bundle_root()):
         for name in given or NETWORKS:

@@ -143,7 +143,7 @@ root = models / name
 weights = load(name, bundle_dir=models)
 flow = create_workflow(
     config_file=str(root / "configs" / "inference.yaml"), workflow_type="inference", bundle_root=str(root),
-    dataset_dir=dataset, output_dir="out", low_res="zero_filled",
+    dataset_dir=dataset, output_dir="out", low_res="zero_filled", quality_page=False,
 )
 import bundle
 assert Path(bundle.__file__).is_relative_to(root), bundle.__file__
