@@ -215,7 +215,7 @@ def restore_measured_magnitude(
 ) -> Tensor:
     """Put the measured block of k-space back where only the magnitude of the low-res image is known.
 
-    A magnitude |P(x)| lacks the sign that P(x) has next to edges, and :func:`restore_measured` would do harm
+    A magnitude ``|P(x)|`` lacks the sign that P(x) has next to edges, and :func:`restore_measured` would do harm
     with it. Each alternation takes the sign from the image's own low frequencies, restores the measured block
     by sign(P(image)) * low_res, and sets negative values, which no magnitude image has, to 0.
 

@@ -17,8 +17,9 @@ RIDGE = 0.03
 class SRGR(Baseline):
     """Let the target's differences follow the reference's, and put the measured k-space back, by turns.
 
-    Zheng et al. 2018, doi:10.1109/ACCESS.2018.2873484: X_c = mean over the four neighbours n of
-    X_n + lambda (R_c - R_n), where lambda = (X_+ - X_-) / (R_+ - R_-) across the pixel, in the neighbour's direction.
+    Zheng et al. 2018, doi:10.1109/ACCESS.2018.2873484: ``X_c`` = mean over the four neighbours n of
+    ``X_n + lambda (R_c - R_n)``, where ``lambda = (X_+ - X_-) / (R_+ - R_-)`` across the pixel, in the neighbour's
+    direction.
 
     Positively homogeneous: scaling both contrasts scales the output.
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def wasserstein_distance(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
-    """Return Eq. 14, |mean D(fake) - mean D(real)|, a scalar, from scores of any shape."""
+    """Return Eq. 14, ``|mean D(fake) - mean D(real)|``, a scalar, from scores of any shape."""
     return (fake_scores.mean() - real_scores.mean()).abs()
 
 
