@@ -12,8 +12,9 @@ RUN := $(BIN)/python -W ignore -m monai.bundle run
 LABEL := .venv-label
 LABEL_PIP := $(LABEL)/bin/python -m pip --disable-pip-version-check
 LABEL_INSTALLED := $(LABEL)/.installed
+DOCS_INSTALLED := $(VENV)/.installed-docs
 
-.PHONY: bundle demo label-demo test test-long lint benchmark clean
+.PHONY: bundle demo docs label-demo test test-long lint benchmark clean
 
 demo: $(INSTALLED) ## Train for minutes on a simulated phantom, evaluate on a subject it never saw
 	@$(RUN) training --config_file "['configs/train.yaml', 'configs/variants/quick.yaml']" --output_dir $(DEMO)
@@ -42,12 +43,20 @@ benchmark: $(INSTALLED) ## Time, rate and memory of a training iteration, and ti
 label-demo: $(INSTALLED) $(LABEL_INSTALLED) ## Serve the bundle by MONAI Label, offline, and super-resolve a phantom by HTTP
 	@$(BIN)/python -W ignore label/demo.py
 
+docs: $(DOCS_INSTALLED) ## Build the documentation as a site: build/site/index.html
+	$(BIN)/python -m sphinx -W --keep-going -q -c docs -d build/doctrees -b html . build/site
+	@echo "The site: build/site/index.html"
+
 # torch comes first and alone: nothing else may choose another build of it
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11, 4) and "Python 3.11.4 or newer is needed: make PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install -q -c constraints.txt $(TORCH_ARGS) torch
 	$(PIP) install -q -c constraints.txt -e ".[test,tracking]"
+	@touch $@
+
+$(DOCS_INSTALLED): $(INSTALLED)
+	$(PIP) install -q -c constraints.txt -e ".[docs]"
 	@touch $@
 
 # the bundle's dependencies without the bundle, which the server brings; and a stand-in for torchvision
@@ -61,4 +70,4 @@ $(LABEL_INSTALLED): label/requirements.txt pyproject.toml constraints.txt
 	@touch $@
 
 clean: ## Remove what demo and tests have made, not the environment
-	rm -rf output data/phantom eval dist
+	rm -rf output data/phantom eval dist build
