@@ -14,6 +14,7 @@ from monai.bundle import ConfigParser
 
 from bundle.config import TARGET, running_parser
 from bundle.files import atomic_path
+from bundle.parallel import is_first
 from bundle.version import package_version
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ def save_config(output_dir: str | os.PathLike[str], base: str | os.PathLike[str]
         base: the config of the stage, beside which metadata and the format of messages lie.
         run_id: what ``monai.bundle run`` runs.
     """
+    if not is_first():
+        return
     path = Path(output_dir) / CONFIG_NAME
     header = (
         f"# As it ran, version {package_version()}. Again, in the bundle's folder:\n"
@@ -63,6 +66,7 @@ def extend_handlers() -> None:
     for engine, handlers in _handlers(parser).items():
         for index in (i for i, handler in enumerate(handlers) if _is_mlflow(handler)):
             handlers[index] = {**handlers[index], **more.get(engine, {})}  # MONAI's dictionary is its global default
+            handlers[index]["_disabled_"] = not is_first()
             found = True
     if found:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # hospitals' machines tell nobody what they do

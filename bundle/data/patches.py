@@ -9,13 +9,15 @@ from torch import Tensor
 
 from bundle.data.slices import SliceStack, split_channels
 from bundle.errors import InputError
+from bundle.parallel import part_of_batch
 
 
 class PatchStream:
     """Draw shuffled batches of patches without end; each pass visits every patch once.
 
     The batch at a position depends on nothing but the arguments and that position. One pass is
-    ``len(stream)`` batches; an incomplete last batch is left out.
+    ``len(stream)`` batches; an incomplete last batch is left out. Of several processes each gets its part of every
+    batch, see :mod:`bundle.parallel`.
 
     Args:
         dataset: the slices.
@@ -30,7 +32,7 @@ class PatchStream:
 
     Raises:
         InputError: if a slice is smaller than a patch.
-        InputError: if ``sampling`` or ``batch_size`` is off.
+        InputError: if ``sampling`` or ``batch_size`` is off, or a batch cannot be dealt out to the processes.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class PatchStream:
         self.seed = seed
         self.corners = self._grid()
         self.batch_size = min(batch_size, len(self.corners))
+        self.part = part_of_batch(self.batch_size)
         self.position = 0
         self._pass: tuple[int, Tensor] = (-1, self.corners)
 
@@ -91,10 +94,10 @@ class PatchStream:
         number, index = divmod(position, len(self))
         if self._pass[0] != number:
             self._pass = (number, self._shuffled(number))
-        corners = self._pass[1][index * self.batch_size : (index + 1) * self.batch_size]
+        corners = self._pass[1][index * self.batch_size : (index + 1) * self.batch_size][self.part]
         patches = self._cut(corners.to(self.dataset.voxels.device))  # N, C, P, P
         if self.gain_jitter:
-            gains = self._gains(position).to(patches.device)
+            gains = self._gains(position)[self.part].to(patches.device)
             patches[:, :1] *= gains
             patches[:, 2:] *= gains
         return split_channels(patches)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """All training slices of a data set in one tensor, so that cutting a batch of patches costs nothing."""
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -19,6 +20,7 @@ from tqdm import tqdm
 
 from bundle.errors import InputError
 from bundle.keys import CASE, HIGH_RES, IMAGE, LEVEL_TARGETS, LOW_RES, REFERENCE
+from bundle.parallel import first_goes_first, is_first
 
 logger = logging.getLogger(__name__)
 
@@ -78,9 +80,11 @@ class SliceStack(Dataset):
             hash_func=_fingerprint,
             hash_transform=pickle_hashing,
         )
-        stacks = [
-            volumes[i][STACK] for i in tqdm(range(len(volumes)), desc="preparing volumes", unit="volume", leave=False)
-        ]
+        with contextlib.nullcontext() if cache_dir is None else first_goes_first():
+            bar = tqdm(
+                range(len(volumes)), desc="preparing volumes", unit="volume", leave=False, disable=not is_first()
+            )
+            stacks = [volumes[i][STACK] for i in bar]
         self.sizes = torch.cat([torch.tensor(s.shape[2:]).expand(len(s), 2) for s in stacks]).to(device)
         self.counts = [len(stack) for stack in stacks]
         height, width = self.sizes.amax(0).tolist()

@@ -16,6 +16,7 @@ from torch import nn
 
 from bundle.errors import InputError
 from bundle.files import atomic_path
+from bundle.parallel import is_first
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +80,8 @@ class TrainingCheckpoint:
             return
         if not self._all_finite():
             engine.terminate()
+            return
+        if not is_first():  # all processes hold the same
             return
         state = {
             "iteration": engine.state.iteration,

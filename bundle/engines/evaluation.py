@@ -28,6 +28,7 @@ from bundle.keys import (
 )
 from bundle.kspace import in_plane_factors
 from bundle.metrics import METRICS
+from bundle.parallel import gathered, is_first
 from bundle.reports.case import save_case_montage, save_case_panels
 from bundle.reports.scores import ScoreSheet
 from bundle.reports.selection import quartile_slices
@@ -103,12 +104,18 @@ class EvaluationReport:
         save_case_panels(path, panels, item[IMAGE].affine, [indices[position] for position in shown])
 
     def publish(self, engine: Engine) -> None:
-        """Leave the means where handlers that follow look for metrics, such as ``super_res/psnr``."""
+        """Leave the means where handlers that follow look for metrics, such as ``super_res/psnr``.
+
+        They are over what all processes have scored, as is all that is written.
+        """
+        self.scores = ScoreSheet.joined(gathered(self.scores))
         scores = {f"{c.image}/{c.metric}": self.scores.total(c).mean for c in self.scores.columns() if not c.baseline}
         engine.state.metrics.update(scores)
 
     def write(self, _: Engine) -> None:
         """Write the table and the CSV files; log the table."""
+        if not is_first():
+            return
         self.scores.write(self.output_dir)
         table = self.scores.table(self.protocol)
         with atomic_path(self.output_dir / "table.md") as temporary:

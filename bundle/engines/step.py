@@ -17,6 +17,7 @@ from bundle.engines.precision import MixedPrecision, autocast
 from bundle.errors import InputError
 from bundle.keys import HIGH_RES, IMAGE, LEVEL_TARGETS
 from bundle.losses import GeneratorLoss, gradient_penalty, wasserstein_distance
+from bundle.parallel import data_parallel, mean_of_processes, n_processes, part_of_batch
 
 Batch = dict[str, Tensor]
 Generate = Callable[[Tensor], Tensor]
@@ -45,17 +46,14 @@ class GeneratorUpdate:
     max_gradient_norm: float | None = None
 
     def __post_init__(self) -> None:
-        """Lay weights out as convolutions read them fastest."""
+        """Lay weights out as convolutions read them fastest, and have gradients averaged over the processes."""
         _channels_last(self.network)
         self.device = next(self.network.parameters()).device
+        self._levels = data_parallel(_Levels(self.network))
 
     def generate(self, image: Tensor) -> Tensor:
         """Return super-res patches (N, 1, P, P) for ``image`` (N, 2, P, P)."""
         return self.inferer(self._on_device(image), self.network)
-
-    def generate_levels(self, image: Tensor) -> list[Tensor]:
-        """Return the patches of every level, first to last."""
-        return self.inferer(self._on_device(image), self.network.forward_levels)
 
     def _on_device(self, image: Tensor) -> Tensor:
         return image.to(self.device, non_blocking=True, memory_format=torch.channels_last)
@@ -65,11 +63,11 @@ class GeneratorUpdate:
         high_res = batch[HIGH_RES].to(self.device, non_blocking=True)
         self.network.train()
         with autocast(self.device, self.mixed_precision):
+            targets = [high_res]
             if LEVEL_TARGETS in batch:
-                levels = batch[LEVEL_TARGETS].to(self.device, non_blocking=True).split(1, dim=1)
-                objective, terms = loss(self.generate_levels(batch[IMAGE]), [*levels, high_res], critic)
-            else:
-                objective, terms = loss([self.generate(batch[IMAGE])], [high_res], critic)
+                targets = [*batch[LEVEL_TARGETS].to(self.device, non_blocking=True).split(1, dim=1), high_res]
+            outputs = self.inferer(self._on_device(batch[IMAGE]), self._levels, every=len(targets) > 1)
+            objective, terms = loss(outputs, targets, critic)
         _step(objective, self.network, self.optimizer, self.max_gradient_norm)
         return {"loss": objective.detach(), **terms}
 
@@ -104,6 +102,7 @@ class CriticUpdate:
             raise InputError(f"n_updates is {self.n_updates}; the critic needs at least 1 update an iteration.")
         _channels_last(self.critic)
         self.device = next(self.critic.parameters()).device
+        self._scores = data_parallel(self.critic)
         # a generator of its own, so that nothing else that draws numbers can change the training
         self.random = torch.Generator().manual_seed(self.seed)
 
@@ -118,18 +117,21 @@ class CriticUpdate:
         """Take one step on the stream's next batch."""
         batch = self.batches.next_batch()
         real = batch[HIGH_RES].to(self.device, non_blocking=True, memory_format=torch.channels_last)
-        alpha = torch.rand(len(real), generator=self.random).to(self.device, non_blocking=True)
+        n_samples = len(real) * n_processes()
+        alpha = torch.rand(n_samples, generator=self.random)[part_of_batch(n_samples)]
+        alpha = alpha.to(self.device, non_blocking=True)
         with autocast(self.device, self.mixed_precision):
             with torch.no_grad():
                 fake = generate(batch[IMAGE]).float()
-            fake_scores, real_scores = self.critic(torch.cat((fake, real))).float().chunk(2)
-        penalty = gradient_penalty(self.critic, real, fake, alpha)
+            fake_scores, real_scores = self._scores(torch.cat((fake, real))).float().chunk(2)
+        penalty = gradient_penalty(self._scores, real, fake, alpha)
         objective = fake_scores.mean() - real_scores.mean() + self.penalty_weight * penalty
         _step(objective, self.critic, self.optimizer, self.max_gradient_norm)
+        scores = mean_of_processes({"real": real_scores.mean(), "fake": fake_scores.mean()})
         return {
             "critic": objective.detach(),
             "gradient_penalty": penalty.detach(),
-            "wasserstein_distance": wasserstein_distance(real_scores.detach(), fake_scores.detach()),
+            "wasserstein_distance": wasserstein_distance(scores["real"].detach(), scores["fake"].detach()),
         }
 
     def state_dict(self) -> dict[str, Any]:
@@ -178,7 +180,7 @@ class TrainingStep:
                 # Adam's moments describe gradients of another objective, orders of magnitude away
                 self.generator.optimizer.state.clear()
             terms = self._all_losses(batch)
-        return {name: float(value) for name, value in terms.items()}
+        return {name: float(value) for name, value in mean_of_processes(terms).items()}
 
     def _all_losses(self, batch: Batch) -> dict[str, Tensor]:
         """Update by the whole objective, with critic updates first where it has an adversarial term."""
@@ -186,6 +188,18 @@ class TrainingStep:
             return self.generator(batch, self.generator.loss, None)
         critic_terms = self.critic(self.generator.generate)
         return {**self.generator(batch, self.generator.loss, self.critic.critic), **critic_terms}
+
+
+class _Levels(nn.Module):
+    """A generator whose every output is returned by ``forward``, which is what averages gradients."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network: Any = network
+
+    def forward(self, image: Tensor, every: bool) -> list[Tensor]:
+        """Return the outputs of every level, or that of the last alone."""
+        return self.network.forward_levels(image) if every else [self.network(image)]
 
 
 def _channels_last(network: nn.Module) -> None:

@@ -41,6 +41,17 @@ class ScoreSheet:
         self.metrics: list[str] = []
         self._subjects: dict[str, dict[SliceKey, SliceScores]] = {}
 
+    @classmethod
+    def joined(cls, sheets: Sequence["ScoreSheet"]) -> "ScoreSheet":
+        """Return one sheet of several that different processes have filled; a case in two of them counts once."""
+        whole = cls(sheets[0].baseline)
+        for sheet in sheets:
+            whole.images += [image for image in sheet.images if image not in whole.images]
+            whole.metrics += [metric for metric in sheet.metrics if metric not in whole.metrics]
+            for subject, slices in sheet._subjects.items():
+                whole._subjects.setdefault(subject, {}).update(slices)
+        return whole
+
     @property
     def subjects(self) -> list[str]:
         """All subjects, in the order of their names."""

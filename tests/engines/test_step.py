@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import dataclasses
 from types import SimpleNamespace
 
 import pytest
@@ -140,8 +141,9 @@ def test_level_targets_in_the_batch_supervise_every_level() -> None:
             return [first, first + image[:, :1]]
 
     training = step(adversarial=0, mse=1)
-    training.generator.network = network = TwoLevels(2, 1, 3, padding=1)
-    training.generator.optimizer = torch.optim.SGD(network.parameters(), 0.0)
+    network = TwoLevels(2, 1, 3, padding=1)
+    optimizer = torch.optim.SGD(network.parameters(), 0.0)
+    training.generator = dataclasses.replace(training.generator, network=network, optimizer=optimizer)
     batch = Batches().next_batch()
     first, last = network.forward_levels(batch[IMAGE])
     batch[LEVEL_TARGETS] = torch.rand(4, 1, 8, 8)
