@@ -20,7 +20,7 @@ sys.path[:0] = [str(ROOT), str(DOCS)]
 METADATA = json.loads((ROOT / "configs" / "metadata.json").read_text(encoding="utf-8"))
 NAVIGATION = {
     "Start": ["tutorial", "ixi", "hospital"],
-    "Use": ["training", "command", "data", "low_res", "registration", "trust"],
+    "Use": ["training", "multi_gpu", "command", "data", "low_res", "registration", "trust"],
     "In the MONAI world": ["README", "export", "monai_label", "tracking"],
     "Method and results": ["method", "results", "speed", "attribution"],
 }
@@ -54,6 +54,7 @@ html_theme = "furo"
 html_title = f"{project} {version}"
 html_show_sphinx = False
 html_copy_source = False
+html_show_sourcelink = False
 
 
 def navigation() -> Iterator[str]:
