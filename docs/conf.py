@@ -8,6 +8,7 @@ themselves. The landing page is README.md; navigation is added to it here, since
 import json
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from shutil import copyfile
 
@@ -79,6 +80,12 @@ def add_navigation(_: Sphinx, name: str, content: list[str]) -> None:
         content[0] = "\n".join([content[0], *navigation()])
 
 
+def home_of(_: Sphinx, module: str, name: str) -> str | None:
+    """Keep aliases such as ``dict[str, int]``, which Python says are builtins, in the module that names them."""
+    value = getattr(import_module(module), name.partition(".")[0], None)
+    return None if str(getattr(value, "__module__", "")).startswith("bundle") else module
+
+
 def add_index(app: Sphinx, error: Exception | None) -> None:
     """Give the landing page the name that servers look for."""
     if error is None and app.builder.format == "html":
@@ -88,4 +95,5 @@ def add_index(app: Sphinx, error: Exception | None) -> None:
 def setup(app: Sphinx) -> None:
     """Connect the steps of this file."""
     app.connect("source-read", add_navigation)
+    app.connect("viewcode-follow-imported", home_of)
     app.connect("build-finished", add_index)
