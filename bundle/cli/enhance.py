@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bundle.cli import values
+from bundle.cli.options import add_contrast, add_device, add_output, add_switch
 from bundle.cli.weights import choose_weights
 from bundle.errors import InputError
 
@@ -27,9 +28,7 @@ def add_enhance_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-r", "--reference", type=values.existing, metavar="FILE", help="sharp T1w or PDw image of the same patient"
     )
-    parser.add_argument(
-        "-o", "--output", dest="output_dir", type=values.path, metavar="FOLDER", help="where to write the results"
-    )
+    add_output(parser, "where to write the results")
     parser.add_argument(
         "-m",
         "--model",
@@ -43,13 +42,6 @@ def add_enhance_options(parser: argparse.ArgumentParser) -> None:
     _add_reference(parser.add_argument_group("the reference"))
     _add_result(parser.add_argument_group("the result"))
     _add_batch(parser.add_argument_group("many images"))
-
-
-def add_device(parser: argparse.ArgumentParser) -> None:
-    """Add the option that chooses a processor."""
-    parser.add_argument(
-        "--device", type=values.device, metavar="NAME", help="cpu, cuda or cuda:1; default: the first GPU"
-    )
 
 
 def enhance_keys(options: dict[str, Any], _: Path) -> dict[str, Any]:
@@ -109,34 +101,13 @@ def _add_low_res(group: argparse._ArgumentGroup) -> None:
         choices=("auto", "zero_filled", "small"),
         help="zero_filled: enlarged by the scanner already; small: still of few pixels; default: auto, by looking",
     )
-    group.add_argument(
-        "--degrade",
-        action="store_const",
-        const=True,
-        help="for tests: the images are sharp; make them coarse first",
-    )
+    add_switch(group, "--degrade", "for tests: the images are sharp; make them coarse first")
 
 
 def _add_reference(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--reference-contrast",
-        choices=("auto", "PDw", "T1w"),
-        help="which to take in a folder; default: auto, whichever has more pairs",
-    )
-    group.add_argument(
-        "--register",
-        dest="register",
-        action="store_const",
-        const=True,
-        help="move the reference onto the image, even where they seem to lie on one grid",
-    )
-    group.add_argument(
-        "--no-register",
-        dest="register",
-        action="store_const",
-        const=False,
-        help="never move the reference: lay it on by what the headers say",
-    )
+    add_contrast(group, "which to take in a folder; default: auto, whichever has more pairs")
+    add_switch(group, "--register", "move the reference onto the image, even where they seem to lie on one grid")
+    add_switch(group, "--no-register", "never move the reference: lay it on by what the headers say")
     group.add_argument(
         "--on-bad-reference",
         choices=("skip", "single_contrast"),
@@ -145,25 +116,13 @@ def _add_reference(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_result(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--no-data-consistency",
-        dest="data_consistency",
-        action="store_const",
-        const=False,
-        help="do not put back what the scanner has measured",
-    )
-    group.add_argument(
-        "--uncertainty", action="store_const", const=True, help="write a map of how sure the result is; takes longer"
-    )
+    add_switch(group, "--no-data-consistency", "do not put back what the scanner has measured")
+    add_switch(group, "--uncertainty", "write a map of how sure the result is; takes longer")
 
 
 def _add_batch(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--dry-run", action="store_const", const=True, help="check all images, tell the plan, write nothing"
-    )
-    group.add_argument(
-        "--no-resume", dest="resume", action="store_const", const=False, help="do again what is done already"
-    )
+    add_switch(group, "--dry-run", "check all images, tell the plan, write nothing")
+    add_switch(group, "--no-resume", "do again what is done already")
     group.add_argument(
         "--share", type=_share, metavar="I/N", help="do the I-th of N shares of them; default: as Slurm or torchrun say"
     )

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from bundle.cli import values
-from bundle.cli.enhance import add_device, add_enhance_options, enhance_keys
+from bundle.cli.enhance import add_enhance_options, enhance_keys
+from bundle.cli.options import add_contrast, add_device, add_output, add_switch
 from bundle.errors import InputError
 
 OWN: Final = frozenset(
@@ -83,19 +84,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
         metavar="DATA",
         help="folder with BIDS-like or IXI names, or a CSV or JSON list of pairs; default: a simulated phantom",
     )
-    _add_contrast(parser)
-
-
-def _add_contrast(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--reference-contrast", choices=("auto", "PDw", "T1w"), help="default: auto, whichever has more pairs"
-    )
-
-
-def _add_output(parser: argparse.ArgumentParser, default: str) -> None:
-    parser.add_argument(
-        "-o", "--output", dest="output_dir", type=values.path, metavar="FOLDER", help=f"where to write; {default}"
-    )
+    add_contrast(parser, "default: auto, whichever has more pairs")
 
 
 def _add_splits(parser: argparse.ArgumentParser) -> None:
@@ -110,7 +99,7 @@ def _add_splits(parser: argparse.ArgumentParser) -> None:
 
 def _add_train_options(parser: argparse.ArgumentParser) -> None:
     _add_data(parser)
-    _add_output(parser, "give every training a folder of its own")
+    add_output(parser, "where to write; give every training a folder of its own")
     add_device(parser)
     parser.add_argument(
         "--factor", type=values.factor, metavar="F", help="how many times fewer lines of k-space; default 4"
@@ -120,11 +109,7 @@ def _add_train_options(parser: argparse.ArgumentParser) -> None:
         "--epochs", dest="max_epochs", type=values.count, metavar="N", help="how long to train; default 50"
     )
     _add_splits(parser)
-    _add_no_resume(parser, "start anew and replace what the output folder holds")
-
-
-def _add_no_resume(parser: argparse.ArgumentParser, meaning: str) -> None:
-    parser.add_argument("--no-resume", dest="resume", action="store_const", const=False, help=meaning)
+    add_switch(parser, "--no-resume", "start anew and replace what the output folder holds")
 
 
 def _train_keys(options: Options, _: Path) -> Options:
@@ -143,7 +128,7 @@ def _add_evaluate_options(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="output folder of the training whose weights are to be scored",
     )
-    _add_output(parser, "default: evaluation/ in the folder of the training")
+    add_output(parser, "where to write; default: evaluation/ in the folder of the training")
     add_device(parser)
     parser.add_argument("--subset", choices=("test", "validate", "train"), help="whom to score; default: test")
     parser.add_argument("--all", action="store_true", help="score all pairs, whoever was trained on")
@@ -158,7 +143,7 @@ def _evaluate_keys(options: Options, _: Path) -> Options:
 def _add_study_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("plan", metavar="PLAN", help="a file in configs/studies: table1, table2, figure3 ...")
     _add_data(parser)
-    _add_output(parser, "default: output/studies in the bundle's folder")
+    add_output(parser, "where to write; default: output/studies in the bundle's folder")
     parser.add_argument("--scale", choices=("small", "paper"), help="small: minutes a row on 2 CPU cores; paper: a GPU")
     parser.add_argument("--folds", dest="n_folds", type=values.count, metavar="N", help="cross-validate by subject")
     _add_splits(parser)
