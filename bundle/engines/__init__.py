@@ -1,13 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training, evaluation and inference engines: adapters to ignite and MONAI."""
 
-from bundle.engines.checkpoint import (
-    GeneratorLoader,
-    TrainingCheckpoint,
-    check_weights,
-    recorded_settings,
-    weights_at_hand,
-)
+from bundle.engines.checkpoint import TrainingCheckpoint
 from bundle.engines.evaluation import EvaluationReport, protocol
 from bundle.engines.inferer import SliceInferer
 from bundle.engines.precision import autocast, check_device, exact_float32, supports_bfloat16, use_threads
@@ -20,6 +14,7 @@ from bundle.engines.training import (
     prepare_batch,
     run_training,
 )
+from bundle.engines.weights import GeneratorLoader, check_weights, recorded_settings, weights_at_hand
 
 __all__ = [
     "CriticUpdate",

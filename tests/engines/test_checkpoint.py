@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
-import logging
 from types import SimpleNamespace
 
 import pytest
@@ -8,7 +7,7 @@ import torch
 from ignite.engine import Engine
 from torch import nn
 
-from bundle.engines import GeneratorLoader, TrainingCheckpoint
+from bundle.engines import TrainingCheckpoint
 from bundle.errors import InputError
 
 
@@ -71,16 +70,3 @@ def test_a_file_of_another_program_is_no_checkpoint(tmp_path) -> None:
     torch.save({"epoch": 3}, tmp_path / "checkpoint.pt")
     with pytest.raises(InputError, match="not a checkpoint of this trainer"):
         checkpoint(tmp_path, nn.Linear(3, 2)).restore(engine(0))
-
-
-def test_loader_warns_of_weights_without_a_record(tmp_path, caplog) -> None:
-    torch.save(nn.Linear(3, 2).state_dict(), tmp_path / "w.pt")
-    with caplog.at_level(logging.WARNING, logger="bundle"):
-        GeneratorLoader(tmp_path / "w.pt", nn.Linear(3, 2), {"factor": 4}).load()
-    assert "no training record beside the weights" in caplog.text
-
-
-def test_loader_takes_nothing_but_weights(tmp_path) -> None:
-    torch.save(nn.Linear(3, 2), tmp_path / "module.pt")  # a whole pickled module could run any code
-    with pytest.raises(InputError, match="cannot be read as weights"):
-        GeneratorLoader(tmp_path / "module.pt", nn.Linear(3, 2), {}).load()
