@@ -34,7 +34,7 @@ from bundle.metrics import psnr, ssim
 from bundle.networks import Generator, SingleContrastResidual
 from bundle.records import Records
 from bundle.registration import PlacedVolume, resample
-from bundle.registration.volumes import coarsen, head, positions
+from bundle.registration.volumes import head, positions
 from bundle.reports.table import markdown_table
 from bundle.studies.style import axis_title, quieten, save_plot
 from bundle.transforms import (
@@ -119,7 +119,7 @@ class Trial:
         )
         slices = torch.from_numpy(self.target.voxels).movedim(-1, 0)
         self.seen = PlacedVolume(zero_fill(slices, factor).movedim(0, -1).numpy(), self.target.affine, IMAGE)
-        coarse = coarsen(self.target)
+        coarse = self.target.coarse
         self.centre = positions(head(coarse), coarse.affine).mean(axis=0)
 
     def moved(self, motion: Motion) -> PlacedVolume:

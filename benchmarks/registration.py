@@ -28,7 +28,7 @@ from bundle import kspace
 from bundle.data.nifti import read_volume
 from bundle.registration import PlacedVolume, agreement, register, resample
 from bundle.registration.itk_images import load_itk
-from bundle.registration.volumes import coarsen, head, positions
+from bundle.registration.volumes import head, positions
 
 FACTOR = 4
 
@@ -75,7 +75,7 @@ def accuracy(folder: Path, registered: Path | None, n_draws: int, contrast: str)
     columns = ("of itself, mm: mean", "largest", "of the data set", "seconds: mean", "largest", "of CPU")
     print(f"{'target':<26}" + "".join(f"{column:>{len(column) + 2}}" for column in columns))
     for target, reference in pairs(folder, contrast):
-        coarse = coarsen(target)
+        coarse = target.coarse
         places = positions(head(coarse), coarse.affine)
         theirs = None
         if registered is not None:

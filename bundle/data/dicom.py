@@ -76,11 +76,9 @@ def read_series(folder: Path) -> Volume:
         slices = sorted(found, key=lambda one: float(one.position @ found[0].axes[:, 2]))
         affine = _affine(slices[0], _checked_step(folder, slices))
         voxels = _read_voxels(folder, [one.path for one in slices])
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
     return Volume(
         voxels=voxels,
         affine=affine,
-        spacing=(float(spacing[0]), float(spacing[1]), float(spacing[2])),
         path=folder,
         header=_nifti_header(affine, voxels.shape, slices[0].kind),
     )

@@ -91,12 +91,10 @@ def regrid(volume: Volume, shape: Sequence[int]) -> Volume:
     affine = regrid_affine(volume.affine, volume.voxels.shape, shape)
     if header["sform_code"] == 0 and header["qform_code"] == 0:  # readers would place it by its middle
         header.set_sform(affine, code="aligned")
-    sizes = np.linalg.norm(affine[:3, :3], axis=0)
     return dataclasses.replace(
         volume,
         voxels=np.broadcast_to(np.float32(0), tuple(shape)),
         affine=affine,
-        spacing=(float(sizes[0]), float(sizes[1]), float(sizes[2])),
         header=header,
     )
 

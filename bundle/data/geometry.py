@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 import nibabel as nib
 import numpy as np
-from nibabel.affines import apply_affine
+from nibabel.affines import apply_affine, voxel_sizes
 from nibabel.orientations import aff2axcodes, io_orientation
 
 from bundle.data.volume import Volume
@@ -78,7 +78,7 @@ def same_grid(a: Placed, b: Placed) -> bool:
     """Tell whether each voxel of ``b`` lies where the same voxel of ``a`` does, within ``GRID_TOLERANCE``."""
     if a.voxels.shape != b.voxels.shape:
         return False
-    finest = float(np.linalg.norm(a.affine[:3, :3], axis=0).min())
+    finest = float(voxel_sizes(a.affine).min())
     return corner_distance(a.affine, b.affine, a.voxels.shape) <= GRID_TOLERANCE * finest
 
 
@@ -119,12 +119,10 @@ def reorient_like(volume: Volume, like: Volume) -> Volume:
     if np.array_equal(orientation, [[0, 1], [1, 1], [2, 1]]):
         return volume
     image = nib.Nifti1Image(volume.voxels, volume.affine, volume.header).as_reoriented(orientation)
-    axes = [int(np.flatnonzero(orientation[:, 0] == axis)[0]) for axis in range(3)]
     return dataclasses.replace(
         volume,
         voxels=np.ascontiguousarray(image.dataobj),
         affine=image.affine,
-        spacing=(volume.spacing[axes[0]], volume.spacing[axes[1]], volume.spacing[axes[2]]),
         header=image.header.copy(),
     )
 
@@ -154,7 +152,7 @@ def _largest_distance(points: np.ndarray, others: np.ndarray) -> float:
 
 def _axis_angle(affine: np.ndarray, other: np.ndarray) -> float:
     """Return the largest angle in degrees between corresponding axes of two affines."""
-    axes = [matrix[:3, :3] / np.linalg.norm(matrix[:3, :3], axis=0) for matrix in (affine, other)]
+    axes = [matrix[:3, :3] / voxel_sizes(matrix) for matrix in (affine, other)]
     cosines = (axes[0] * axes[1]).sum(axis=0).clip(-1, 1)
     return float(np.degrees(np.arccos(cosines)).max())
 

@@ -81,11 +81,9 @@ def _read_nifti(path: Path, with_voxels: bool = True) -> Volume:
         while with_voxels and stream.read(_PART):  # to the end, where a compressed file has its checksum
             pass
     affine = np.asarray(image.affine, dtype=np.float64)
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
     return Volume(
         voxels=voxels,
         affine=affine,
-        spacing=(float(spacing[0]), float(spacing[1]), float(spacing[2])),
         path=path,
         header=_header(image),
     )

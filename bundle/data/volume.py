@@ -6,6 +6,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from nibabel.affines import voxel_sizes
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,7 +17,6 @@ class Volume:
         voxels: float32 (X, Y, Z), native intensities, i.e. after scl_slope and scl_inter.
         affine: float64 (4, 4), voxel index to mm, right-anterior-superior; the sform where it has
             a code, else the qform, else nibabel's guess from pixdim.
-        spacing: voxel size in mm along each axis, from the affine.
         path: the file.
         header: NIfTI-1 or -2 header as stored, with its extensions; its shape may have fewer or
             more axes than ``voxels`` (a 2-D image, or trailing axes of length 1).
@@ -24,6 +24,11 @@ class Volume:
 
     voxels: np.ndarray
     affine: np.ndarray
-    spacing: tuple[float, float, float]
     path: Path
     header: nib.Nifti1Header
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Voxel size in mm along each axis."""
+        x, y, z = voxel_sizes(self.affine).tolist()
+        return x, y, z

@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from bundle.registration.volumes import PlacedVolume, coarsen, head
+from bundle.registration.volumes import PlacedVolume, head
 
 N_BINS: Final = 32
 REACH: Final = 3
@@ -74,7 +74,7 @@ def agreement(target: PlacedVolume, reference: PlacedVolume) -> Agreement | None
         target: the volume to be super-resolved.
         reference: the other contrast, on the same grid.
     """
-    fixed, moving = coarsen(target), coarsen(reference)
+    fixed, moving = target.coarse, reference.coarse
     mask = head(fixed)
     if mask.sum() < ENOUGH:
         return None
@@ -90,7 +90,7 @@ def agreement(target: PlacedVolume, reference: PlacedVolume) -> Agreement | None
 
 def is_head_enough(volume: PlacedVolume) -> bool:
     """Tell whether a volume shows enough of a head for its place to be told from histograms."""
-    return bool(head(coarsen(volume)).sum() >= ENOUGH)
+    return bool(head(volume.coarse).sum() >= ENOUGH)
 
 
 def mutual_information(counts: np.ndarray) -> float:

@@ -10,6 +10,7 @@ import warnings
 from typing import Any, Final
 
 import numpy as np
+from nibabel.affines import voxel_sizes
 
 from bundle.errors import InputError
 
@@ -54,7 +55,7 @@ def to_itk(voxels: np.ndarray, affine: np.ndarray, name: str) -> Any:
     """
     itk = load_itk()
     axes = (LPS @ affine)[:3]
-    spacing = np.linalg.norm(axes[:, :3], axis=0)
+    spacing = voxel_sizes(affine)
     direction = axes[:, :3] / spacing
     shear = float(np.abs(direction.T @ direction - np.eye(3)).max())
     if shear > SHEAR:

@@ -12,10 +12,11 @@ from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 from nibabel.affines import apply_affine
+from scipy.spatial.transform import Rotation
 
 from bundle.errors import InputError
 from bundle.registration.itk_images import from_transform, load_itk, to_itk, to_transform
-from bundle.registration.volumes import COARSE, PlacedVolume, coarsen, head, overlap_fraction, positions, widened
+from bundle.registration.volumes import COARSE, PlacedVolume, head, overlap_fraction, positions, widened
 
 Start = Literal["header", "moments"]
 
@@ -100,7 +101,7 @@ def register(target: PlacedVolume, reference: PlacedVolume) -> Registration:
         InputError: if the voxel axes of a volume are not at right angles, or the two cannot be brought to overlap.
     """
     begin = time.perf_counter()
-    fixed, moving = coarsen(target), coarsen(reference)
+    fixed, moving = target.coarse, reference.coarse
     mask = head(fixed)
     places = positions(mask, fixed.affine)
     centre = places.mean(axis=0)
@@ -119,7 +120,7 @@ def register(target: PlacedVolume, reference: PlacedVolume) -> Registration:
         overlap_start=overlap_fraction(fixed, mask, reference, np.eye(4)),
         overlap=overlap_fraction(fixed, mask, reference, matrix),
         rotation_degrees=rotation_degrees(matrix),
-        shift_mm=shift_mm(matrix, centre),
+        shift_mm=displacement_mm(matrix, centre[None]),
         displacement_mm=displacement_mm(matrix, places),
         start=start,
         seconds=time.perf_counter() - begin,
@@ -128,12 +129,7 @@ def register(target: PlacedVolume, reference: PlacedVolume) -> Registration:
 
 def rotation_degrees(matrix: np.ndarray) -> float:
     """Return the angle of a rigid motion, in [0, 180]."""
-    return float(np.degrees(np.arccos(np.clip((np.trace(matrix[:3, :3]) - 1) / 2, -1, 1))))
-
-
-def shift_mm(matrix: np.ndarray, centre: np.ndarray) -> float:
-    """Return how far a rigid motion moves a point."""
-    return float(np.linalg.norm(matrix[:3, :3] @ centre + matrix[:3, 3] - centre))
+    return float(np.degrees(Rotation.from_matrix(matrix[:3, :3]).magnitude()))
 
 
 def displacement_mm(matrix: np.ndarray, places: np.ndarray) -> float:

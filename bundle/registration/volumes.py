@@ -2,10 +2,11 @@
 """What registration looks at: a volume in its place, a coarse copy of it, and where the head is."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import numpy as np
-from nibabel.affines import apply_affine
+from nibabel.affines import apply_affine, voxel_sizes
 from scipy import ndimage
 
 from bundle.data.intensity import IntensityScale
@@ -32,7 +33,12 @@ class PlacedVolume:
     @property
     def spacing(self) -> np.ndarray:
         """Voxel size in mm along each axis, (3,)."""
-        return np.asarray(np.linalg.norm(self.affine[:3, :3], axis=0))
+        return np.asarray(voxel_sizes(self.affine))
+
+    @cached_property
+    def coarse(self) -> "PlacedVolume":
+        """A small copy to compare and register by, see :func:`coarsen`; made once."""
+        return coarsen(self)
 
 
 def block_mean(voxels: np.ndarray, blocks: tuple[int, int, int]) -> np.ndarray:

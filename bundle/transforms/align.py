@@ -10,6 +10,7 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import Transform
 from monai.utils import ImageMetaKey, MetaKeys
+from nibabel.affines import voxel_sizes
 
 from bundle.data.geometry import same_grid
 from bundle.errors import InputError
@@ -25,7 +26,7 @@ from bundle.registration.checks import (
     registration_doubts,
     registration_failure,
 )
-from bundle.registration.volumes import coarsen, head, overlap_fraction
+from bundle.registration.volumes import head, overlap_fraction
 from bundle.transforms.io import SPACING
 
 Item = dict[Hashable, Any]
@@ -151,8 +152,7 @@ def _note(record: CaseRecord, method: str, found: Registration) -> None:
 
 def _check_headers(target: PlacedVolume, reference: PlacedVolume, record: CaseRecord) -> list[str]:
     """Return what to say of a reference that stays where its header puts it."""
-    coarse = coarsen(target)
-    overlap = overlap_fraction(coarse, head(coarse), reference, np.eye(4))
+    overlap = overlap_fraction(target.coarse, head(target.coarse), reference, np.eye(4))
     record.note(TOPIC, method="headers", overlap=overlap)
     if reason := overlap_failure(overlap):
         raise InputError(f"{reference.name}: this reference cannot be used, as {reason}.")
@@ -183,6 +183,6 @@ def _as_meta_tensor(voxels: np.ndarray, item: Item) -> MetaTensor:
         **item[REFERENCE].meta,
         MetaKeys.AFFINE: affine,
         MetaKeys.SPATIAL_SHAPE: np.array(voxels.shape),
-        SPACING: torch.linalg.vector_norm(affine[:3, :3], dim=0).numpy(force=True),
+        SPACING: voxel_sizes(affine.numpy(force=True)),
     }
     return MetaTensor(torch.from_numpy(voxels)[None], meta=meta)

@@ -11,6 +11,7 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import Transform
 from monai.utils import ImageMetaKey, MetaKeys
+from nibabel.affines import voxel_sizes
 from nibabel.orientations import io_orientation
 
 from bundle.data.enlarge import enlarge_voxels, regrid_affine
@@ -244,7 +245,7 @@ def _replaced(shape: Sequence[int], slice_axis: int, in_plane: Sequence[int]) ->
 
 def _spacing(affine: np.ndarray) -> list[float]:
     """Return the voxel size along each axis in mm."""
-    return [float(size) for size in np.linalg.norm(affine[:3, :3], axis=0)]
+    return [float(size) for size in voxel_sizes(affine)]
 
 
 def _times(numbers: Sequence[float]) -> str:

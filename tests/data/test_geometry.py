@@ -31,9 +31,7 @@ def affine_of(
 
 
 def volume_of(voxels: np.ndarray, affine: np.ndarray, name: str = "T2w.nii.gz") -> Volume:
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    header = nib.Nifti1Image(voxels, affine).header
-    return Volume(voxels, affine, tuple(spacing.tolist()), Path(name), header)
+    return Volume(voxels, affine, Path(name), nib.Nifti1Image(voxels, affine).header)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from bundle import kspace
 from bundle.data.nifti import read_volume
 from bundle.errors import InputError
 from bundle.registration import PlacedVolume, Registration, register
-from bundle.registration.rigid import rotation_degrees, shift_mm
+from bundle.registration.rigid import displacement_mm, rotation_degrees
 
 from .conftest import Scan, grid, rigid
 
@@ -94,11 +94,11 @@ def test_rotation_degrees_is_the_angle_about_any_axis(angle: float) -> None:
     assert rotation_degrees(turn @ rigid((angle, 0, 0), (4, 5, 6)) @ np.linalg.inv(turn)) == pytest.approx(angle)
 
 
-def test_shift_mm_of_a_turn_about_the_point_itself_is_none() -> None:
+def test_displacement_of_a_point_by_a_turn_about_itself_is_none() -> None:
     centre = np.array([10.0, -20, 30])
     matrix = rigid((5, 6, 7), (0, 0, 0))
     matrix[:3, 3] = centre - matrix[:3, :3] @ centre
-    assert shift_mm(matrix, centre) == pytest.approx(0, abs=1e-9)
+    assert displacement_mm(matrix, np.array([centre])) == pytest.approx(0, abs=1e-9)
 
 
 def test_register_finds_a_known_motion_of_real_scans(shared_data: Path) -> None:
@@ -110,3 +110,9 @@ def test_register_finds_a_known_motion_of_real_scans(shared_data: Path) -> None:
     as_scanned = register(target, reference)
     moved = register(target, PlacedVolume(reference.voxels, known @ reference.affine, reference.name))
     assert error(moved.matrix, known @ as_scanned.matrix) < 0.3
+
+
+def test_displacement_is_the_mean_of_the_ways_of_the_points() -> None:
+    turn = rigid((0, 0, 180), (0, 0, 1))
+    places = np.array([[3.0, 0, 0], [0, 4.0, 0]])  # go to the other side, and up by 1
+    assert displacement_mm(turn, places) == pytest.approx((np.hypot(6, 1) + np.hypot(8, 1)) / 2)
