@@ -234,7 +234,11 @@ def test_a_loss_that_is_not_a_number_stops_training(small_dataset, tmp_path) -> 
         ),
         ({"levels": 2, "share_levels": True, "consistency_layer": True}, {"share_levels": False}),
         ({"levels": 3, "factor": 8, "supervise": "final", "l1_weight": 1.0}, {"factor": 4}),
-        ({"network_def": {"_target_": "bundle.networks.ZengCascade", "n_features": 8}, "level_factors": [1]}, {}),
+        (
+            {"architecture": "ZengCascade", "size": {"n_features": 8}, "level_factors": [1]},
+            {"architecture": "Generator"},
+        ),
+        ({"architecture": "FastGenerator", "size": {"n_blocks": 2}, "fusion": "image"}, {"size": {"n_blocks": 3}}),
     ],
     ids=str,
 )
@@ -245,8 +249,7 @@ def test_evaluation_follows_the_settings_of_the_training(settings, other, small_
         "training_dir": str(tmp_path),
         "config_file": "configs/evaluate.yaml",
     }
-    own_network = {key: settings[key] for key in settings if key == "network_def"}
-    run("evaluating", **arguments, **own_network)
+    run("evaluating", **arguments)
     assert (tmp_path / "evaluation" / "table.md").is_file()
     with refused("these weights were trained with"):
         run("evaluating", **arguments, **other)

@@ -66,7 +66,7 @@ def test_the_recorded_config_holds_overrides_and_overlays_and_names_its_command(
     config = yaml.safe_load(text)
     assert config.items() >= {**TINY, "dataset_dir": str(small_dataset)}.items()
     assert config["residual"] is True  # of the overlay
-    assert config["network_def"]["_target_"] == "bundle.networks.Generator"  # needs no other file
+    assert config["network_def"]["_target_"] == "bundle.networks.build"  # needs no other file
     assert f"run training --config_file \"['configs/train.yaml', '{tmp_path}/config.yaml']\"" in text
 
 

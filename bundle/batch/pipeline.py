@@ -12,7 +12,7 @@ from torch import nn
 from bundle.engines import GeneratorLoader, check_weights
 from bundle.errors import InputError
 from bundle.keys import IMAGE, PRED
-from bundle.networks import DataConsistency, Generator, SingleContrastResidual
+from bundle.networks import DataConsistency, Generator, SingleContrastResidual, build
 from bundle.records import CaseRecord
 
 
@@ -122,14 +122,14 @@ def single_contrast_network(
 
 
 def _network_of(record: Mapping[str, Any], path: str | Path) -> nn.Module:
-    """Build the network that a training record describes."""
-    if record.get("architecture") == SingleContrastResidual.__name__:
-        return SingleContrastResidual()
-    if record.get("architecture", Generator.__name__) != Generator.__name__ or record.get("fusion") != "none":
+    """Build the network that a training record describes, which must do without a reference."""
+    names = ("fusion", "levels", "residual", "bias", "share_levels")
+    layer = DataConsistency(record["factor"], record["magnitude"]) if record.get("consistency_layer") else None
+    settings = {name: record[name] for name in names if name in record}
+    network = build(record.get("architecture", Generator.__name__), record.get("size"), **settings, consistency=layer)
+    if not (isinstance(network, SingleContrastResidual) or getattr(network, "fusion", None) == "none"):
         raise InputError(
             f"{path}: these weights need a reference; give weights of a network without, trained with --fusion none "
             "or with configs/variants/single_contrast.yaml, as --single_contrast_path."
         )
-    names = ("levels", "residual", "bias", "share_levels")
-    layer = DataConsistency(record["factor"], record["magnitude"]) if record.get("consistency_layer") else None
-    return Generator("none", **{name: record[name] for name in names if name in record}, consistency=layer)
+    return network

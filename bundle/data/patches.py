@@ -28,6 +28,9 @@ class PatchStream:
         gain_jitter: multiply low-res and targets of each patch, but not the reference, by a common random
             factor between exp(-gain_jitter) and exp(gain_jitter). Inference knows the low-res image's own
             maximum only, so there the two contrasts meet in another ratio than in training.
+        flips: turn each patch, all its channels alike, into one of its eight mirror images and quarter turns.
+        reference_shift: cut the reference up to so many pixels off, along rows and columns, anew for each patch:
+            registration is never perfect.
         seed: start of the order. Streams that must differ, such as the critic's, get seeds that differ.
 
     Raises:
@@ -42,12 +45,16 @@ class PatchStream:
         batch_size: int = 32,
         sampling: Literal["grid", "random"] = "grid",
         gain_jitter: float = 0.0,
+        flips: bool = False,
+        reference_shift: int = 0,
         seed: int = 0,
     ) -> None:
         if sampling not in ("grid", "random"):
             raise InputError(f"sampling is {sampling!r}; choose grid or random.")
         if not 0 <= gain_jitter < 1:
             raise InputError(f"gain_jitter is {gain_jitter}; give 0 for none, or a number below 1 such as 0.2.")
+        if not isinstance(reference_shift, int) or reference_shift < 0:
+            raise InputError(f"reference_shift is {reference_shift!r}; give a whole number of pixels, 0 for none.")
         if not isinstance(batch_size, int) or batch_size < 1:
             raise InputError(f"batch_size is {batch_size!r}; give a whole number from 1.")
         smallest = int(dataset.sizes.min())
@@ -60,6 +67,8 @@ class PatchStream:
         self.patch_size = patch_size
         self.sampling = sampling
         self.gain_jitter = gain_jitter
+        self.flips = flips
+        self.reference_shift = reference_shift
         self.seed = seed
         self.corners = self._grid()
         self.batch_size = min(batch_size, len(self.corners))
@@ -95,11 +104,15 @@ class PatchStream:
         if self._pass[0] != number:
             self._pass = (number, self._shuffled(number))
         corners = self._pass[1][index * self.batch_size : (index + 1) * self.batch_size][self.part]
-        patches = self._cut(corners.to(self.dataset.voxels.device))  # N, C, P, P
+        patches = self._cut(corners)  # N, C, P, P
+        if self.reference_shift:
+            patches[:, 1:2] = self._cut(self._beside(corners, position), slice(1, 2))
         if self.gain_jitter:
             gains = self._gains(position)[self.part].to(patches.device)
             patches[:, :1] *= gains
             patches[:, 2:] *= gains
+        if self.flips:
+            patches = self._flipped(patches, position)
         return split_channels(patches)
 
     def state_dict(self) -> dict[str, int]:
@@ -129,18 +142,39 @@ class PatchStream:
             corners = torch.cat((corners[:, :1], shift), dim=1)
         return corners
 
+    def _random(self, position: int, use: int) -> torch.Generator:
+        """Return random numbers for one ``use``, from 1, in the batch at ``position``; those of passes are use 0."""
+        return torch.Generator().manual_seed(self.seed * 1_000_003 + position + use * 2**32)
+
     def _gains(self, position: int) -> Tensor:
         """Return a factor (N, 1, 1, 1) for each patch of the batch at ``position``."""
-        random = torch.Generator().manual_seed(self.seed * 1_000_003 + position + 2**32)  # not those of _shuffled
-        return torch.exp(self.gain_jitter * (2 * torch.rand(self.batch_size, 1, 1, 1, generator=random) - 1))
+        uniform = torch.rand(self.batch_size, 1, 1, 1, generator=self._random(position, 1))
+        return torch.exp(self.gain_jitter * (2 * uniform - 1))
 
-    def _cut(self, corners: Tensor) -> Tensor:
+    def _beside(self, corners: Tensor, position: int) -> Tensor:
+        """Return corners up to ``reference_shift`` pixels off, within their slices."""
+        reach = self.reference_shift
+        shifts = torch.randint(-reach, reach + 1, (self.batch_size, 2), generator=self._random(position, 2))[self.part]
+        room = self.dataset.sizes.cpu()[corners[:, 0]] - self.patch_size
+        return torch.cat((corners[:, :1], (corners[:, 1:] + shifts).clamp(min=torch.zeros_like(room), max=room)), dim=1)
+
+    def _flipped(self, patches: Tensor, position: int) -> Tensor:
+        """Mirror patches (N, C, P, P) along rows, columns and the diagonal, each with a chance of one half."""
+        chances = torch.rand(3, self.batch_size, 1, 1, 1, generator=self._random(position, 3))[:, self.part] < 0.5
+        rows, columns, diagonal = chances.to(patches.device)
+        patches = torch.where(rows, patches.flip(-2), patches)
+        patches = torch.where(columns, patches.flip(-1), patches)
+        return torch.where(diagonal, patches.transpose(-2, -1), patches)
+
+    def _cut(self, corners: Tensor, channels: slice = slice(None)) -> Tensor:
         """Gather patches (N, C, P, P), float32, in one indexing operation."""
-        steps = torch.arange(self.patch_size, device=corners.device)
+        voxels = self.dataset.voxels[:, channels]
+        corners = corners.to(voxels.device)
+        steps = torch.arange(self.patch_size, device=voxels.device)
         slices = corners[:, 0, None, None]
         rows = (corners[:, 1, None] + steps)[:, :, None]
         columns = (corners[:, 2, None] + steps)[:, None, :]
-        return self.dataset.voxels.movedim(1, -1)[slices, rows, columns].movedim(-1, 1).float()
+        return voxels.movedim(1, -1)[slices, rows, columns].movedim(-1, 1).float()
 
 
 def _even_starts(size: int, patch_size: int) -> Tensor:

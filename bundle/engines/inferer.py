@@ -29,7 +29,8 @@ class SliceInferer(monai.inferers.Inferer):
 
     A network's attribute ``reach``, how far an input pixel changes the output, allows to cut large slices into tiles
     of bounded memory; ``maps_zero_to_zero`` to leave out air, where both contrasts are 0. Neither changes the output
-    by more than rounding. Of networks without these attributes whole slices are computed.
+    by more than rounding. Of networks without these attributes whole slices are computed. ``multiple`` says at which
+    pixels a part of a slice may start, where a network works on blocks of them.
 
     Args:
         slices_per_batch: slices that go through the network together; memory grows with it. ``auto`` takes one on
@@ -92,6 +93,7 @@ class SliceInferer(monai.inferers.Inferer):
         module = getattr(network, "__self__", network)  # of a method such as forward_levels
         reach: int | None = getattr(module, "reach", None)
         skips_air: bool = getattr(module, "maps_zero_to_zero", False)
+        multiple: int = getattr(module, "multiple", 1)
         height, width = volumes.shape[2:4]
         self._warn_of_large(max(height, width), reach)
         full, nothing = (slice(0, height), slice(0, width)), True
@@ -101,10 +103,10 @@ class SliceInferer(monai.inferers.Inferer):
                 signal = occupied(volumes[volume, ..., indices].movedim(-1, 0))
                 if signal is None:
                     continue
-                region = region if reach is None else widened(signal, reach, (height, width))
+                region = region if reach is None else widened(signal, reach, (height, width), multiple)
             nothing = False
             size = self.tile if reach is not None and self.tile is not None else max(height, width)
-            for read, kept in tiles(region, size, reach or 0):
+            for read, kept in tiles(region, size, reach or 0, multiple):
                 yield volume, indices, read, kept
         if nothing:  # one call tells how many images the network returns
             yield 0, slice(0, 1), full, full

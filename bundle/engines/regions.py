@@ -28,16 +28,23 @@ def occupied(slices: Tensor) -> Region | None:
     return (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)) if rows else None
 
 
-def widened(region: Region, margin: int, shape: tuple[int, int]) -> Region:
-    """Return a region with a margin on every side, as far as the slice of some (H, W) goes."""
+def widened(region: Region, margin: int, shape: tuple[int, int], multiple: int = 1) -> Region:
+    """Return a region with a margin on every side, as far as the slice of some (H, W) goes.
+
+    Args:
+        region: of the slice.
+        margin: in pixels.
+        shape: of the slice.
+        multiple: the region starts at a multiple of so many pixels, where a network needs that.
+    """
     rows, columns = (
-        slice(max(axis.start - margin, 0), min(axis.stop + margin, size))
+        slice(max(_floor(axis.start - margin, multiple), 0), min(axis.stop + margin, size))
         for axis, size in zip(region, shape, strict=True)
     )
     return rows, columns
 
 
-def tiles(region: Region, size: int, reach: int) -> Iterator[tuple[Region, Region]]:
+def tiles(region: Region, size: int, reach: int, multiple: int = 1) -> Iterator[tuple[Region, Region]]:
     """Cut a region into tiles that overlap by enough to be computed one by one.
 
     An output pixel depends on the input within ``reach`` pixels of it. So a tile is read with a margin of that
@@ -45,9 +52,10 @@ def tiles(region: Region, size: int, reach: int) -> Iterator[tuple[Region, Regio
     whole region would have given.
 
     Args:
-        region: of a slice.
+        region: of a slice; it starts at multiples of ``multiple``.
         size: largest number of pixels that is kept of a tile along rows or columns.
         reach: of the network.
+        multiple: what is read starts at a multiple of so many pixels.
 
     Yields:
         The region to read, and the region to keep of it. The latter are disjoint and fill the whole.
@@ -60,7 +68,11 @@ def tiles(region: Region, size: int, reach: int) -> Iterator[tuple[Region, Regio
     ]
     for rows, columns in itertools.product(*parts):
         read_rows, read_columns = (
-            slice(max(kept.start - reach, axis.start), min(kept.stop + reach, axis.stop))
+            slice(max(_floor(kept.start - reach, multiple), axis.start), min(kept.stop + reach, axis.stop))
             for kept, axis in zip((rows, columns), region, strict=True)
         )
         yield (read_rows, read_columns), (rows, columns)
+
+
+def _floor(position: int, multiple: int) -> int:
+    return position - position % multiple

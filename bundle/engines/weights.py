@@ -98,10 +98,7 @@ def check_weights(path: str | os.PathLike[str] | None, expected: Mapping[str, An
     differing = {key: (record[key], value) for key, value in asked.items() if record[key] != value}
     if differing:
         what = ", ".join(f"{key} {trained}, not {wanted}" for key, (trained, wanted) in differing.items())
-        remedy = " ".join(
-            "the network_def of the training" if key == "architecture" else f"--{key} {trained}"
-            for key, (trained, _) in differing.items()
-        )
+        remedy = " ".join(f"--{key} {trained}" for key, (trained, _) in differing.items())
         raise InputError(f"{weights}: these weights were trained with {what}; give {remedy} or other weights.")
     return record
 

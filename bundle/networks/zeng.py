@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from bundle.errors import InputError
-from bundle.networks.single_contrast import OutputConvolution, hidden_convolution
+from bundle.networks.blocks import OutputConvolution, hidden_convolution
 
 
 class PlainNetwork(nn.Module):

@@ -114,6 +114,51 @@ def test_gain_jitter_scales_low_res_and_high_res_alike_and_leaves_the_reference(
     assert_close(jittered.batch(5)[IMAGE], batches[1][IMAGE])
 
 
+def test_flips_turn_all_channels_of_a_patch_alike_into_its_eight_images() -> None:
+    slices = stack(1, 16, 16)
+    slices.voxels = torch.rand(1, 1, 16, 16).half().expand(1, 3, 16, 16)
+    image = slices.voxels[0, 0].float()
+    images = [
+        turn(mirror) for mirror in (image, image.flip(0), image.flip(1), image.flip(0, 1)) for turn in (_same, _t)
+    ]
+    stream = PatchStream(slices, patch_size=16, batch_size=1, flips=True)
+    found = Counter()
+    for position in range(80):
+        batch = stream.batch(position)
+        assert_close(batch[IMAGE], batch[HIGH_RES].expand(1, 2, 16, 16))
+        (index,) = [i for i, one in enumerate(images) if torch.equal(one, batch[HIGH_RES][0, 0])]
+        found[index] += 1
+    assert len(found) == 8
+    assert_close(stream.batch(3)[IMAGE], stream.batch(3)[IMAGE])
+
+
+def _same(image: torch.Tensor) -> torch.Tensor:
+    return image
+
+
+def _t(image: torch.Tensor) -> torch.Tensor:
+    return image.T
+
+
+@pytest.mark.parametrize("sampling", ["grid", "random"])
+def test_the_reference_is_cut_up_to_the_shift_away_and_never_outside(sampling) -> None:
+    slices = stack(2, 40, 50)
+    slices.voxels[:, 1] = slices.voxels[:, 0] * 50 + slices.voxels[:, 1]  # the reference tells row and column
+    plain = PatchStream(slices, patch_size=16, batch_size=4, sampling=sampling)
+    shifted = PatchStream(slices, patch_size=16, batch_size=4, sampling=sampling, reference_shift=2)
+    seen = set()
+    for position in range(3 * len(plain)):
+        before, after = plain.batch(position), shifted.batch(position)
+        assert_close(after[IMAGE][:, 0], before[IMAGE][:, 0])
+        assert_close(after[HIGH_RES], before[HIGH_RES])
+        was, is_ = before[IMAGE][:, 1, 0, 0], after[IMAGE][:, 1, 0, 0]
+        rows, columns = is_.div(50, rounding_mode="floor"), is_ % 50
+        assert (rows <= 24).all()
+        assert (columns <= 34).all()
+        seen |= {(int(r - w // 50), int(c - w % 50)) for r, c, w in zip(rows, columns, was, strict=True)}
+    assert {way for ways in seen for way in ways} == {-2, -1, 0, 1, 2}
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
@@ -121,6 +166,7 @@ def test_gain_jitter_scales_low_res_and_high_res_alike_and_leaves_the_reference(
         ({"sampling": "grids"}, ValueError, "choose grid or random"),
         ({"batch_size": 0}, ValueError, "a whole number from 1"),
         ({"gain_jitter": 1.5}, ValueError, "gain_jitter is 1.5"),
+        ({"reference_shift": 0.5}, ValueError, "a whole number of pixels"),
     ],
 )
 def test_impossible_patches_are_refused(arguments, error, message) -> None:

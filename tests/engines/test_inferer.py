@@ -10,7 +10,7 @@ from torch.testing import assert_close
 from bundle.engines import SliceInferer
 from bundle.engines.regions import occupied, tiles, widened
 from bundle.errors import InputError
-from bundle.networks import DataConsistency, Generator, SingleContrastResidual, ZengCascade
+from bundle.networks import DataConsistency, FastGenerator, Generator, SingleContrastResidual, ZengCascade
 
 NETWORKS = {
     "one level": lambda: Generator(),
@@ -21,6 +21,10 @@ NETWORKS = {
     "shared levels": lambda: Generator(levels=2, share_levels=True),
     "single contrast": lambda: SingleContrastResidual(8, 3),
     "Zeng": lambda: ZengCascade(4, 8),
+    "fast": lambda: FastGenerator(n_features=8, n_blocks=3),
+    "fast, by 4": lambda: FastGenerator(n_features=8, n_blocks=1, unshuffle=4),
+    "fast, by 3, progressive": lambda: FastGenerator("feature", levels=2, n_features=8, n_blocks=1, unshuffle=3),
+    "fast, no reference": lambda: FastGenerator("none", n_features=8, n_blocks=2),
 }
 
 
@@ -125,13 +129,16 @@ def test_the_reach_of_a_network_is_how_far_a_pixel_acts(name) -> None:
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
             module.weight.data.abs_()  # nothing cancels
     middle = network.reach + 3
+    middle -= middle % getattr(network, "multiple", 1)  # the first of a block of pixels, which reaches farthest down
     image = torch.rand(1, 2, 2 * middle, 25, dtype=torch.float64)
     changed = image.clone()
     changed[..., middle, 12] += 1
     with torch.no_grad():
         acts = (network(changed) != network(image))[0, 0]
     rows = acts.any(1).nonzero().flatten()
-    assert (rows[0], rows[-1]) == (middle - network.reach, middle + network.reach)
+    ways = middle - int(rows[0]), int(rows[-1]) - middle
+    assert max(ways) == network.reach
+    assert min(ways) > network.reach - getattr(network, "multiple", 1)
 
 
 def test_biased_networks_see_the_air() -> None:
@@ -217,18 +224,21 @@ def test_settings_that_make_no_sense_are_refused(options) -> None:
     length=st.tuples(st.integers(1, 90), st.integers(1, 90)),
     size=st.integers(5, 40),
     reach=st.integers(0, 20),
+    multiple=st.integers(1, 4),
 )
 @settings(deadline=None)
-def test_tiles_fill_a_region_once_and_overlap_by_the_reach(start, length, size, reach) -> None:
-    region = tuple(slice(s, s + n) for s, n in zip(start, length, strict=True))
-    count = torch.zeros(110, 110)
-    for read, kept in tiles(region, size, reach):
+def test_tiles_fill_a_region_once_and_overlap_by_the_reach(start, length, size, reach, multiple) -> None:
+    region = tuple(slice(multiple * s, multiple * s + n) for s, n in zip(start, length, strict=True))
+    count = torch.zeros(150, 150)
+    for read, kept in tiles(region, size, reach, multiple):
         count[kept] += 1
         for r, k, axis in zip(read, kept, region, strict=True):
             assert k.stop - k.start <= size
-            assert r.start == max(k.start - reach, axis.start)
+            assert r.start % multiple == 0
+            assert r.start == axis.start or reach <= k.start - r.start < reach + multiple
+            assert r.start >= axis.start
             assert r.stop == min(k.stop + reach, axis.stop)
-    expected = torch.zeros(110, 110)
+    expected = torch.zeros(150, 150)
     expected[region] = 1
     assert_close(count, expected)
 
