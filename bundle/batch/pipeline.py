@@ -12,7 +12,7 @@ from torch import nn
 from bundle.engines import GeneratorLoader, check_weights
 from bundle.errors import InputError
 from bundle.keys import IMAGE, PRED
-from bundle.networks import DataConsistency, Generator, SingleContrastResidual, build
+from bundle.networks import SingleContrastResidual, from_record
 from bundle.records import CaseRecord
 
 
@@ -123,10 +123,7 @@ def single_contrast_network(
 
 def _network_of(record: Mapping[str, Any], path: str | Path) -> nn.Module:
     """Build the network that a training record describes, which must do without a reference."""
-    names = ("fusion", "levels", "residual", "bias", "share_levels")
-    layer = DataConsistency(record["factor"], record["magnitude"]) if record.get("consistency_layer") else None
-    settings = {name: record[name] for name in names if name in record}
-    network = build(record.get("architecture", Generator.__name__), record.get("size"), **settings, consistency=layer)
+    network = from_record(record)
     if not (isinstance(network, SingleContrastResidual) or getattr(network, "fusion", None) == "none"):
         raise InputError(
             f"{path}: these weights need a reference; give weights of a network without, trained with --fusion none "

@@ -11,6 +11,7 @@ from bundle.cli.options import add_contrast, add_device, add_output, add_switch
 from bundle.cli.weights import choose_weights
 from bundle.errors import InputError
 
+MODELS: Final = "models"
 LIST_ENDINGS: Final = (".json", ".csv", ".tsv")
 
 
@@ -34,7 +35,8 @@ def add_enhance_options(parser: argparse.ArgumentParser) -> None:
         "--model",
         type=values.existing,
         metavar="FILE",
-        help="trained weights (.pt), or a folder of several, of which --factor and the reference choose one",
+        help="trained weights (.pt), or a folder of several, of which --factor and the reference choose one; default: "
+        "those that come with the bundle",
     )
     add_device(parser)
     parser.add_argument("--threads", type=values.count, metavar="N", help="processor cores to use; default: all")
@@ -44,11 +46,12 @@ def add_enhance_options(parser: argparse.ArgumentParser) -> None:
     _add_batch(parser.add_argument_group("many images"))
 
 
-def enhance_keys(options: dict[str, Any], _: Path) -> dict[str, Any]:
-    """Say in the config's keys what to sharpen, and by which weights.
+def enhance_keys(options: dict[str, Any], root: Path) -> dict[str, Any]:
+    """Say in the config's keys what to sharpen, and by which weights: those of the bundle unless others are named.
 
     Args:
         options: the options that were given.
+        root: the bundle's folder.
 
     Returns:
         The keys ``image``, ``dataset_dir``, ``ckpt_path`` and ``report``, as far as they are set.
@@ -61,6 +64,8 @@ def enhance_keys(options: dict[str, Any], _: Path) -> dict[str, Any]:
     keys = _source(options) | _report(options)
     if "model" in options:
         keys["ckpt_path"] = str(choose_weights(Path(options["model"]), options | keys))
+    elif "ckpt_path" not in options and any((root / MODELS).glob("*.pt")):
+        keys["ckpt_path"] = str(choose_weights(root / MODELS, options | keys))
     return keys
 
 

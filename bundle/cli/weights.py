@@ -4,9 +4,11 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from bundle.errors import InputError
+
+DEFAULT: Final = "model.pt"
 
 
 def choose_weights(model: Path, options: Mapping[str, Any]) -> Path:
@@ -18,7 +20,7 @@ def choose_weights(model: Path, options: Mapping[str, Any]) -> Path:
         options: of them ``factor``, ``reference``, ``reference_contrast`` and ``dataset_dir`` tell which weights fit.
 
     Returns:
-        The file.
+        The file; of several that fit, the one that is the folder's default by its name, ``model.pt``.
 
     Raises:
         InputError: if none fits, or several do.
@@ -28,6 +30,8 @@ def choose_weights(model: Path, options: Mapping[str, Any]) -> Path:
     records = {file: record for file in sorted(model.glob("*.pt")) if (record := _record(file)) is not None}
     if not records:
         return _only_file(model)
+    guided = {file: record for file, record in records.items() if record.get("fusion") != "none"}
+    records = guided or records  # those without a reference are for cases where it cannot be used
     wanted = {"factor": options.get("factor")}
     fitting = _fitting(records, wanted)
     if len({record.get("reference_contrast") for record in fitting.values()}) > 1:
@@ -35,6 +39,8 @@ def choose_weights(model: Path, options: Mapping[str, Any]) -> Path:
         fitting = _fitting(records, wanted)
     if len(fitting) == 1:
         return next(iter(fitting))
+    if model / DEFAULT in fitting:
+        return model / DEFAULT
     asked = ", ".join(f"{key} {value}" for key, value in wanted.items() if value is not None) or "any factor"
     at_hand = "; ".join(f"{file.name}: {_told(record)}" for file, record in (fitting or records).items())
     count = f"{len(fitting)} weights are" if fitting else "no weights are"

@@ -14,7 +14,13 @@ from bundle.engines.training import (
     prepare_batch,
     run_training,
 )
-from bundle.engines.weights import GeneratorLoader, check_weights, recorded_settings, weights_at_hand
+from bundle.engines.weights import (
+    GeneratorLoader,
+    check_weights,
+    recorded_settings,
+    single_contrast_weights,
+    weights_at_hand,
+)
 
 __all__ = [
     "CriticUpdate",
@@ -36,6 +42,7 @@ __all__ = [
     "protocol",
     "recorded_settings",
     "run_training",
+    "single_contrast_weights",
     "supports_bfloat16",
     "use_threads",
     "weights_at_hand",

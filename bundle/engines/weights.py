@@ -137,6 +137,23 @@ def weights_at_hand(path: str | os.PathLike[str] | None) -> dict[str, dict[str, 
     return {file.name: record for file in others if (record := recorded_settings(file))}
 
 
+def single_contrast_weights(folder: str | os.PathLike[str], factor: Any) -> str | None:
+    """Return the weights in a folder that need no reference.
+
+    Args:
+        folder: holds weights, each with its training record.
+        factor: that they must have been trained for.
+
+    Returns:
+        Path of the file; ``None`` where there is none, or several.
+    """
+    records = {file: recorded_settings(file) for file in sorted(Path(folder).glob("*.pt"))}
+    fitting = [
+        file for file, record in records.items() if (record.get("fusion"), record.get("factor")) == ("none", factor)
+    ]
+    return str(fitting[0]) if len(fitting) == 1 else None
+
+
 def record_path(model_path: Path) -> Path:
     """Return where the training record of a file of weights is."""
     return model_path.with_suffix(".json")

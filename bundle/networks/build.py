@@ -8,6 +8,7 @@ from typing import Any, Final
 from torch import nn
 
 from bundle.errors import InputError
+from bundle.networks.consistency import DataConsistency
 from bundle.networks.fast import FastGenerator
 from bundle.networks.generator import Generator
 from bundle.networks.single_contrast import SingleContrastResidual
@@ -48,3 +49,12 @@ def build(architecture: str = "Generator", size: Mapping[str, int] | None = None
         if key not in known and key not in BUILT_IN and value != usual[key].default:
             raise InputError(f"{architecture} has no {key}; leave it at {usual[key].default}.")
     return network(**{key: value for key, value in settings.items() if key in known}, **(size or {}))
+
+
+def from_record(record: Mapping[str, Any]) -> nn.Module:
+    """Return a new network as a training record describes it; what the record does not tell is as usual."""
+    names = ("fusion", "levels", "residual", "bias", "share_levels")
+    settings = {name: record[name] for name in names if name in record}
+    if record.get("consistency_layer"):
+        settings["consistency"] = DataConsistency(record["factor"], record.get("magnitude", True))
+    return build(record.get("architecture", Generator.__name__), record.get("size"), **settings)

@@ -90,3 +90,17 @@ def test_a_folder_without_records_needs_a_file_to_be_named(names: list[str], tmp
     folder = models(tmp_path / "models", **dict.fromkeys(names))
     with pytest.raises(InputError, match=r"of weights .* and no training record; name one file as --model"):
         choose_weights(folder, {})
+
+
+def test_the_folder_s_default_decides_where_several_fit(four: Path) -> None:
+    (four / "x4_T1w.pt").rename(four / "model.pt")
+    (four / "x4_T1w.json").rename(four / "model.json")
+    assert choose_weights(four, {"reference_contrast": "T1w"}) == four / "model.pt"
+    assert choose_weights(four, {"reference_contrast": "T1w", "factor": 2}) == four / "x2_T1w.pt"
+
+
+def test_weights_without_a_reference_are_taken_where_there_are_no_others(tmp_path: Path) -> None:
+    alone = models(tmp_path / "alone", a=record(4, None) | {"fusion": "none"})
+    assert choose_weights(alone, {"factor": 4}) == alone / "a.pt"
+    both = models(tmp_path / "both", a=record(4, None) | {"fusion": "none"}, b=record(4, "T1w"))
+    assert choose_weights(both, {"factor": 4}) == both / "b.pt"

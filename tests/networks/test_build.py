@@ -2,7 +2,15 @@
 import pytest
 
 from bundle.errors import InputError
-from bundle.networks import DataConsistency, FastGenerator, Generator, SingleContrastResidual, ZengCascade, build
+from bundle.networks import (
+    DataConsistency,
+    FastGenerator,
+    Generator,
+    SingleContrastResidual,
+    ZengCascade,
+    build,
+    from_record,
+)
 from bundle.networks.build import ARCHITECTURES
 
 COMMON = {"levels": 1, "residual": False, "bias": False, "share_levels": False, "consistency": None}
@@ -42,3 +50,17 @@ def test_build_passes_settings_and_size_on() -> None:
 def test_build_refuses_what_a_network_does_not_do(arguments, message) -> None:
     with pytest.raises(InputError, match=message):
         build(**arguments)
+
+
+def test_a_record_describes_its_network() -> None:
+    record = {"architecture": "FastGenerator", "size": {"n_blocks": 3}, "fusion": "none", "levels": 2, "factor": 2}
+    network = from_record(record | {"consistency_layer": True, "seed": 3, "residual": False})
+    assert isinstance(network, FastGenerator)
+    assert (network.fusion, network.n_levels, network.consistency.factor) == ("none", 2, 2.0)
+    assert from_record(record).consistency is None
+
+
+def test_a_record_of_the_time_before_architectures_means_the_paper_s_generator() -> None:
+    generator = from_record({"fusion": "image", "residual": True})
+    assert isinstance(generator, Generator)
+    assert (generator.fusion, generator.levels[0].decoder.residual) == ("image", True)
