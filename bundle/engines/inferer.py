@@ -37,8 +37,8 @@ class SliceInferer(monai.inferers.Inferer):
             a CPU, except of small slices, and more on a GPU.
         mixed_precision: see :func:`bundle.engines.autocast`; the output is float32 always.
         progress: show a bar over the slices.
-        tile: largest number of pixels along rows and columns that are computed at once, besides the overlap of
-            tiles; ``None`` computes whole slices.
+        tile: largest number of positions along rows and columns that are computed at once, besides the overlap of
+            tiles: pixels, or the blocks of ``multiple`` pixels that a network works on; ``None`` computes whole slices.
 
     Attributes:
         network: the last network that it ran, for checks that ask it again; ``None`` before.
@@ -105,7 +105,7 @@ class SliceInferer(monai.inferers.Inferer):
                     continue
                 region = region if reach is None else widened(signal, reach, (height, width), multiple)
             nothing = False
-            size = self.tile if reach is not None and self.tile is not None else max(height, width)
+            size = self.tile * multiple if reach is not None and self.tile is not None else max(height, width)
             for read, kept in tiles(region, size, reach or 0, multiple):
                 yield volume, indices, read, kept
         if nothing:  # one call tells how many images the network returns

@@ -154,6 +154,15 @@ def test_a_volume_of_air_alone_is_air() -> None:
     assert_close(output, torch.zeros(1, 1, 20, 21, 3))
 
 
+@pytest.mark.parametrize(("unshuffle", "n_parts"), [(1, 4), (2, 1)])
+def test_tiles_count_the_positions_that_a_network_works_on(unshuffle, n_parts) -> None:
+    network = FastGenerator(n_features=4, n_blocks=1, unshuffle=unshuffle).eval()
+    seen = []
+    network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape))
+    SliceInferer(tile=32)(0.1 + torch.rand(1, 2, 64, 60, 1), network)
+    assert len(seen) == n_parts
+
+
 def test_levels_are_cut_and_cropped_too() -> None:
     network = lively(Generator(levels=2))
     volume = torch.zeros(1, 2, 100, 40, 2)
