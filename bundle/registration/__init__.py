@@ -4,6 +4,6 @@
 from bundle.registration.agreement import Agreement, agreement
 from bundle.registration.resample import resample
 from bundle.registration.rigid import Registration, register
-from bundle.registration.volumes import PlacedVolume
+from bundle.registration.volumes import PlacedVolume, StoredVolume
 
-__all__ = ["Agreement", "PlacedVolume", "Registration", "agreement", "register", "resample"]
+__all__ = ["Agreement", "PlacedVolume", "Registration", "StoredVolume", "agreement", "register", "resample"]

@@ -3,14 +3,15 @@
 
 import itertools
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
 from nibabel.affines import apply_affine
 
-from bundle.registration.itk_images import load_itk, to_itk, to_transform
-from bundle.registration.volumes import PlacedVolume, block_mean
+from bundle.itk_process import ask
+from bundle.itk_process.images import Image
+from bundle.registration.volumes import PlacedVolume, StoredVolume, block_mean
 
 SLAB_VOXELS: Final = 2**24
 """Voxels computed at a time: 64 MB, however large the target."""
@@ -18,7 +19,9 @@ MARGIN: Final = 16
 """Voxels of the reference about a slab that its spline coefficients see; further ones count for less than 1e-9."""
 
 
-def resample(reference: PlacedVolume, shape: Sequence[int], affine: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+def resample(
+    reference: PlacedVolume | StoredVolume, shape: Sequence[int], affine: np.ndarray, matrix: np.ndarray
+) -> np.ndarray:
     """Return a reference on another grid, by cubic B-splines; 0 outside its field of view and never below.
 
     Where a voxel of the target spans several of the reference along an axis (a thick slice over a thin-slice scan),
@@ -51,7 +54,7 @@ def resample(reference: PlacedVolume, shape: Sequence[int], affine: np.ndarray, 
 
 
 def _slab(
-    reference: PlacedVolume,
+    reference: PlacedVolume | StoredVolume,
     shape: tuple[int, int, int],
     affine: np.ndarray,
     matrix: np.ndarray,
@@ -64,38 +67,17 @@ def _slab(
     seen = _seen(reference, fine_shape, np.linalg.inv(reference.affine) @ matrix @ fine_affine)
     if seen is None:
         return np.zeros(shape, dtype=np.float32)
-    itk = load_itk()
-    image = to_itk(seen.voxels, seen.affine, seen.name)
-    kind = type(image)
-    resampler = itk.ResampleImageFilter[kind, kind].New(image)
-    resampler.SetTransform(to_transform(matrix, np.zeros(3)))
-    interpolator = itk.BSplineInterpolateImageFunction[kind, itk.D, itk.F].New()
-    interpolator.SetSplineOrder(3)
-    resampler.SetInterpolator(interpolator)
-    resampler.SetDefaultPixelValue(0)
-    resampler.SetNumberOfWorkUnits(torch.get_num_threads())
-    _set_grid(resampler, fine_shape, fine_affine, reference.name)
-    resampler.Update()
-    return block_mean(itk.array_view_from_image(resampler.GetOutput()).T, parts)
+    return block_mean(ask("interpolate", seen, fine_shape, fine_affine, matrix, torch.get_num_threads()), parts)
 
 
-def _set_grid(resampler: Any, shape: Sequence[int], affine: np.ndarray, name: str) -> None:
-    """Tell ITK's resampler the output's grid."""
-    corner = to_itk(np.zeros((1, 1, 1), dtype=np.float32), affine, name)
-    resampler.SetSize([int(size) for size in shape])
-    resampler.SetOutputSpacing(corner.GetSpacing())
-    resampler.SetOutputOrigin(corner.GetOrigin())
-    resampler.SetOutputDirection(corner.GetDirection())
-
-
-def _seen(reference: PlacedVolume, shape: Sequence[int], to_index: np.ndarray) -> PlacedVolume | None:
+def _seen(reference: PlacedVolume | StoredVolume, shape: Sequence[int], to_index: np.ndarray) -> Image | None:
     """Return the box of the reference that a grid falls into, with its margin; ``None`` where it falls outside."""
     corners = apply_affine(to_index, list(itertools.product(*((0, size - 1) for size in shape))))
     first = np.maximum(np.floor(corners.min(axis=0)).astype(int) - MARGIN, 0)
-    last = np.minimum(np.ceil(corners.max(axis=0)).astype(int) + MARGIN + 1, reference.voxels.shape)
+    last = np.minimum(np.ceil(corners.max(axis=0)).astype(int) + MARGIN + 1, reference.shape)
     if (first >= last).any():
         return None
     to_box = np.eye(4)
     to_box[:3, 3] = first
-    box = reference.voxels[tuple(slice(a, b) for a, b in zip(first, last, strict=True))]
-    return PlacedVolume(box.astype(np.float32, copy=False), reference.affine @ to_box, reference.name)
+    box = reference.box(first.tolist(), last.tolist()).astype(np.float32, copy=False)
+    return Image(box, reference.affine @ to_box, reference.name)

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What registration looks at: a volume in its place, a coarse copy of it, and where the head is."""
 
+import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Final, Literal, Self
 
 import numpy as np
 from nibabel.affines import apply_affine, voxel_sizes
@@ -31,6 +33,11 @@ class PlacedVolume:
     name: str
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of voxels along each axis."""
+        return self.voxels.shape
+
+    @property
     def spacing(self) -> np.ndarray:
         """Voxel size in mm along each axis, (3,)."""
         return np.asarray(voxel_sizes(self.affine))
@@ -39,6 +46,48 @@ class PlacedVolume:
     def coarse(self) -> "PlacedVolume":
         """A small copy to compare and register by, see :func:`coarsen`; made once."""
         return coarsen(self)
+
+    def box(self, first: Sequence[int], last: Sequence[int]) -> np.ndarray:
+        """Return the voxels from index ``first`` to before ``last`` along each axis."""
+        return self.voxels[_box(first, last)]
+
+
+class StoredVolume:
+    """Keep the voxels of a volume in a file without a name, and none in memory, as long as a ``with`` block lasts.
+
+    Args:
+        volume: what to keep.
+
+    Attributes:
+        shape, affine, name: those of the volume.
+
+    Raises:
+        OSError: if the disk of temporary files (``TMPDIR``) is full.
+    """
+
+    def __init__(self, volume: PlacedVolume) -> None:
+        self.shape, self.affine, self.name = volume.shape, volume.affine, volume.name
+        self._reversed = volume.voxels.flags.f_contiguous  # of the file, whose axes run as those in memory do
+        self._file = tempfile.TemporaryFile(prefix="mcsr-")  # noqa: SIM115
+        voxels = volume.voxels.T if self._reversed else volume.voxels
+        np.ascontiguousarray(voxels, dtype=np.float32).tofile(self._file)
+        self._file.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def box(self, first: Sequence[int], last: Sequence[int]) -> np.ndarray:
+        """Return the voxels from index ``first`` to before ``last`` along each axis."""
+        order: Literal["F", "C"] = "F" if self._reversed else "C"
+        # mapped for the time of a copy, since pages that were read stay in memory
+        return np.array(np.memmap(self._file, np.float32, "r", shape=self.shape, order=order)[_box(first, last)])
+
+
+def _box(first: Sequence[int], last: Sequence[int]) -> tuple[slice, ...]:
+    return tuple(slice(int(a), int(b)) for a, b in zip(first, last, strict=True))
 
 
 def block_mean(voxels: np.ndarray, blocks: tuple[int, int, int]) -> np.ndarray:

@@ -2,7 +2,7 @@
 """The reference on the target's grid, wherever it was scanned."""
 
 import dataclasses
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, MutableMapping
 from typing import Any, Final, Literal, get_args
 
 import numpy as np
@@ -12,11 +12,12 @@ from monai.transforms import Transform
 from monai.utils import ImageMetaKey, MetaKeys
 from nibabel.affines import voxel_sizes
 
+from bundle import itk_process
 from bundle.data.geometry import same_grid
 from bundle.errors import InputError
 from bundle.keys import IMAGE, REFERENCE
 from bundle.records import CaseRecord, Records
-from bundle.registration import PlacedVolume, Registration, agreement, register, resample
+from bundle.registration import PlacedVolume, Registration, StoredVolume, agreement, register, resample
 from bundle.registration.agreement import is_head_enough
 from bundle.registration.checks import (
     agreement_doubts,
@@ -37,6 +38,8 @@ that stays as it is; and what to warn of."""
 
 TOPIC: Final = "registration"
 """Where the record of a case keeps what is found here."""
+LARGE: Final = 2**26
+"""Voxels of a target from which on ITK's process, 0.7 GB, is ended after each case; to load it again takes seconds."""
 
 
 class AlignReferenced(Transform):
@@ -71,8 +74,10 @@ class AlignReferenced(Transform):
         self.on_failure = on_failure
         self.records = records or Records()
 
-    def __call__(self, data: Mapping[Hashable, Any]) -> Item:
+    def __call__(self, data: MutableMapping[Hashable, Any]) -> Item:
         """Return the item with ``reference`` (1, X, Y, Z) on the target's grid, native intensities.
+
+        A reference that is resampled is taken out of the item given: it goes before another volume is made of it.
 
         Raises:
             InputError: if the reference cannot be used and the case is to be skipped.
@@ -80,18 +85,23 @@ class AlignReferenced(Transform):
         item = dict(data)
         if REFERENCE not in item:
             return item
-        record = self.records.of(item)
+        record, meta = self.records.of(item), item[REFERENCE].meta
         target, reference = _placed(item[IMAGE], "the image"), _placed(item[REFERENCE], "the reference")
         try:
             matrix, doubts = self._placement(target, reference, record)
+            if matrix is not None:
+                with StoredVolume(reference) as stored:
+                    del reference, item[REFERENCE], data[REFERENCE]
+                    voxels = resample(stored, target.shape, target.affine, matrix)
+                reference = PlacedVolume(voxels, target.affine, stored.name)
+                item[REFERENCE] = _as_meta_tensor(voxels, item[IMAGE], meta)
         except InputError as error:
-            return self._failed(item, record, error)
+            return self._failed(item, meta, record, error)
+        finally:
+            if target.voxels.size >= LARGE:
+                itk_process.end()
         for doubt in doubts:
             record.warn(f"{reference.name}: {doubt}.")
-        if matrix is not None:
-            voxels = resample(reference, target.voxels.shape, target.affine, matrix)
-            reference = PlacedVolume(voxels, target.affine, reference.name)
-            item[REFERENCE] = _as_meta_tensor(voxels, item)
         _compare(target, reference, record, registered=matrix is not None and self.register is not False)
         record.note(TOPIC, usable=True, resampled=matrix is not None)
         return item
@@ -104,7 +114,7 @@ class AlignReferenced(Transform):
             return np.eye(4), _check_headers(target, reference, record)
         return _register(target, reference, record)
 
-    def _failed(self, item: Item, record: CaseRecord, error: InputError) -> Item:
+    def _failed(self, item: Item, meta: Mapping[str, Any], record: CaseRecord, error: InputError) -> Item:
         """Raise, or return the item with an empty reference, as asked for."""
         record.note(TOPIC, usable=False, reason=str(error))
         sentence = str(error).removesuffix(".")
@@ -112,7 +122,7 @@ class AlignReferenced(Transform):
             remedy = "give another reference, or set on_bad_reference to single_contrast to go without"
             raise InputError(f"{sentence}; {remedy}.") from error
         record.warn(f"{sentence}; the output is made without this reference.")
-        item[REFERENCE] = _as_meta_tensor(np.zeros(item[IMAGE].shape[1:], dtype=np.float32), item)
+        item[REFERENCE] = _as_meta_tensor(np.zeros(item[IMAGE].shape[1:], dtype=np.float32), item[IMAGE], meta)
         return item
 
 
@@ -135,8 +145,8 @@ def _find_displaced(target: PlacedVolume, reference: PlacedVolume, record: CaseR
         return None, []
     try:
         found = register(target, reference)
-    except InputError:
-        return None, []
+    except InputError as error:
+        return None, [f"nobody could look whether it lies off ({str(error).removesuffix('.')})"]
     _note(record, "rigid registration, as a check", found)
     if not is_displaced(found):
         return None, []
@@ -165,8 +175,10 @@ def _compare(target: PlacedVolume, aligned: PlacedVolume, record: CaseRecord, re
     found = agreement(target, aligned)
     if found is None:
         return
-    record.note(TOPIC, apparent_shift_mm=found.shift_mm, information=found.information, sharpness=found.sharpness)
-    for doubt in agreement_doubts(found, registered):
+    doubts = agreement_doubts(found, registered)
+    facts = {"apparent_shift_mm": found.shift_mm, "information": found.information, "sharpness": found.sharpness}
+    record.note(TOPIC, **facts, doubted=bool(doubts))
+    for doubt in doubts:
         record.warn(f"{aligned.name}: {doubt}.")
 
 
@@ -176,13 +188,12 @@ def _placed(tensor: MetaTensor, otherwise: str) -> PlacedVolume:
     return PlacedVolume(tensor.as_tensor()[0].float().numpy(force=True), tensor.affine.numpy(force=True), name)
 
 
-def _as_meta_tensor(voxels: np.ndarray, item: Item) -> MetaTensor:
+def _as_meta_tensor(voxels: np.ndarray, target: MetaTensor, meta: Mapping[str, Any]) -> MetaTensor:
     """Return voxels on the target's grid with the reference's metadata, brought to that grid."""
-    affine = item[IMAGE].affine.clone()
-    meta = {
-        **item[REFERENCE].meta,
+    affine = target.affine.clone()
+    changed = {
         MetaKeys.AFFINE: affine,
         MetaKeys.SPATIAL_SHAPE: np.array(voxels.shape),
         SPACING: voxel_sizes(affine.numpy(force=True)),
     }
-    return MetaTensor(torch.from_numpy(voxels)[None], meta=meta)
+    return MetaTensor(torch.from_numpy(voxels)[None], meta={**meta, **changed})

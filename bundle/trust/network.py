@@ -25,8 +25,8 @@ Item = dict[Hashable, Any]
 
 SHARE_OF_TIME: Final = 0.1
 """Of the network's passes for the output, how many more may be made to check it."""
-CHUNK: Final = 8
-"""Slices that are held at a time."""
+CHUNK_PIXELS: Final = 2**19
+"""Pixels of slices that are looked at together: 8 slices of 256 x 256; projections take about 50 bytes for each."""
 LARGEST_INFLUENCE: Final = 1.0
 """Share that a removed reference takes along; 0.86 on held-out data, 0.69 to 0.87 on others (docs/trust.md)."""
 LARGEST_DISAGREEMENT: Final = 0.04
@@ -103,7 +103,7 @@ class NetworkChecksd(Transform):
     def _disagree(self, item: Item, record: CaseRecord) -> None:
         """Note how far the output departs from the measured block of k-space."""
         norms = np.zeros(2)
-        for part in _chunks(item[PRED].shape[-1]):
+        for part in _chunks(item[PRED]):
             output, low_res = _slices(item[PRED], part).float(), _input(item, part)[:, :1].float()
             factors = self.consistency.factors_of(item)
             norms += np.square(measured_disagreement(output, low_res, factors, self.consistency.magnitude))
@@ -133,8 +133,11 @@ class NetworkChecksd(Transform):
 
     def _spread_of_volume(self, item: Item) -> Tensor:
         """Return the standard deviation of all slices, (1, H, W, D)."""
-        parts = [self._spread(item, part) for part in _chunks(item[PRED].shape[-1])]
-        return torch.cat(parts).movedim(0, -1)
+        _, height, width, n_slices = item[PRED].shape
+        spread = torch.empty(n_slices, 1, height, width)
+        for part in _chunks(item[PRED]):
+            spread[part] = self._spread(item, part)
+        return spread.movedim(0, -1)
 
     def _spread(self, item: Item, part: slice) -> Tensor:
         """Return the standard deviation (N, 1, H, W) of some slices."""
@@ -208,10 +211,12 @@ def _slices(volume: Tensor, part: slice) -> Tensor:
     return torch.as_tensor(volume.as_tensor() if isinstance(volume, MetaTensor) else volume)[..., part].movedim(-1, 0)
 
 
-def _chunks(n_slices: int) -> Iterator[slice]:
-    """Yield ranges of slices that cover a volume."""
-    for start in range(0, n_slices, CHUNK):
-        yield slice(start, min(start + CHUNK, n_slices))
+def _chunks(volume: Tensor) -> Iterator[slice]:
+    """Yield ranges of slices that cover a volume (C, H, W, D)."""
+    _, height, width, n_slices = volume.shape
+    count = max(1, CHUNK_PIXELS // (height * width))
+    for start in range(0, n_slices, count):
+        yield slice(start, min(start + count, n_slices))
 
 
 def _level(spread: Tensor, output: Tensor) -> float:

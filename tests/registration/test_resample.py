@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from bundle.errors import InputError
-from bundle.registration import PlacedVolume, resample
+from bundle.registration import PlacedVolume, StoredVolume, resample
 
 from .conftest import Scan, grid, rigid
 
@@ -85,6 +85,17 @@ def test_resample_does_not_depend_on_its_slabs(monkeypatch: pytest.MonkeyPatch) 
     module = sys.modules[resample.__module__]
     monkeypatch.setattr(module, "SLAB_VOXELS", 20 * 21 * 4)
     np.testing.assert_allclose(resample(reference, shape, affine, matrix), whole, atol=2e-3)  # of 350
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_resample_takes_a_volume_that_is_kept_in_a_file(order) -> None:
+    reference, matrix = smooth(SHAPE), rigid((9, -7, 5), (4, 2, -3))
+    ordered = PlacedVolume(np.asarray(reference.voxels, order=order), AFFINE, "r.nii")
+    expected = resample(reference, (20, 21, 43), AFFINE, matrix)
+    with StoredVolume(ordered) as stored:
+        assert stored.shape == SHAPE
+        np.testing.assert_array_equal(stored.box((3, 0, 5), (9, 36, 6)), reference.voxels[3:9, :, 5:6])
+        np.testing.assert_array_equal(resample(stored, (20, 21, 43), AFFINE, matrix), expected)
 
 
 def test_resample_clips_the_ringing_of_the_spline() -> None:

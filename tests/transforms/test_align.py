@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 import dataclasses
 import json
+import sys
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,9 @@ from monai.data.utils import pickle_hashing
 from nibabel.affines import apply_affine
 from scipy import ndimage
 
+from bundle import itk_process
 from bundle.errors import InputError
+from bundle.itk_process import asking
 from bundle.keys import IMAGE, REFERENCE
 from bundle.records import Records
 from bundle.registration import Registration
@@ -87,6 +91,7 @@ def test_a_reference_on_another_grid_is_registered_and_resampled(paths: dict[str
     assert facts["shift_mm"] == pytest.approx(5.4, abs=0.3)
     assert facts["start"] == "header"
     assert facts["apparent_shift_mm"] < 0.5
+    assert facts["doubted"] is False
     json.dumps(facts)
 
 
@@ -172,8 +177,11 @@ def test_a_reference_that_cannot_be_registered_stays_on_the_target_s_grid(paths,
         raise InputError("cannot be brought to overlap")
 
     monkeypatch.setattr(align, "register", fail)
+    records = Records()
     loaded = load(on_one_grid(paths))
-    assert AlignReferenced()(loaded)[REFERENCE] is loaded[REFERENCE]
+    assert AlignReferenced(records=records)(loaded)[REFERENCE] is loaded[REFERENCE]
+    (warning,) = records.of(loaded).warnings
+    assert warning.endswith("nobody could look whether it lies off (cannot be brought to overlap).")
     with pytest.raises(InputError, match="overlap"):
         AlignReferenced(register=True)(loaded)
 
@@ -201,6 +209,7 @@ def test_a_reference_that_shows_something_else_is_told(paths) -> None:
     item = AlignReferenced(records=records)(load(on_one_grid(paths, other)))
     (warning,) = records.of(item).warnings
     assert f"{paths[REFERENCE]}: it may be of another patient or misplaced" in warning
+    assert records.of(item).facts["registration"]["doubted"] is True
 
 
 @pytest.mark.parametrize(
@@ -255,6 +264,43 @@ def test_a_sheared_reference_is_refused(paths) -> None:
     nib.save(nib.Nifti1Image(voxels, sheared), paths[REFERENCE])
     with pytest.raises(InputError, match=r"reference\.nii\.gz: the voxel axes are .* off a right angle"):
         AlignReferenced()(load(paths))
+
+
+@pytest.mark.parametrize("on_failure", ["skip", "single_contrast"])
+def test_a_crash_of_itk_costs_a_reference_and_no_more(on_failure, paths, monkeypatch) -> None:
+    pretend(monkeypatch)
+    itk_process.end()
+    monkeypatch.setattr(asking, "COMMAND", [sys.executable, "-c", "import os; os.abort()"])
+    records = Records()
+    if on_failure == "skip":
+        with pytest.raises(InputError, match=r"ITK, .*, ended by SIGABRT; .*; give another reference, or set"):
+            AlignReferenced(records=records)(load(paths))
+    else:
+        item = AlignReferenced(on_failure=on_failure, records=records)(load(paths))
+        assert item[REFERENCE].shape == item[IMAGE].shape
+        assert not item[REFERENCE].any()
+        assert records.of(item).facts["registration"]["usable"] is False
+    monkeypatch.undo()
+    assert correlation(AlignReferenced()(load(paths))) > 0.97
+
+
+def test_no_more_than_two_volumes_and_one_in_the_making_are_in_memory(paths, monkeypatch) -> None:
+    pretend(monkeypatch)
+    loaded = load(paths)
+    scanned = weakref.ref(loaded[REFERENCE])
+    alive = []
+    resample = align.resample
+    monkeypatch.setattr(align, "resample", lambda *given: (alive.append(scanned() is not None), resample(*given))[1])
+    AlignReferenced()(loaded)
+    assert alive == [False]
+
+
+def test_itk_gives_its_memory_back_after_a_large_volume_alone(paths, monkeypatch) -> None:
+    pretend(monkeypatch)
+    for large, ended in ((np.prod(SHAPE) + 1, False), (np.prod(SHAPE), True)):
+        monkeypatch.setattr(align, "LARGE", large)
+        AlignReferenced()(load(paths))
+        assert (asking._asking.process is None) is ended
 
 
 def test_an_item_without_a_reference_is_left_alone() -> None:

@@ -2,12 +2,12 @@
 """Volumes and rigid transforms as ITK takes them: the only place where right-anterior-superior meets ITK's axes.
 
 NIfTI counts millimetres to the right, to the front and upwards (RAS), ITK to the left, to the back and upwards (LPS).
-Everything outside this module is RAS.
+Everything outside this package is RAS.
 """
 
 import functools
 import warnings
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from nibabel.affines import voxel_sizes
@@ -18,6 +18,20 @@ LPS: Final = np.diag([-1.0, -1.0, 1.0, 1.0])
 """RAS to LPS, and its own inverse."""
 SHEAR: Final = 1e-3
 """Largest cosine between two voxel axes that counts as a right angle: 0.06 degrees, 0.2 mm over a head."""
+
+
+class Image(NamedTuple):
+    """Hold a volume as it goes from process to process.
+
+    Attributes:
+        voxels: (X, Y, Z), float32 or uint8.
+        affine: (4, 4), voxel index to RAS mm.
+        name: what to call the volume in messages.
+    """
+
+    voxels: np.ndarray
+    affine: np.ndarray
+    name: str
 
 
 @functools.cache

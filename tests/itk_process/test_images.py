@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from bundle.errors import InputError
-from bundle.registration.itk_images import from_transform, load_itk, to_itk, to_transform
+from bundle.itk_process.images import from_transform, load_itk, to_itk, to_transform
 
 TO_LPS = np.array([-1.0, -1.0, 1.0])
 VOXELS = np.arange(4 * 5 * 3, dtype=np.float32).reshape(4, 5, 3)
