@@ -5,7 +5,7 @@ Nothing depends on the intensity scale: networks without biases are indifferent 
 and wrong on real volumes: docs/trust.md.
 """
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -37,7 +37,8 @@ class InputChecksd(Transform):
     """Warn of a case unlike those that the weights' training saw.
 
     Place it where target and reference are normalised volumes of one grid with the slices last, before they are
-    stacked. It changes nothing in the item.
+    stacked. It changes nothing in the item. Where :class:`bundle.transforms.AlignReferenced` has doubted that the
+    reference shows the target's head in its place, its edges are not doubted again.
 
     Args:
         seen: the entry of that name of the training record, see :func:`bundle.trust.seen_in_training`; ``None`` or
@@ -62,20 +63,23 @@ class InputChecksd(Transform):
         record.note("input", **vars(found))
         if not self.seen:
             record.note("input", not_compared="the training record of these weights does not say what they saw")
-        for sentence in warnings_of(found, self.seen):
+        is_doubted = record.facts.get("registration", {}).get("doubted")  # and that is said
+        for sentence in warnings_of(found, self.seen, left_out=("edges",) if is_doubted else ()):
             record.warn(sentence)
         return item
 
 
-def warnings_of(found: Profile, seen: Seen) -> Iterator[str]:
+def warnings_of(found: Profile, seen: Seen, left_out: Collection[str] = ()) -> Iterator[str]:
     """Yield a sentence, with a remedy, for each way in which a case departs.
 
     Args:
         found: the case.
         seen: what training saw; empty: only what needs no statistics is checked.
+        left_out: rules, by name, of what is said already.
     """
-    for rule in RULES.values():
-        yield from rule(found, seen)
+    for name, rule in RULES.items():
+        if name not in left_out:
+            yield from rule(found, seen)
 
 
 def _contrasts(found: Profile, seen: Seen) -> Iterator[str]:

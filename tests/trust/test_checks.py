@@ -162,3 +162,13 @@ def test_an_empty_target_is_told(head) -> None:
     records = Records()
     InputChecksd(SEEN, records)(item(np.zeros_like(head["T2w"]), head["T1w"]))
     assert records.of({CASE: "c"}).warnings == ["The target holds no tissue: check that this is the right file."]
+
+
+@pytest.mark.parametrize("doubted", [False, True])
+def test_a_reference_that_registration_has_doubted_is_not_doubted_again(doubted: bool, head) -> None:
+    records = Records()
+    given = item(head["T2w"], np.random.default_rng(0).random(head["T1w"].shape, dtype=np.float32))
+    records.of(given).note("registration", doubted=doubted)
+    InputChecksd(records=records)(given)
+    told_of_edges = [warning for warning in records.of(given).warnings if "may be of another patient" in warning]
+    assert bool(told_of_edges) is not doubted
