@@ -20,6 +20,7 @@ def add_dataset_commands(commands: Any) -> None:
         description="Write simulated heads as T2w, PDw and T1w images, to try things with. No person was scanned.\n\n"
         "example:\n  mcsr phantom data/phantom --subjects 8",
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     phantom.add_argument("folder", type=values.path, metavar="FOLDER", help="new folder")
     phantom.add_argument("--subjects", type=values.count, default=8, metavar="N", help="how many; default: 8")
@@ -34,6 +35,7 @@ def add_dataset_commands(commands: Any) -> None:
         "CC BY-SA 3.0; acknowledge https://brain-development.org/ixi-dataset/. Run it again to go on after an\n"
         "interruption.\n\nexample:\n  mcsr ixi data/ixi",
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     ixi.add_argument("folder", type=values.path, metavar="FOLDER", help="where to put IXI-T2 and IXI-PD")
     ixi.add_argument("--contrasts", nargs="+", choices=("T2", "PD", "T1"), default=["T2", "PD"], help="default: T2 PD")

@@ -230,6 +230,8 @@ def test_a_config_may_be_a_file_or_the_name_of_a_variant(here: Path, recorder: A
         (["evaluate", "data"], "which weights are to be scored? Add --training FOLDER"),
         (["study", "tabel1"], "tabel1: there is no such study; did you mean table1?"),
         (["phantom"], "FOLDER; 'mcsr phantom --help' explains"),
+        (["phantom", "new", "--subj", "2"], "unrecognized arguments: --subj 2"),
+        (["ixi", "data", "--no-check"], "unrecognized arguments: --no-check"),
         (["ixi", "data", "--contrasts", "T3"], "invalid choice: 'T3'"),
     ],
     ids=str,
