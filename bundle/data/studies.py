@@ -156,11 +156,14 @@ def _first_of(folder: Path) -> Series | None:
     if tags is None:
         logger.warning("%s is left out: its DICOM files cannot be read.", folder)
         return None
-    if any(other is not None and other[_SERIES] != tags[_SERIES] for other in ends):
+    other = ends[-1]
+    if other is not None and other[_SERIES] != tags[_SERIES]:
+        names = [one[_DESCRIPTION] or "one without description" for one in (tags, other)]
         logger.warning(
-            "%s is left out: it holds several DICOM series; sort it into one folder a series, or convert it with "
-            "dcm2niix.",
+            "%s is left out: it holds several DICOM series, %s and %s among them; sort it into one folder a series, or "
+            "convert it with dcm2niix.",
             folder,
+            *names,
         )
         return None
     return Series(folder, tags)

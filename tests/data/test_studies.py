@@ -155,10 +155,11 @@ def test_a_folder_of_several_series_is_left_out_by_name(
 ) -> None:
     write("a/t2", "t2")
     write("a/t1", "t1")
-    write_dicom(tmp_path / "b", VOXELS, series="5.1")
-    write_dicom(tmp_path / "b", VOXELS, series="5.2")
+    write_dicom(tmp_path / "b", VOXELS, series="5.1", **{DESCRIPTION: "t2_tse"})
+    write_dicom(tmp_path / "b", VOXELS, series="5.2", **{DESCRIPTION: ""})
     assert chosen(tmp_path) == {"a_t2": "a/t1"}
-    assert f"{tmp_path / 'b'} is left out: it holds several DICOM series; sort it" in caplog.text
+    said = "is left out: it holds several DICOM series, t2_tse and one without description among them; sort it"
+    assert f"{tmp_path / 'b'} {said}" in caplog.text
 
 
 def test_damaged_files_are_left_out_by_name(write: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
