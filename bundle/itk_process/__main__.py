@@ -28,7 +28,8 @@ TASKS: Final[dict[str, Callable[..., Any]]] = {
 
 def main() -> None:
     """Answer until there are no more questions."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this
+    for number in (signal.SIGINT, signal.SIGTERM):  # sent to the whole group; for the parent, with which this ends
+        signal.signal(number, signal.SIG_IGN)
     _spare_torch()
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what ITK prints is not an answer

@@ -175,10 +175,13 @@ def test_the_process_ends_with_the_one_that_asks(number: signal.Signals) -> None
     assert is_gone(pid)
 
 
-def test_the_process_leaves_ctrl_c_to_the_one_that_asks() -> None:
-    ask("load")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_process_leaves_signals_to_the_one_that_asks(number: signal.Signals) -> None:
+    with pytest.raises(RuntimeError, match="nothing"):
+        ask("nothing")
     pid = asking._asking.process.pid
-    os.kill(pid, signal.SIGINT)
+    os.kill(pid, number)
     time.sleep(0.2)
-    assert ask("load")
+    with pytest.raises(RuntimeError, match="nothing"):
+        ask("nothing")
     assert asking._asking.process.pid == pid
