@@ -26,8 +26,8 @@ from scipy.spatial.transform import Rotation
 
 from bundle import kspace
 from bundle.data.nifti import read_volume
+from bundle.itk_process import ask
 from bundle.registration import PlacedVolume, agreement, register, resample
-from bundle.registration.itk_images import load_itk
 from bundle.registration.volumes import head, positions
 
 FACTOR = 4
@@ -70,9 +70,9 @@ def motion(random: np.random.Generator, centre: np.ndarray) -> np.ndarray:
 def accuracy(folder: Path, registered: Path | None, n_draws: int, contrast: str) -> None:
     """Print errors and seconds of known motions."""
     begin = time.perf_counter()
-    load_itk()
+    ask("load")
     print(f"loading ITK, once a process: {time.perf_counter() - begin:.1f} s")
-    columns = ("of itself, mm: mean", "largest", "of the data set", "seconds: mean", "largest", "of CPU")
+    columns = ("of itself, mm: mean", "largest", "of the data set", "seconds: mean", "largest")
     print(f"{'target':<26}" + "".join(f"{column:>{len(column) + 2}}" for column in columns))
     for target, reference in pairs(folder, contrast):
         coarse = target.coarse
@@ -83,15 +83,14 @@ def accuracy(folder: Path, registered: Path | None, n_draws: int, contrast: str)
         for kind, image in ((target.name, target), (f"{target.name} {FACTOR}x", zero_filled(target))):
             random = np.random.default_rng(0)
             first = register(image, reference)
-            errors, seconds, cpu = [], [first.seconds], time.process_time()
+            errors, seconds = [], [first.seconds]
             for _ in range(n_draws):
                 known = motion(random, places.mean(axis=0))
                 found = register(image, PlacedVolume(reference.voxels, known @ reference.affine, reference.name))
                 errors.append(distance(found.matrix, known @ first.matrix, places))
                 seconds.append(found.seconds)
-            cpu = (time.process_time() - cpu) / n_draws
             absolute = "" if theirs is None else f"{distance(first.matrix, theirs, places):.2f}"
-            values = (np.mean(errors), max(errors), absolute, np.mean(seconds), max(seconds), cpu)
+            values = (np.mean(errors), max(errors), absolute, np.mean(seconds), max(seconds))
             texts = [value if isinstance(value, str) else f"{value:.2f}" for value in values]
             line = (f"{text:>{len(column) + 2}}" for text, column in zip(texts, columns, strict=True))
             print(f"{kind:<26}" + "".join(line), flush=True)
@@ -120,8 +119,12 @@ def patients(folder: Path, contrast: str, n_sessions: int) -> None:
 
 
 def displacement(folder: Path, contrast: str, n_sessions: int) -> None:
-    """Print how far references seem to lie off as they are, and moved in plane and through it."""
-    print(f"{folder.name + ' ' + contrast:<28}{'as it is':>9}" + "".join(f"{text:>9}" for text in MOVES))
+    """Print how far references seem to lie off as they are, and moved in plane and through it.
+
+    The second column is how far registration moves the undisturbed reference, on average over the head.
+    """
+    columns = ("as it is", "by registration", *MOVES)
+    print(f"{folder.name + ' ' + contrast:<28}" + "".join(f"{column:>{len(column) + 2}}" for column in columns))
     for target, reference in itertools.islice(pairs(folder, contrast), n_sessions):
         image = zero_filled(target)
         found = []
@@ -131,7 +134,9 @@ def displacement(folder: Path, contrast: str, n_sessions: int) -> None:
             moved = ndimage.shift(reference.voxels, shift, order=1) if mm else reference.voxels
             compared = agreement(image, PlacedVolume(moved, reference.affine, reference.name))
             found.append("none" if compared is None else f"{compared.shift_mm:.2f}")
-        print(f"{target.name:<28}" + "".join(f"{value:>9}" for value in found), flush=True)
+        found.insert(1, f"{register(image, reference).displacement_mm:.2f}")
+        line = (f"{value:>{len(column) + 2}}" for value, column in zip(found, columns, strict=True))
+        print(f"{target.name:<28}" + "".join(line), flush=True)
 
 
 MOVES = {"1 mm x": (0, 1.0), "2 mm x": (0, 2.0), "4 mm x": (0, 4.0), "2 mm z": (2, 2.0), "4 mm z": (2, 4.0)}
