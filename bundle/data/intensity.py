@@ -88,13 +88,28 @@ class IntensityScale:
         return array * _as(self.scale, array) + _as(self.offset, array)
 
 
+def tissue_threshold(intensities: np.ndarray) -> float:
+    """Return the intensity above which a voxel is tissue: 15 % of the 99th percentile of positive voxels.
+
+    That is above the noise of air and below the darkest tissue of a T2w image, whose fluid is four times as bright
+    as white matter (Otsu's threshold falls between those two).
+
+    Args:
+        intensities: any shape, with air at or near 0.
+
+    Returns:
+        The threshold; 0 where no voxel is positive.
+    """
+    positive = intensities[intensities > 0]
+    # one copy of a large volume is enough
+    return 0.15 * float(np.percentile(positive, 99, overwrite_input=True)) if positive.size else 0.0
+
+
 def tissue_slices(volume: np.ndarray, axis: int = -1) -> np.ndarray:
     """Tell which slices hold tissue.
 
-    A voxel is tissue above 15 % of the volume's 99th percentile of positive voxels: above the noise
-    of air, below the darkest tissue of a T2w image, whose fluid is four times as bright as white
-    matter (Otsu's threshold falls between those two). A slice counts where it has at least a tenth
-    of the tissue of the fullest slice, however wide the margin of air around the head.
+    A slice counts where it has at least a tenth of the tissue of the fullest slice, however wide the margin of air
+    around the head.
 
     Args:
         volume: intensities with air at or near 0.
@@ -103,13 +118,9 @@ def tissue_slices(volume: np.ndarray, axis: int = -1) -> np.ndarray:
     Returns:
         bool, one entry a slice; at least one is true where any voxel is positive.
     """
-    slices = np.moveaxis(volume, axis, 0)
-    positive = volume[volume > 0]
-    if positive.size == 0:
-        return np.zeros(len(slices), dtype=bool)
-    threshold = 0.15 * np.percentile(positive, 99, overwrite_input=True)  # one copy of a large volume is enough
-    n_tissue = np.array([(slice_ > threshold).sum() for slice_ in slices])
-    return cast(np.ndarray, n_tissue >= 0.1 * n_tissue.max())
+    threshold = tissue_threshold(volume)
+    n_tissue = np.array([(slice_ > threshold).sum() for slice_ in np.moveaxis(volume, axis, 0)])
+    return cast(np.ndarray, n_tissue >= max(0.1 * n_tissue.max(), 1))
 
 
 def _as(value: float | np.ndarray, array: Array) -> float | Array:

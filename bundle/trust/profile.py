@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from bundle.data.intensity import tissue_slices
+from bundle.data.intensity import tissue_slices, tissue_threshold
 
 Image = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
@@ -147,12 +147,6 @@ def _middle(head: Mask) -> Mask:
     """Return what lies deeper under the outline of each slice than half of its deepest pixel."""
     depths = np.stack([ndimage.distance_transform_edt(slice_) for slice_ in head])
     return np.asarray(depths > 0.5 * depths.max(axis=(1, 2), keepdims=True))
-
-
-def tissue_threshold(slices: Image) -> float:
-    """Return the intensity above which there is tissue, as :func:`bundle.data.intensity.tissue_slices` does."""
-    positive = slices[slices > 0]
-    return 0.15 * float(np.percentile(positive, 99)) if positive.size else 0.0
 
 
 def _histogram(slices: Image) -> list[float]:
