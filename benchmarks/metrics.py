@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from scipy.ndimage import gaussian_filter
 
-from bundle.metrics import METRICS
+from bundle.metrics import HEAD_METRICS, METRICS, head_mask
 from bundle.metrics.ifc_reference import ifc_reference
 
 
@@ -65,6 +65,11 @@ def main() -> None:
     for metric, score in METRICS.items():
         seconds[metric] = best_time(lambda score=score: score(*on_device), arguments.repeats, device)
         report(metric, seconds[metric], arguments.slices)
+    head = head_mask(on_device[0])
+    report("head_mask, once a volume", best_time(lambda: head_mask(on_device[0]), 1, device), arguments.slices)
+    for metric, in_head in HEAD_METRICS.items():
+        taken = best_time(lambda score=in_head: score(*on_device, head), arguments.repeats, device)
+        report(metric, taken, arguments.slices)
     slice_by_slice = best_time(lambda: [ifc_reference(*slices) for slices in zip(*few, strict=True)], 1, device)
     pyrtools_seconds = slice_by_slice / len(few[0]) * arguments.slices
     report(f"ifc on pyrtools ({len(few[0])} slices)", pyrtools_seconds, arguments.slices)

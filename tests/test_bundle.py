@@ -285,6 +285,8 @@ def test_evaluation_reports_all_images_per_slice_and_subject(small_dataset, trai
     assert {(row["subject"], row["case"]) for row in rows} == {("D", "sub-D")}
     assert {row["image"] for row in rows} == {"low_res", "super_res", "super_res_dc"}
     assert len(rows) == 3 * 4
+    assert list(rows[0])[4:] == ["psnr", "ssim", "ifc", "psnr_head", "ssim_head"]
+    assert all(0 < float(row["psnr_head"]) != float(row["psnr"]) for row in rows)
     table = (trained / "evaluation" / "table.md").read_text()
     assert "| D " in table
     assert "4x zero-filled" in table

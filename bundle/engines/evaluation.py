@@ -27,7 +27,7 @@ from bundle.keys import (
     SUPER_RES_CONSISTENT,
 )
 from bundle.kspace import in_plane_factors
-from bundle.metrics import METRICS
+from bundle.metrics import HEAD_METRICS, METRICS, head_mask
 from bundle.parallel import gathered, is_first
 from bundle.reports.case import save_case_montage, save_case_panels
 from bundle.reports.scores import ScoreSheet
@@ -51,6 +51,7 @@ def protocol(
     return (
         f"{scan}{degree} in k-space ({kind}), high-res normalised per {normalise} to [0, 1]; whole slices "
         "that hold tissue; PSNR in dB with peak 1; SSIM with a uniform 7 x 7 window; IFC in bits per pixel. "
+        "In the head: the same scores over what lies within the outline of the high-res's tissue. "
         "SR + DC: the measured block of k-space put back."
     )
 
@@ -58,7 +59,8 @@ def protocol(
 class EvaluationReport:
     """Compare low-res and super-res with the ground truth, slice by slice.
 
-    Where there is an output with data consistency, it is scored beside the one without. Writes ``slices.csv``,
+    Where there is an output with data consistency, it is scored beside the one without; PSNR and SSIM are given for
+    whole slices and for the head. Writes ``slices.csv``,
     ``subjects.csv``, ``table.md``, a montage per case and, as arrays, the slices it shows (``panels``) into a
     folder, and logs the table. The evaluator it is attached to decollates batches of one case, as MONAI's do.
 
@@ -126,11 +128,14 @@ class EvaluationReport:
 def _scores(volumes: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
     """Return every metric of every image that is compared with the ground truth, one value a slice."""
     slices = {name: volume.movedim(-1, 0) for name, volume in volumes.items()}  # D, 1, H, W
-    compared = [name for name in slices if name not in (HIGH_RES, REFERENCE)]
-    return {
-        name: {metric: score(slices[HIGH_RES], slices[name]).cpu() for metric, score in METRICS.items()}
-        for name in compared
-    }
+    high_res = slices[HIGH_RES]
+    head = head_mask(high_res)  # once, for all images
+    found = {}
+    for name in (name for name in slices if name not in (HIGH_RES, REFERENCE)):
+        whole = {metric: score(high_res, slices[name]) for metric, score in METRICS.items()}
+        inside = {metric: score(high_res, slices[name], head) for metric, score in HEAD_METRICS.items()}
+        found[name] = {metric: values.cpu() for metric, values in (whole | inside).items()}
+    return found
 
 
 def _levels(engine: Engine, item: Mapping[str, Any], shown: Sequence[int]) -> dict[str, Tensor]:

@@ -1,9 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Image quality on whole slices: pure functions of (reference, distorted) first, the MONAI metric over them last."""
+"""Image quality of slices, whole and inside the head: functions of (reference, distorted), a MONAI metric over them."""
 
+from bundle.metrics.head import head_mask, psnr_head, ssim_head
 from bundle.metrics.ifc import ifc
 from bundle.metrics.psnr import psnr
-from bundle.metrics.slices import METRICS, SliceMetric
+from bundle.metrics.slices import HEAD_METRICS, METRICS, SliceMetric
 from bundle.metrics.ssim import ssim
 
-__all__ = ["METRICS", "SliceMetric", "ifc", "psnr", "ssim"]
+__all__ = [
+    "HEAD_METRICS",
+    "METRICS",
+    "SliceMetric",
+    "head_mask",
+    "ifc",
+    "psnr",
+    "psnr_head",
+    "ssim",
+    "ssim_head",
+]

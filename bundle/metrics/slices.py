@@ -7,12 +7,15 @@ from typing import Any, Literal
 import torch
 from monai.metrics import CumulativeIterationMetric
 
+from bundle.metrics.head import psnr_head, ssim_head
 from bundle.metrics.ifc import ifc
 from bundle.metrics.psnr import psnr
 from bundle.metrics.ssim import ssim
 
 METRICS: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {"psnr": psnr, "ssim": ssim, "ifc": ifc}
-"""The scores by the names that configs and reports use."""
+"""The scores of whole slices by the names that configs and reports use."""
+HEAD_METRICS = {"psnr_head": psnr_head, "ssim_head": ssim_head}
+"""Those inside the head, which take :func:`bundle.metrics.head_mask` of the ground truth as a third argument."""
 
 
 class SliceMetric(CumulativeIterationMetric):
@@ -31,24 +34,27 @@ class SliceMetric(CumulativeIterationMetric):
     an image and their PSNR is arbitrarily high.
 
     Args:
-        metric: name of the score: ``"psnr"`` in dB, ``"ssim"``, or ``"ifc"`` in bits per pixel.
+        metric: name of the score: ``"psnr"`` in dB, ``"ssim"``, ``"ifc"`` in bits per pixel, and inside the head
+            ``"psnr_head"`` and ``"ssim_head"``.
 
     Raises:
         ValueError: if there is no metric of that name.
     """
 
-    def __init__(self, metric: Literal["psnr", "ssim", "ifc"]) -> None:
+    def __init__(self, metric: Literal["psnr", "ssim", "ifc", "psnr_head", "ssim_head"]) -> None:
         """Look the metric up."""
         super().__init__()
-        if metric not in METRICS:
-            raise ValueError(f"metric {metric!r} is unknown; choose one of {', '.join(METRICS)}.")
+        known = METRICS | HEAD_METRICS
+        if metric not in known:
+            raise ValueError(f"metric {metric!r} is unknown; choose one of {', '.join(known)}.")
         self.metric = metric
+        self._score = known[metric]
 
     def _compute_tensor(self, y_pred: torch.Tensor, y: torch.Tensor | None = None, **_: Any) -> torch.Tensor:
         """Return the score of each slice, Tensor (B * D, 1), one volume after the other."""
         if y is None:
             raise ValueError(f"{self.metric} compares with the ground truth; pass it as y.")
-        return METRICS[self.metric](_as_slices(y), _as_slices(y_pred))[:, None]
+        return self._score(_as_slices(y), _as_slices(y_pred))[:, None]
 
     def aggregate(self) -> torch.Tensor:
         """Return the mean over all slices since the last reset, a scalar Tensor.

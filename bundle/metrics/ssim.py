@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Structural similarity with a uniform window."""
 
+from collections.abc import Iterator
+
 import torch
 
 from bundle.metrics.pairs import as_image_pair
 
-_WINDOW = 7
+WINDOW = 7
+"""Pixels a side of the window."""
 _C1 = 0.01**2  # (K1 * data range)^2 with the data range 1
 _C2 = 0.03**2  # (K2 * data range)^2
 
@@ -31,16 +34,29 @@ def ssim(reference: torch.Tensor, distorted: torch.Tensor) -> torch.Tensor:
     Raises:
         ValueError: if the shapes differ, are not (N, 1, H, W), or a side is shorter than the window.
     """
-    first, second = as_image_pair(reference, distorted)
-    if min(first.shape[-2:]) < _WINDOW:
+    return torch.stack([local.mean() for local in similarity(*as_image_pair(reference, distorted))])
+
+
+def similarity(first: torch.Tensor, second: torch.Tensor) -> Iterator[torch.Tensor]:
+    """Yield the local similarity of each slice in every window inside it, Tensor (H - 6, W - 6).
+
+    Slice by slice: the maps of one slice stay in the processor's cache.
+
+    Args:
+        first: Tensor (N, 1, H, W), float64; H, W >= 7.
+        second: likewise.
+
+    Raises:
+        ValueError: if a side is shorter than the window.
+    """
+    if min(first.shape[-2:]) < WINDOW:
         raise ValueError(f"a slice of {tuple(first.shape[-2:])} pixels is smaller than SSIM's 7 x 7 window; pad it.")
-    # Slice by slice: the maps of one slice stay in the processor's cache (5 times faster than the whole batch).
-    return torch.stack([_ssim_map(x, y).mean() for x, y in zip(first[:, 0], second[:, 0], strict=True)])
+    return map(_local_similarity, first[:, 0], second[:, 0])
 
 
-def _ssim_map(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+def _local_similarity(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     """Return the local similarity of two slices (H, W) in every window: Tensor (H - 6, W - 6)."""
-    n_pixels = _WINDOW**2
+    n_pixels = WINDOW**2
     mean_x, mean_y = _window_mean(x), _window_mean(y)
     unbiased = n_pixels / (n_pixels - 1)
     var_x = unbiased * (_window_mean(x * x) - mean_x * mean_x)
@@ -52,4 +68,12 @@ def _ssim_map(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
 def _window_mean(image: torch.Tensor) -> torch.Tensor:
     """Return the mean of every window inside the image (H, W), one axis after the other."""
-    return image.unfold(0, _WINDOW, 1).mean(-1).unfold(1, _WINDOW, 1).mean(-1)
+    return _seven_sums(_seven_sums(image, 0), 1).div_(WINDOW**2)
+
+
+def _seven_sums(image: torch.Tensor, dim: int) -> torch.Tensor:
+    """Return the sums of seven neighbours along an axis: those of two, then of four, then four + two + one."""
+    n = image.shape[dim]
+    two = image.narrow(dim, 0, n - 1) + image.narrow(dim, 1, n - 1)
+    sums = two.narrow(dim, 0, n - 6) + two.narrow(dim, 2, n - 6)
+    return sums.add_(two.narrow(dim, 4, n - 6)).add_(image.narrow(dim, 6, n - 6))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 _IMAGE_TITLES = {"low_res": "LR", "super_res": "SR", "super_res_dc": "SR + DC", "high_res": "HR"}
 _METRIC_DIGITS = {"psnr": 2}  # in dB; three digits tell SSIM, on a scale of 1, and IFC, in bits a pixel, apart
+_IN_HEAD = "_head"  # the end of the names of scores inside the head, such as psnr_head
 
 
 def image_title(image: str) -> str:
@@ -16,13 +17,20 @@ def image_title(image: str) -> str:
 
 
 def metric_title(metric: str) -> str:
-    """Return the title of a metric, such as ``PSNR``."""
-    return metric.upper()
+    """Return the title of a metric: ``PSNR``, or ``PSNR in the head`` for ``psnr_head``."""
+    return metric.removesuffix(_IN_HEAD).upper() + (" in the head" if metric.endswith(_IN_HEAD) else "")
+
+
+def whole_and_head(metrics: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Return the metrics of whole slices, and those inside the head, which stand in a table of their own."""
+    names = list(metrics)
+    inside = [name for name in names if name.endswith(_IN_HEAD)]
+    return [name for name in names if name not in inside], inside
 
 
 def format_score(metric: str, value: float, sign: str = "", more_digits: int = 0) -> str:
     """Return a score with the digits that its metric deserves, or more; ``sign="+"`` for a gain."""
-    return f"{value:{sign}.{_METRIC_DIGITS.get(metric, 3) + more_digits}f}"
+    return f"{value:{sign}.{_METRIC_DIGITS.get(metric.removesuffix(_IN_HEAD), 3) + more_digits}f}"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from matplotlib.colors import Normalize
 
 from bundle.keys import HIGH_RES, REFERENCE
-from bundle.reports.columns import format_score, image_title, metric_title
+from bundle.reports.columns import format_score, image_title, metric_title, whole_and_head
 from bundle.reports.png import save_png
 from bundle.reports.scales import error_limit, grey_limit
 from bundle.reports.selection import Box, Image, detail_box, tissue_box
@@ -219,8 +219,9 @@ def _stacked(row: TileRow, pictures: Sequence[Picture], scale: Normalize) -> tup
 
 
 def _caption(picture: Picture, row: int, n_columns: int) -> str:
-    """Return the scores of one image, as many a line as fit under a tile: ``PSNR 27.15   SSIM 0.793``."""
+    """Return one image's scores of the whole slice, as many a line as fit: ``PSNR 27.15   SSIM 0.793``."""
     scores = picture.scores[row] if picture.scores else {}
-    texts = [f"{metric_title(metric)} {format_score(metric, float(value))}" for metric, value in scores.items()]
+    metrics, _ = whole_and_head(scores)
+    texts = [f"{metric_title(metric)} {format_score(metric, float(scores[metric]))}" for metric in metrics]
     a_line = 2 if n_columns <= 6 else 1
     return "\n".join("   ".join(texts[start : start + a_line]) for start in range(0, len(texts), a_line))

@@ -10,7 +10,7 @@ import torch
 
 from bundle.files import writable_folder, write_csv
 from bundle.keys import LOW_RES, SUBJECT
-from bundle.reports.columns import Column, Spread, image_title, metric_title
+from bundle.reports.columns import Column, Spread, image_title, metric_title, whole_and_head
 from bundle.reports.table import markdown_table
 
 SliceKey = tuple[str, int]
@@ -119,7 +119,7 @@ class ScoreSheet:
         return sum(len(self._subjects[name]) for name in (self.subjects if subject is None else [subject]))
 
     def table(self, protocol: str = "") -> str:
-        """Return the report as a Markdown table with a footnote.
+        """Return the report in Markdown: a table of whole slices, one inside the head, and footnotes.
 
         Args:
             protocol: what a reader must know to compare the figures, for the footnote.
@@ -128,12 +128,8 @@ class ScoreSheet:
             ValueError: if no scores have been added.
         """
         self._require_scores()
-        label = f"mean of {len(self.subjects)} subject{'s' if len(self.subjects) > 1 else ''}"
-        rows = [row for subject in (*self.subjects, None) for row in self._table_rows(subject, subject or label)]
-        has_gains = any(column.baseline for column in self.columns())
-        headings = [title for metric in self.metrics for title in (metric_title(metric), *(["gain"] * has_gains))]
-        table = markdown_table([SUBJECT, "slices", "image", *headings], rows)
-        return "\n\n".join([table, *self._footnotes(protocol)])
+        tables = [self._table_of(metrics) for metrics in whole_and_head(self.metrics) if metrics]
+        return "\n\n".join([*tables, *self._footnotes(protocol)])
 
     def write(self, folder: str | os.PathLike[str]) -> tuple[Path, Path]:
         """Write ``slices.csv`` (all scores) and ``subjects.csv`` (the table with full precision).
@@ -155,14 +151,23 @@ class ScoreSheet:
         write_csv(subjects, self._subject_rows())
         return slices, subjects
 
-    def _table_rows(self, subject: str | None, label: str) -> list[list[str]]:
+    def _table_of(self, metrics: Sequence[str]) -> str:
+        """Return the table of some metrics."""
+        label = f"mean of {len(self.subjects)} subject{'s' if len(self.subjects) > 1 else ''}"
+        subjects = [(subject, subject or label) for subject in (*self.subjects, None)]
+        rows = [row for subject in subjects for row in self._table_rows(*subject, metrics)]
+        has_gains = any(column.baseline for column in self.columns())
+        headings = [title for metric in metrics for title in (metric_title(metric), *(["gain"] * has_gains))]
+        return markdown_table([SUBJECT, "slices", "image", *headings], rows)
+
+    def _table_rows(self, subject: str | None, label: str, metrics: Sequence[str]) -> list[list[str]]:
         """Return a row for each image of one subject, or of the mean over all."""
         rows = []
         for image in sorted(self.images, key=lambda name: name != self.baseline):
             cells = [
                 column.cell(self.total(column) if subject is None else self.of_subject(subject, column))
                 for column in self.columns()
-                if column.image == image
+                if column.image == image and column.metric in metrics
             ]
             if image == self.baseline and len(self.images) > 1:
                 cells = [text for cell in cells for text in (cell, "")]  # no gain over itself

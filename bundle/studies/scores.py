@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from bundle.errors import InputError
 from bundle.keys import LOW_RES, SUPER_RES, SUPER_RES_CONSISTENT
-from bundle.reports.columns import image_title
+from bundle.reports.columns import image_title, whole_and_head
 from bundle.studies.statistics import Sample
 
 IMAGES: Final = (LOW_RES, SUPER_RES, SUPER_RES_CONSISTENT)
@@ -86,7 +86,8 @@ class StudyScores:
         for other in others:
             _require_same(first, other)
         self.labels = list(rows)
-        self.metrics = first.metrics
+        # Scores inside the head count where all rows have them: those of older evaluations do not.
+        self.metrics = [metric for metric in first.metrics if all(metric in row.metrics for row in rows.values())]
         keys = sorted(first.scores)
         self.n_slices = len(keys)
         self._subjects = np.array([subject for subject, _, _ in keys])
@@ -187,7 +188,7 @@ def _add(
 def _require_same(first: EvaluatedRow, other: EvaluatedRow) -> None:
     """Refuse rows that cannot be compared."""
     both = f"{first.folder} and {other.folder}"
-    if first.metrics != other.metrics:
+    if whole_and_head(first.metrics)[0] != whole_and_head(other.metrics)[0]:
         raise InputError(f"{both}: these rows were scored by different metrics; evaluate both again.")
     if different := first.scores.keys() ^ other.scores.keys():
         subject, case, index = min(different)

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bundle.keys import SUPER_RES
+from bundle.reports.columns import whole_and_head
 from bundle.studies.scores import StudyScores
 from bundle.studies.statistics import Summary, summarise
 from bundle.studies.style import INK, QUIET, axis_title, line_styles, quieten, save_plot
@@ -40,7 +41,8 @@ class Sweep:
 def save_sweeps(path: str | os.PathLike[str], scores: StudyScores, sweeps: Sequence[Sweep]) -> Path:
     """Draw the mean scores of the outputs, with 95 % intervals, against each weight on a logarithmic axis.
 
-    A column a weight, a row a metric; the panels of a row share their scale, so that weights can be compared.
+    A column a weight, a row a metric of whole slices; the panels of a row share their scale, so that weights can be
+    compared.
 
     Args:
         path: the PNG file to write.
@@ -56,10 +58,11 @@ def save_sweeps(path: str | os.PathLike[str], scores: StudyScores, sweeps: Seque
     """
     if not sweeps:
         raise ValueError("there are no sweeps to draw; pass at least one.")
-    size = (_WIDTH * len(sweeps) + 0.6, _HEIGHT * len(scores.metrics) + 0.5)
+    metrics, _ = whole_and_head(scores.metrics)
+    size = (_WIDTH * len(sweeps) + 0.6, _HEIGHT * len(metrics) + 0.5)
     figure = Figure(figsize=size, layout="constrained")
-    panels = figure.subplots(len(scores.metrics), len(sweeps), sharex="col", sharey="row", squeeze=False)
-    for metric, row in zip(scores.metrics, panels, strict=True):
+    panels = figure.subplots(len(metrics), len(sweeps), sharex="col", sharey="row", squeeze=False)
+    for metric, row in zip(metrics, panels, strict=True):
         for sweep, axes in zip(sweeps, row, strict=True):
             labels = dict(sorted(sweep.points.items()))
             summaries = [summarise(scores.sample(label, SUPER_RES, metric)) for label in labels.values()]

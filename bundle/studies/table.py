@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bundle.files import writable_folder
 from bundle.keys import LOW_RES, SUPER_RES, SUPER_RES_CONSISTENT
-from bundle.reports.columns import Column, Spread, format_score, metric_title
+from bundle.reports.columns import Column, Spread, format_score, metric_title, whole_and_head
 from bundle.reports.table import markdown_table
 from bundle.studies.comparisons import OVER_SLICES, SIGNIFICANT, Pair, compare, interval_text, least_p
 from bundle.studies.scores import Folder, StudyScores, line_label, low_res_title
@@ -55,14 +55,18 @@ class StudyTable:
         self.differences = compare(self.scores, pairs, _published_means(rows))
 
     def markdown(self) -> str:
-        """Return the table as Markdown: scores, scores over slices, differences, footnotes."""
-        parts = [self._caption(), self._score_table()]
+        """Return the table as Markdown: scores, those inside the head, over slices, differences, footnotes.
+
+        Differences and scores over slices are printed of whole slices; the files have them inside the head too.
+        """
+        whole, inside = whole_and_head(self.scores.metrics)
+        parts = [self._caption(), *(self._score_table(metrics) for metrics in (whole, inside) if metrics)]
         if self.scores.n_subjects > 1:
-            parts += [f"Over the {self.scores.n_slices} slices, mean ± SD:", self._slice_table()]
-        if self.differences:
+            parts += [f"Over the {self.scores.n_slices} slices, mean ± SD:", self._slice_table(whole)]
+        if shown := [difference for difference in self.differences if difference.metric in whole]:
             header = ["difference", "metric", "mean [95 % interval]", "paper", "p (Holm)", "the paper's order"]
             parts.append("Paired differences, and whether the order that the paper claims held here:")
-            parts.append(markdown_table(header, [difference.cells() for difference in self.differences]))
+            parts.append(markdown_table(header, [difference.cells() for difference in shown]))
         return "\n\n".join([*parts, *self._footnotes()])
 
     def write(self, folder: str | os.PathLike[str]) -> list[Path]:
@@ -88,10 +92,10 @@ class StudyTable:
         over = f"{n_subjects} subjects ({n_slices} slices)" if n_subjects > 1 else f"{n_slices} slices of 1 subject"
         return f"Mean ± SD over {over}, the same in every row, and the 95 % interval of the mean:"
 
-    def _score_table(self) -> str:
+    def _score_table(self, metrics: Sequence[str]) -> str:
         """Return the table of all lines: metric by metric our score and, where there is one, the paper's."""
         columns = [["method", *(line.label for line in self.lines)]]
-        for metric in self.scores.metrics:
+        for metric in metrics:
             columns.append([metric_title(metric), *_score_cells(metric, self.lines)])
             if any(metric in line.published for line in self.lines):
                 published = [_published_cell(metric, line.published.get(metric, ())) for line in self.lines]
@@ -99,12 +103,12 @@ class StudyTable:
         header, *rows = zip(*columns, strict=True)
         return markdown_table(header, rows)
 
-    def _slice_table(self) -> str:
+    def _slice_table(self, metrics: Sequence[str]) -> str:
         rows = [
-            [line.label, *(_spread_text(metric, summary.slices) for metric, summary in line.summaries.items())]
+            [line.label, *(_spread_text(metric, line.summaries[metric].slices) for metric in metrics)]
             for line in self.lines
         ]
-        return markdown_table(["method", *map(metric_title, self.scores.metrics)], rows)
+        return markdown_table(["method", *map(metric_title, metrics)], rows)
 
     def _footnotes(self) -> list[str]:
         """Return what the figures mean, what is optimistic in them, what was left out, and the protocol."""

@@ -6,10 +6,10 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from bundle.metrics import ifc, psnr, ssim
+from bundle.metrics import ifc, psnr, psnr_head, ssim, ssim_head
 
 Metric = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-METRICS = pytest.mark.parametrize("metric", [psnr, ssim, ifc])
+METRICS = pytest.mark.parametrize("metric", [psnr, ssim, ifc, psnr_head, ssim_head])
 
 
 @METRICS

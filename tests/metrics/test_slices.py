@@ -7,7 +7,7 @@ from ignite.engine import Engine
 from monai.bundle import ConfigParser
 from monai.metrics import CumulativeIterationMetric
 
-from bundle.metrics import SliceMetric, ifc, psnr, ssim
+from bundle.metrics import SliceMetric, head_mask, ifc, psnr, psnr_head, ssim, ssim_head
 
 
 def volumes(n: int = 2, depth: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
@@ -22,6 +22,15 @@ def test_slice_metric_scores_each_slice_along_the_last_axis(name, function) -> N
     scores = SliceMetric(name)(pred, high_res)
     expected = [function(high_res[b, ..., k][None], pred[b, ..., k][None]) for b in range(2) for k in range(3)]
     torch.testing.assert_close(scores, torch.cat(expected)[:, None])
+
+
+@pytest.mark.parametrize(("name", "function"), [("psnr_head", psnr_head), ("ssim_head", ssim_head)])
+def test_slice_metric_inside_the_head_takes_it_from_the_ground_truth(name, function) -> None:
+    pred, high_res = volumes(1)
+    high_res[:, :, :8] = 0  # air
+    slices, expected_from = (volume[0].movedim(-1, 0) for volume in (high_res, pred))
+    expected = function(slices, expected_from, head_mask(slices))
+    torch.testing.assert_close(SliceMetric(name)(pred, high_res), expected[:, None])
 
 
 def test_slice_metric_of_slices_and_lists_equals_that_of_the_batch() -> None:
@@ -80,7 +89,9 @@ def test_slice_metric_works_as_a_handler_from_a_config() -> None:
 
 
 def test_slice_metric_names_the_choices_for_an_unknown_metric() -> None:
-    with pytest.raises(ValueError, match="metric 'sim' is unknown; choose one of psnr, ssim, ifc"):
+    with pytest.raises(
+        ValueError, match="metric 'sim' is unknown; choose one of psnr, ssim, ifc, psnr_head, ssim_head"
+    ):
         SliceMetric("sim")  # type: ignore[arg-type]
     assert isinstance(SliceMetric("ssim"), CumulativeIterationMetric)
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 
-from bundle.reports.columns import Column, Spread, format_score, image_title, metric_title
+from bundle.reports.columns import Column, Spread, format_score, image_title, metric_title, whole_and_head
 
 
 @pytest.mark.parametrize(
@@ -18,9 +18,22 @@ def test_images_have_short_titles(image: str, title: str) -> None:
     assert image_title(image) == title
 
 
-@pytest.mark.parametrize(("metric", "text"), [("psnr", "PSNR 5.06"), ("ssim", "SSIM 5.058"), ("ifc", "IFC 5.058")])
+@pytest.mark.parametrize(
+    ("metric", "text"),
+    [
+        ("psnr", "PSNR 5.06"),
+        ("ssim", "SSIM 5.058"),
+        ("ifc", "IFC 5.058"),
+        ("psnr_head", "PSNR in the head 5.06"),
+        ("ssim_head", "SSIM in the head 5.058"),
+    ],
+)
 def test_scores_have_the_digits_that_tell_them_apart(metric: str, text: str) -> None:
     assert f"{metric_title(metric)} {format_score(metric, 5.0581)}" == text
+
+
+def test_scores_inside_the_head_are_told_from_those_of_whole_slices() -> None:
+    assert whole_and_head(["psnr", "psnr_head", "ifc", "ssim_head"]) == (["psnr", "ifc"], ["psnr_head", "ssim_head"])
 
 
 def test_a_difference_of_scores_may_have_a_sign_and_more_digits() -> None:

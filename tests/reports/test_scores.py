@@ -125,6 +125,16 @@ def test_table_takes_any_image_and_metric_in_the_order_given() -> None:
     assert [cell.strip() for cell in second.split("|")[3:-1]] == ["consistent", "2.500", "+1.000", "n/a", "n/a"]
 
 
+def test_table_inside_the_head_stands_below_that_of_whole_slices() -> None:
+    sheet = ScoreSheet()
+    for image, psnr in (("low_res", 30), ("super_res", 32)):
+        sheet.add("A", "a", image, {"psnr": tensor(psnr), "psnr_head": tensor(psnr - 3)}, [0])
+    whole, inside, _ = ([line.split("|") for line in part.splitlines()] for part in sheet.table().split("\n\n"))
+    assert [cell.strip() for cell in whole[0][4:-1]] == ["PSNR", "gain"]
+    assert [cell.strip() for cell in inside[0][4:-1]] == ["PSNR in the head", "gain"]
+    assert [cell.strip() for cell in inside[3][1:-1]] == ["A", "1", "SR", "29.00", "+2.00"]
+
+
 def test_table_without_the_baseline_shows_no_gain() -> None:
     sheet = ScoreSheet()
     sheet.add("A", "a", "super_res", {"psnr": tensor(30)}, [0])

@@ -114,6 +114,13 @@ def test_rows_of_different_metrics_are_refused(evaluation: Evaluation) -> None:
         StudyScores(folders)
 
 
+def test_scores_inside_the_head_count_where_all_rows_have_them(evaluation: Evaluation) -> None:
+    new, too = (evaluation(name, {("A", 0): {"super_res": [30, 27]}}, ["psnr", "psnr_head"]) for name in ("new", "too"))
+    older = evaluation("older", {("A", 0): {"super_res": [29]}})
+    assert StudyScores({"a": new, "b": too}).metrics == ["psnr", "psnr_head"]
+    assert StudyScores({"a": new, "b": older}).metrics == StudyScores({"b": older, "a": new}).metrics == ["psnr"]
+
+
 def test_row_that_was_not_evaluated_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"here/slices.csv: cannot read the scores .*; evaluate this row first"):
         read_row(tmp_path / "here")

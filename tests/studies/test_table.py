@@ -76,6 +76,27 @@ def test_table_without_published_figures_has_no_column_for_them(rows: list[Study
     assert "paper" not in text
 
 
+def test_scores_inside_the_head_have_a_table_of_their_own_and_stand_in_the_files(
+    tmp_path: Path, evaluation: Evaluation
+) -> None:
+    found = {}
+    for name, gain in (("a", 1), ("b", 2)):
+        images = {
+            key: {image: [*cells, cells[0] - 3] for image, cells in of.items()} for key, of in scores(gain).items()
+        }
+        found[name] = evaluation(name, images, ["psnr", "ssim", "psnr_head"])
+    table = StudyTable([StudyRow(name, folder) for name, folder in found.items()], [Pair("b", "a")])
+    text = table.markdown()
+    assert cells(text, "method") == ["method", "PSNR", "SSIM"]
+    assert cells(text, "method", 1) == ["method", "PSNR in the head"]
+    assert cells(text, "method", 2) == ["method", "PSNR", "SSIM"]  # over slices
+    assert cells(text, "b", 1)[1].startswith("31.00 ± 1.41 [")
+    assert text.count("b \N{MINUS SIGN} a") == 2
+    summaries, differences = (read_csv(path) for path in table.write(tmp_path / "files"))
+    assert [line["mean"] for line in summaries if (line["line"], line["metric"]) == ("b", "psnr_head")] == ["31.0"]
+    assert [line["metric"] for line in differences] == ["psnr", "ssim", "psnr_head"]
+
+
 def test_table_prints_the_best_in_bold(rows: list[StudyRow]) -> None:
     text = StudyTable(rows).markdown()
     assert cells(text, "SR4 + DC")[1].startswith("**36.10 ± 1.41** [")
