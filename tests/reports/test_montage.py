@@ -78,7 +78,10 @@ def test_error_scale_ends_at_the_next_round_number(error: float, limit: float) -
 
 def test_montage_prints_the_scores_under_the_images_they_name(tmp_path: Path, pages) -> None:
     scores = [
-        {"low_res": {"psnr": 27.1512, "ssim": 0.79349}, "super_res": {"psnr": 33.3, "ssim": 0.95, "ifc": 2.7}},
+        {
+            "low_res": {"psnr": 27.1512, "ssim": 0.79349},
+            "super_res": {"psnr": 33.3, "ssim": 0.95, "ifc": 2.7, "psnr_head": 31.0},
+        },
         {"low_res": {"psnr": np.inf, "ssim": 1.0}},
     ]
     save_montage(tmp_path / "case.png", slices(), scores, MontageOptions(row_labels=["slice 3", "slice 9"]))

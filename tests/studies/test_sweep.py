@@ -23,10 +23,10 @@ def study(evaluation: Evaluation) -> StudyScores:
     folders = {}
     for weight in WEIGHTS:
         scores = {
-            (f"S{number}", 0): {"super_res": [30 + number + np.log10(weight), 0.9 + weight / 100]}
+            (f"S{number}", 0): {"super_res": [30 + number + np.log10(weight), 0.9 + weight / 100, 27]}
             for number in range(6)
         }  # fmt: skip
-        folders[f"row {weight:g}"] = evaluation(f"row {weight:g}", scores, ["psnr", "ssim"])
+        folders[f"row {weight:g}"] = evaluation(f"row {weight:g}", scores, ["psnr", "ssim", "psnr_head"])
     return StudyScores(folders)
 
 
