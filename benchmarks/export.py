@@ -33,6 +33,8 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "progressive (2 levels)": {"levels": 2},
     "progressive, residual": {"levels": 2, "residual": True},
     "progressive, consistency layer": {"levels": 2, "consistency_layer": True},
+    "fast": {"architecture": "FastGenerator", "fusion": "image"},
+    "fast, progressive": {"architecture": "FastGenerator", "fusion": "image", "levels": 2},
 }
 Network = Callable[[torch.Tensor], torch.Tensor]
 
@@ -50,8 +52,9 @@ def untrained(settings: dict[str, Any], folder: Path) -> Path:
     weights.with_suffix(".json").write_text(json.dumps(settings))
     torch.manual_seed(0)
     network = configured(weights)
-    for level in network.levels:
-        torch.nn.init.uniform_(level.decoder.last.weight, 0, 0.02)
+    for name, weight in network.named_parameters():
+        if name.endswith("last.weight"):
+            torch.nn.init.uniform_(weight, 0, 0.02)
     torch.save(network.state_dict(), weights)
     return weights
 

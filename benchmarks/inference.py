@@ -2,7 +2,8 @@
 """Time the network on one slice in several ways, against what the machine can do; and how much of a volume is air.
 
     python benchmarks/inference.py                          # random weights, 256 x 256
-    python benchmarks/inference.py --weights output/mine/model.pt --image T2.nii.gz --reference T1.nii.gz
+    python benchmarks/inference.py --weights models/model.pt
+    python benchmarks/inference.py --weights models/model.pt --image T2.nii.gz --reference T1.nii.gz
     python benchmarks/inference.py --air FOLDER [FOLDER ...]  # shares of pixels that are computed
 
 The ways take turns, and the best of several rounds counts: other work on the machine can only add time. The yardstick
@@ -26,7 +27,7 @@ from bundle.data import find_pairs
 from bundle.engines import SliceInferer, autocast, recorded_settings
 from bundle.engines.regions import occupied, widened
 from bundle.kspace import zero_fill
-from bundle.networks import Generator
+from bundle.networks import Generator, from_record
 from bundle.reports.table import markdown_table
 from bundle.transforms import LoadPaird, NormaliseIntensityd, SlicesLastd, StackContrastsd
 
@@ -35,7 +36,9 @@ CPU = torch.device("cpu")
 N_SLICES = 130
 
 
-def ways(network: Generator, image: torch.Tensor, folder: Path, chosen: str) -> Iterator[tuple[str, torch.dtype, Way]]:
+def ways(
+    network: torch.nn.Module, image: torch.Tensor, folder: Path, chosen: str
+) -> Iterator[tuple[str, torch.dtype, Way]]:
     """Yield the name, the precision and the function of each way whose name holds a text."""
     channels_last = {"memory_format": torch.channels_last}
 
@@ -80,7 +83,7 @@ def ways(network: Generator, image: torch.Tensor, folder: Path, chosen: str) -> 
             yield name, dtype, make()
 
 
-def exported(network: Generator, image: torch.Tensor, folder: Path) -> Path:
+def exported(network: torch.nn.Module, image: torch.Tensor, folder: Path) -> Path:
     """Return the network as an ONNX file for slices of this size."""
     path = folder / "network.onnx"
     if not path.exists():
@@ -136,7 +139,7 @@ def prepared(pair: dict[str, str], factor: float, rounded: bool = False) -> torc
     return StackContrastsd()(item)["image"].as_tensor()
 
 
-def time_ways(network: Generator, image: torch.Tensor, arguments: argparse.Namespace) -> None:
+def time_ways(network: torch.nn.Module, image: torch.Tensor, arguments: argparse.Namespace) -> None:
     """Time all ways in turns and print the table."""
     with WholeCount() as counter, torch.no_grad():
         expected = network(image)
@@ -226,10 +229,9 @@ def main() -> None:
     if arguments.air:
         air(arguments.air, arguments.levels, arguments.factor, arguments.rounded)
         return
-    network = lively(arguments.levels)
+    network: torch.nn.Module = lively(arguments.levels)
     if arguments.weights:
-        record = recorded_settings(arguments.weights)
-        network = Generator(record["fusion"], record["levels"], record["residual"], record["bias"]).eval()
+        network = from_record(recorded_settings(arguments.weights)).eval()
         network.load_state_dict(torch.load(arguments.weights, weights_only=True))
     image = torch.rand(1, 2, arguments.size, arguments.size)
     if arguments.image:

@@ -14,8 +14,7 @@ from server import ROOT, make_app, running
 from bundle.kspace import zero_fill
 
 OUTPUT = ROOT / "output" / "label"
-TRAINED = ROOT / "output" / "demo" / "model.pt"
-"""Weights of `make demo`, where it has run."""
+WEIGHTS = ROOT / "models" / "PDw_4x.pt"
 FACTOR = 4
 IMAGE = "sub-P01_T2w"
 REFERENCE = "sub-P01_PDw"
@@ -23,11 +22,10 @@ REFERENCE = "sub-P01_PDw"
 
 def main() -> None:
     """Do it all, and print a table."""
-    weights = TRAINED if TRAINED.is_file() else train()
-    say(f"weights: {weights.relative_to(ROOT)}")
+    say(f"weights: {WEIGHTS.relative_to(ROOT)}")
     truth = write_studies(OUTPUT / "studies")
-    by_command = enhance(weights)
-    app = make_app(OUTPUT / "app", weights)
+    by_command = enhance()
+    app = make_app(OUTPUT / "app", WEIGHTS)
     say(f"starting MONAI Label; its messages go to {(app / 'server.log').relative_to(ROOT)}")
     with running(app, OUTPUT / "studies") as server:
         say(f"POST {server.url}/infer/mcsr?image={IMAGE}&output=image")
@@ -40,14 +38,6 @@ def main() -> None:
         say(f"asked for an image without a reference, it answers {refusal.status}: {refusal.detail}")
     say("the server is stopped\n")
     report(truth, by_command, by_label)
-
-
-def train() -> Path:
-    """Train a minute on a phantom."""
-    say("there are no weights of `make demo`: training a minute on a phantom, which is far from enough")
-    configs = "['configs/train.yaml', 'configs/variants/quick.yaml']"
-    run("-m", "monai.bundle", "run", "training", "--config_file", configs, "--max_epochs", "1", "--output_dir", OUTPUT)
-    return OUTPUT / "model.pt"
 
 
 def write_studies(folder: Path) -> Path:
@@ -66,10 +56,10 @@ def write_studies(folder: Path) -> Path:
     return truth
 
 
-def enhance(weights: Path) -> Path:
-    """Super-resolve the study by the command line."""
+def enhance() -> Path:
+    """Super-resolve the study by the command line, which takes the same weights by the reference's contrast."""
     image, reference = (OUTPUT / "studies" / f"{name}.nii.gz" for name in (IMAGE, REFERENCE))
-    arguments = [image, "--reference", reference, "--model", weights, "-o", OUTPUT / "command_line", "--quiet"]
+    arguments = [image, "--reference", reference, "-o", OUTPUT / "command_line", "--quiet"]
     run("-m", "bundle", "enhance", *arguments)
     return OUTPUT / "command_line" / "sub-P01_sr.nii.gz"
 

@@ -12,13 +12,14 @@ from monai.data import MetaTensor
 from monai.transforms import Transform
 from torch import Tensor, nn
 
+from bundle.data.intensity import tissue_threshold
 from bundle.engines import GeneratorLoader, SliceInferer
 from bundle.keys import IMAGE, LOW_RES, MEASURED, PRED, SHOWN_UNCERTAINTY, SLICE_AXIS, UNCERTAINTY
 from bundle.records import CaseRecord, Records
 from bundle.reports.selection import quartile_slices
 from bundle.transforms import DataConsistencyd
 from bundle.trust.influence import measured_disagreement, reference_influence
-from bundle.trust.profile import slices_with_tissue, tissue_threshold
+from bundle.trust.profile import slices_with_tissue
 from bundle.trust.spread import PASSES, Finish, Predict, predictive_spread
 
 Item = dict[Hashable, Any]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bundle.cli import command, main
+from bundle.cli import command, enhance, main
 from bundle.cli.process import Messages
 
 
@@ -33,6 +33,12 @@ class Recorder:
         """Return the config keys that a command line sets."""
         assert main(arguments) == 0
         return self.runs[-1][2]
+
+
+@pytest.fixture(autouse=True)
+def no_weights_of_the_bundle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let command lines stand for themselves, whatever weights come with the bundle."""
+    monkeypatch.setattr(enhance, "MODELS", "none")
 
 
 @pytest.fixture

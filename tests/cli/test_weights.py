@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from bundle.cli import enhance
 from bundle.cli.weights import choose_weights
 from bundle.errors import InputError
 
@@ -104,3 +105,18 @@ def test_weights_without_a_reference_are_taken_where_there_are_no_others(tmp_pat
     assert choose_weights(alone, {"factor": 4}) == alone / "a.pt"
     both = models(tmp_path / "both", a=record(4, None) | {"fusion": "none"}, b=record(4, "T1w"))
     assert choose_weights(both, {"factor": 4}) == both / "b.pt"
+
+
+@pytest.mark.parametrize(
+    ("reference", "options", "name"),
+    [("T1w", [], "model.pt"), ("T1w", ["--factor", "2"], "T1w_2x.pt"), ("PDw", [], "PDw_4x.pt")],
+)
+def test_the_bundle_s_weights_are_taken_where_none_are_named(
+    reference: str, options: list[str], name: str, tmp_path: Path, recorder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(enhance, "MODELS", "models")
+    image, other = (tmp_path / f"sub-1_{contrast}.nii.gz" for contrast in ("T2w", reference))
+    image.touch()
+    other.touch()
+    keys = recorder.keys_of("enhance", str(image), "--reference", str(other), "-o", str(tmp_path), *options)
+    assert keys["ckpt_path"] == str(Path(__file__).parents[2] / "models" / name)

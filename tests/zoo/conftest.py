@@ -11,30 +11,31 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
-from bundle.networks import DataConsistency, Generator
+from bundle.networks import from_record
 from bundle.packing import NAME, pack
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="session")
-def untrained() -> Callable[..., Generator]:
+def untrained() -> Callable[..., nn.Module]:
     """Return a function that makes a generator past its start as the identity: every layer has a say."""
 
-    def make(consistency_layer: bool = False, factor: float = 4, magnitude: bool = True, **settings: Any) -> Generator:
+    def make(**settings: Any) -> nn.Module:
         torch.manual_seed(0)
-        consistency = DataConsistency(factor, magnitude) if consistency_layer else None
-        network = Generator(**settings, consistency=consistency)
-        for level in network.levels:
-            torch.nn.init.uniform_(level.decoder.last.weight, 0, 0.02)
+        network = from_record({"factor": 4, **settings})
+        for name, weight in network.named_parameters():
+            if name.endswith("last.weight"):
+                nn.init.uniform_(weight, 0, 0.02)
         return network.eval()
 
     return make
 
 
 @pytest.fixture(scope="session")
-def zoo(bundle_root: Path, untrained: Callable[..., Generator], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def zoo(bundle_root: Path, untrained: Callable[..., nn.Module], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a copy of the Zoo's ``models`` folder with the bundle in it as it is packed, and untrained weights."""
     models = tmp_path_factory.mktemp("zoo") / "models"
     with zipfile.ZipFile(pack(bundle_root, models)) as archive:

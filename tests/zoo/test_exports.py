@@ -10,12 +10,13 @@ import onnxruntime
 import pytest
 import torch
 from monai.bundle import load, onnx_export
-from torch import Tensor
+from torch import Tensor, nn
 from torch.testing import assert_close
 
-from bundle.networks import Generator
+from bundle.networks import from_record
 from bundle.packing import NAME
 
+ROOT = Path(__file__).parents[2]
 SIZES = [(1, 2, 17, 23), (3, 2, 64, 48), (2, 2, 31, 64), (1, 2, 96, 81)]
 VARIANTS: dict[str, dict[str, Any]] = {
     "one-level": {},
@@ -25,6 +26,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "progressive, residual": {"levels": 2, "residual": True},
     "progressive, consistency layer": {"levels": 2, "consistency_layer": True},
     "progressive, linear consistency layer": {"levels": 2, "consistency_layer": True, "magnitude": False},
+    "fast": {"architecture": "FastGenerator", "fusion": "image"},
+    "fast, progressive": {"architecture": "FastGenerator", "fusion": "feature", "levels": 2},
 }
 SCHEMA = {"type": "object", "required": ["version", "network_data_format"]}
 
@@ -38,14 +41,14 @@ def onnx_session(path: Path) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
 
 
-def write(network: Generator, settings: dict[str, Any], folder: Path) -> Path:
+def write(network: nn.Module, settings: dict[str, Any], folder: Path) -> Path:
     """Write weights and, beside them, the record that the configs follow."""
     torch.save(network.state_dict(), folder / "mine.pt")
     (folder / "mine.json").write_text(json.dumps(settings))
     return folder / "mine.pt"
 
 
-def assert_onnx_equals_eager(path: Path, network: Generator) -> None:
+def assert_onnx_equals_eager(path: Path, network: nn.Module) -> None:
     session = onnx_session(path)
     assert [(tensor.name, tensor.shape) for tensor in (*session.get_inputs(), *session.get_outputs())] == [
         ("image", ["batch", 2, "height", "width"]),
@@ -90,6 +93,16 @@ def test_verify_metadata_takes_a_schema_from_a_file(zoo, monai_bundle) -> None:
     schema.write_text(json.dumps({"type": "object", "required": ["no such key"]}))
     with pytest.raises(AssertionError, match="'no such key' is a required property"):
         monai_bundle(*command)
+
+
+@pytest.mark.filterwarnings("ignore")  # the exporter's own
+def test_onnx_of_the_bundle_s_weights_equals_eager_at_every_size(tmp_path, monkeypatch) -> None:
+    weights = ROOT / "models" / "model.pt"
+    network = from_record(json.loads(weights.with_suffix(".json").read_text())).eval()
+    network.load_state_dict(torch.load(weights, weights_only=True))
+    monkeypatch.chdir(ROOT)
+    onnx_export(args_file="configs/onnx_export.yaml", filepath=str(tmp_path / "model.onnx"))
+    assert_onnx_equals_eager(tmp_path / "model.onnx", network)
 
 
 @pytest.mark.long

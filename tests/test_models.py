@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The weights that come with the bundle are whole, described, and as good as their record says."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from monai.bundle import ConfigParser
+
+from bundle.cli.weights import choose_weights
+from bundle.data import find_pairs
+from bundle.engines import GeneratorLoader, recorded_settings, single_contrast_weights
+from bundle.metrics import psnr
+from bundle.networks import from_record
+
+ROOT = Path(__file__).parents[1]
+MODELS = sorted((ROOT / "models").glob("*.pt"))
+CARD = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+
+
+def test_there_is_a_default() -> None:
+    assert ROOT / "models" / "model.pt" in MODELS
+
+
+def test_checksums_are_those_of_the_files() -> None:
+    listed = dict(reversed(line.split()) for line in (ROOT / "models" / "SHA256SUMS").read_text().splitlines())
+    assert listed == {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in MODELS}
+
+
+@pytest.mark.parametrize("file", MODELS, ids=lambda file: file.stem)
+def test_weights_fit_the_network_of_their_record_and_change_an_image(file: Path) -> None:
+    network = from_record(recorded_settings(file)).eval()
+    GeneratorLoader(file, network, {}).load()
+    image = torch.rand(1, 2, 40, 36, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert (network(image) - image[:, :1]).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("file", MODELS, ids=lambda file: file.stem)
+def test_weights_say_what_they_were_trained_on_and_how_good_they_are(file: Path) -> None:
+    record = recorded_settings(file)
+    assert record["licence"]
+    assert record["data"]
+    assert record["train_cases"]
+    scores = record["scores"]
+    assert not set(scores["subjects"]) & {case.split("_")[0].removeprefix("sub-") for case in record["train_cases"]}
+    assert scores["super_res_dc"]["psnr"] > scores["low_res"]["psnr"] + 1
+    assert f"`{file.name}`" in CARD
+    assert f"{scores['super_res_dc']['psnr']:.2f}" in CARD
+
+
+def test_the_default_was_trained_on_data_that_may_be_published() -> None:
+    assert recorded_settings(ROOT / "models" / "model.pt")["licence"].startswith("CC BY 4.0")
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ({"reference_contrast": "T1w"}, "model.pt"),
+        ({"reference_contrast": "T1w", "factor": 4}, "model.pt"),
+        ({"reference_contrast": "T1w", "factor": 3}, "T1w_3x.pt"),
+        ({"reference_contrast": "T1w", "factor": 2}, "T1w_2x.pt"),
+        ({"reference_contrast": "PDw"}, "PDw_4x.pt"),
+    ],
+    ids=str,
+)
+def test_factor_and_reference_choose_among_the_weights(options: dict, name: str) -> None:
+    assert choose_weights(ROOT / "models", options).name == name
+
+
+def test_there_are_weights_for_cases_without_a_usable_reference() -> None:
+    found = single_contrast_weights(ROOT / "models", 4)
+    assert found is not None
+    assert Path(found).name == "none_4x.pt"
+
+
+def test_the_default_sharpens_a_patient_that_it_never_saw(shared_data: Path) -> None:
+    (pair,) = [pair for pair in find_pairs(shared_data / "open_ms", "T1w") if pair["case"] == "sub-L12_ses-1"]
+    parser = ConfigParser()
+    parser.read_config(str(ROOT / "configs" / "inference.yaml"))
+    parser.update({"bundle_root": str(ROOT), "degrade": True, "register": "grid", "dataset_dir": "", "pairs": [pair]})
+    item = parser.get_parsed_content("prepare")(pair)
+    network = parser.get_parsed_content("network_def").eval()
+    GeneratorLoader(ROOT / "models" / "model.pt", network, {}).load()
+    middle = item["image"].as_tensor()[None, ..., 22].cpu()
+    high_res, low_res = item["high_res"].as_tensor()[None, ..., 22].cpu(), middle[:, :1]
+    with torch.no_grad():
+        gain = psnr(high_res, network(middle)) - psnr(high_res, low_res)
+    assert np.isfinite(gain.item())
+    assert gain.item() > 2
