@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Peak memory of super-resolving one large pair, from its files to its output, as the whole inference run takes it.
 
-    python benchmarks/memory.py                       # 1024 x 1024 x 400, float32 and int16
+    python benchmarks/memory.py                       # 1024 x 1024 x 400, float32 and int16, network of the weights
+    python benchmarks/memory.py --architecture Generator
     python benchmarks/memory.py --turned              # the reference on another grid
     python benchmarks/memory.py --shape 512 512 100
 
@@ -9,7 +10,7 @@ What counts is the run and all processes that it starts, at the same moment: the
 times a second. Libraries that several of them have loaded count in each.
 
 The pair is made of random numbers: what is in memory does not depend on what they show. So that the run takes minutes
-instead of hours, the generator computes one tile of many, and the rest is passed through; a tile takes the memory
+instead of hours, the network computes one tile of many, and the rest is passed through; a tile takes the memory
 that it takes. It needs disk space for the pair and its output (5 GB) in --folder.
 """
 
@@ -28,20 +29,20 @@ import numpy as np
 import torch
 from monai.bundle import run
 from scipy.spatial.transform import Rotation
-from torch import Tensor
+from torch import Tensor, nn
 
 from bundle.kspace import zero_fill
-from bundle.networks import Generator
+from bundle.networks import FastGenerator, Generator, build
 
 ROOT = Path(__file__).resolve().parents[1]
 COMPUTED = 150
-"""One call of so many computes the generator."""
+"""One call of so many computes the network."""
 N_DISTINCT = 8
 """Slices that are made; the others repeat them."""
 
 
-class OccasionalGenerator(Generator):
-    """The generator, for one call of many; a copy of the low-res for the others."""
+class Occasional(nn.Module):
+    """A network, for one call of many; a copy of the low-res for the others."""
 
     n_calls = 0
 
@@ -49,6 +50,14 @@ class OccasionalGenerator(Generator):
         """Return an image (N, 1, H, W) for ``image`` (N, 2, H, W)."""
         self.n_calls += 1
         return super().forward(image) if self.n_calls % COMPUTED == 1 else image[:, :1].clone()
+
+
+class OccasionalGenerator(Occasional, Generator):
+    """The paper's."""
+
+
+class OccasionalFastGenerator(Occasional, FastGenerator):
+    """That of the bundle's weights."""
 
 
 def make_pair(folder: Path, shape: tuple[int, int, int], turned: bool) -> None:
@@ -72,17 +81,17 @@ def make_pair(folder: Path, shape: tuple[int, int, int], turned: bool) -> None:
                 stream.write(parts[index % N_DISTINCT])
 
 
-def infer(folder: Path, levels: int, keys: dict[str, Any]) -> None:
-    """Run the inference."""
+def infer(folder: Path, settings: dict[str, Any], keys: dict[str, Any]) -> None:
+    """Run the inference by a network of some settings."""
     sys.path.insert(0, str(Path(__file__).parent))
-    torch.save(Generator(levels=levels, residual=True).state_dict(), folder / "model.pt")
+    torch.save(build(**settings).state_dict(), folder / "model.pt")
+    architecture = settings.pop("architecture")
     run(
         "inference",
         config_file=str(ROOT / "configs" / "inference.yaml"),
         bundle_root=str(ROOT),
-        network_def={"_target_": "memory.OccasionalGenerator", "levels": levels, "residual": True},
-        residual=True,
-        levels=levels,
+        network_def={"_target_": f"memory.Occasional{architecture}", **settings},
+        fusion=settings["fusion"],
         image=str(folder / "sub-1_T2w.nii"),
         reference=str(folder / "sub-1_T1w.nii"),
         output_dir=str(folder / "out"),
@@ -146,6 +155,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", type=int, nargs=3, default=(1024, 1024, 400))
     parser.add_argument("--turned", action="store_true", help="lay the reference aslant, by its header, unregistered")
+    parser.add_argument("--architecture", choices=("FastGenerator", "Generator"), default="FastGenerator")
     parser.add_argument("--levels", type=int, default=1)
     parser.add_argument("--folder", type=Path, help="where to put the volumes; default: a temporary folder")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="further keys of inference.yaml")
@@ -156,7 +166,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
         in_a_process(make_pair, Path(name), tuple(arguments.shape), arguments.turned)
         start = time.perf_counter()
-        meter = in_a_process(infer, Path(name), arguments.levels, keys)
+        settings = {"architecture": arguments.architecture, "levels": arguments.levels, "fusion": "image"}
+        settings |= {"fusion": "feature", "residual": True} if arguments.architecture == "Generator" else {}
+        meter = in_a_process(infer, Path(name), settings, keys)
         print(f"{time.perf_counter() - start:.0f} s")
     voxels = np.prod(arguments.shape, dtype=np.int64)
     print(f"a volume of {' x '.join(map(str, arguments.shape))}: {4 * voxels / 1e9:.2f} GB in float32")
