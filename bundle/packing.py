@@ -26,7 +26,7 @@ CONTENTS: Final = (
     *("bundle/**/*.py", "bundle/**/templates/*"),
     *("configs/**/*.yaml", "configs/metadata.json", "configs/logging.conf"),
     *("docs/**/*.md", "docs/**/*.txt", "docs/**/*.png"),
-    *("models/*.pt", "models/*.json", "models/*.npz", "models/model.ts", "models/model.onnx"),
+    *("models/*.pt", "models/*.json", "models/*.npz", "models/SHA256SUMS", "models/model.ts", "models/model.onnx"),
 )
 """What a bundle needs to run, to be trained and to be understood, relative to its folder."""
 WEIGHTS: Final = "models/model.pt"

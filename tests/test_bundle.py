@@ -236,7 +236,7 @@ def test_a_loss_that_is_not_a_number_stops_training(small_dataset, tmp_path) -> 
         ({"levels": 3, "factor": 8, "supervise": "final", "l1_weight": 1.0}, {"factor": 4}),
         (
             {"architecture": "ZengCascade", "size": {"n_features": 8}, "level_factors": [1]},
-            {"architecture": "Generator"},
+            {"size": {"n_features": 4}},
         ),
         ({"architecture": "FastGenerator", "size": {"n_blocks": 2}, "fusion": "image"}, {"size": {"n_blocks": 3}}),
     ],
