@@ -31,7 +31,7 @@ from bundle.files import write_csv
 from bundle.keys import HIGH_RES, IMAGE, LOW_RES, PRED, PRED_CONSISTENT, REFERENCE
 from bundle.kspace import zero_fill
 from bundle.metrics import psnr, ssim
-from bundle.networks import Generator, SingleContrastResidual
+from bundle.networks import from_record
 from bundle.records import Records
 from bundle.registration import PlacedVolume, resample
 from bundle.registration.volumes import head, positions
@@ -88,11 +88,7 @@ def motions() -> Iterator[Motion]:
 
 def network(weights: Path) -> nn.Module:
     """Return the network that a training has left, with its weights."""
-    record = recorded_settings(weights)
-    if record.get("architecture") == SingleContrastResidual.__name__:
-        found: nn.Module = SingleContrastResidual()
-    else:
-        found = Generator(record["fusion"], levels=record["levels"], residual=record["residual"], bias=record["bias"])
+    found = from_record(recorded_settings(weights))
     GeneratorLoader(weights, found, {}).load()
     return found.eval()
 

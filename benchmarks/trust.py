@@ -27,9 +27,9 @@ from scipy.stats import spearmanr
 
 from bundle.data.intensity import tissue_slices
 from bundle.data.scan import rician, simulate_subject
-from bundle.engines import SliceInferer
+from bundle.engines import SliceInferer, recorded_settings
 from bundle.kspace import restore_measured_magnitude, zero_fill
-from bundle.networks import Generator
+from bundle.networks import from_record
 from bundle.transforms import LoadPaird, NormaliseIntensityd, SlicesLastd
 from bundle.trust import measured_disagreement, predictive_spread, reference_influence
 from bundle.trust.checks import RULES
@@ -202,9 +202,8 @@ class Network:
     """Run the trained network on slices (N, 2, H, W)."""
 
     def __init__(self, weights: Path) -> None:
-        self.network = Generator(residual=True)
+        self.network = from_record(recorded_settings(weights)).eval()
         self.network.load_state_dict(torch.load(weights, weights_only=True))
-        self.network.eval()
         self.inferer = SliceInferer()
 
     def __call__(self, slices: torch.Tensor) -> torch.Tensor:
