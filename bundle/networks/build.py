@@ -41,10 +41,10 @@ def build(architecture: str = "Generator", size: Mapping[str, int] | None = None
         )
     network = ARCHITECTURES[architecture]
     known = set(inspect.signature(network).parameters)
-    own = sorted(known - settings.keys())
+    usual = inspect.signature(Generator).parameters
+    own = sorted(known - usual.keys())
     if unknown := sorted((size or {}).keys() - own):
         raise InputError(f"{architecture} has no {', '.join(unknown)}; its sizes are {', '.join(own) or 'fixed'}.")
-    usual = inspect.signature(Generator).parameters
     for key, value in settings.items():
         if key not in known and key not in BUILT_IN and value != usual[key].default:
             raise InputError(f"{architecture} has no {key}; leave it at {usual[key].default}.")

@@ -11,7 +11,7 @@ import numpy as np
 from nibabel.affines import apply_affine, voxel_sizes
 from scipy import ndimage
 
-from bundle.data.intensity import IntensityScale
+from bundle.data.intensity import IntensityScale, tissue_threshold
 
 COARSE: Final = 2.0
 """Voxel size in mm that coarse copies come close to, from below. Finer ones moved the result on real pairs by less
@@ -118,11 +118,9 @@ def coarsen(volume: PlacedVolume) -> PlacedVolume:
 def head(coarse: PlacedVolume) -> np.ndarray:
     """Return where the head is in a coarse volume, bool (X, Y, Z): the largest piece of tissue.
 
-    Tissue is what lies above 15 % of the 99th percentile of positive voxels, as in
-    :func:`bundle.data.intensity.tissue_slices`.
+    Tissue is what lies above :func:`bundle.data.intensity.tissue_threshold`.
     """
-    positive = coarse.voxels[coarse.voxels > 0]
-    pieces, n_pieces = ndimage.label(coarse.voxels > 0.15 * np.percentile(positive, 99))
+    pieces, n_pieces = ndimage.label(coarse.voxels > tissue_threshold(coarse.voxels))
     if n_pieces == 0:
         return np.ones(coarse.voxels.shape, dtype=bool)
     return np.asarray(pieces == np.bincount(pieces.ravel())[1:].argmax() + 1)
