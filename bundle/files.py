@@ -3,6 +3,7 @@
 
 import contextlib
 import csv
+import hashlib
 import os
 import secrets
 import tempfile
@@ -73,3 +74,11 @@ def write_csv(path: str | os.PathLike[str], rows: Iterable[Sequence[str]]) -> No
     """
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
         csv.writer(stream, lineterminator="\n").writerows(rows)
+
+
+def sha256(path: str | os.PathLike[str] | None) -> str | None:
+    """Return the checksum of a file's content; ``None`` where there is no file."""
+    if path is None or not Path(path).expanduser().is_file():
+        return None
+    with Path(path).expanduser().open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

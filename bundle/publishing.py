@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bundle.batch.results import sha256, write_json
+from bundle.batch.results import write_json
 from bundle.cli.root import bundle_root
 from bundle.console import told
 from bundle.engines.weights import check_weights, load_file
 from bundle.errors import InputError
-from bundle.files import atomic_path
+from bundle.files import atomic_path, sha256
 from bundle.metrics import METRICS
 from bundle.networks import from_record
 

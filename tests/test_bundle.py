@@ -4,6 +4,7 @@
 import contextlib
 import csv
 import gzip
+import hashlib
 import json
 import os
 import signal
@@ -146,11 +147,44 @@ def test_tensorboard_holds_every_loss_and_the_validation(trained) -> None:
 
 
 def test_four_epochs_equal_two_and_two_resumed_bit_for_bit(small_dataset, tmp_path) -> None:
-    whole = train(small_dataset, tmp_path / "whole", 4)
-    train(small_dataset, tmp_path / "parts", 2)
-    parts = train(small_dataset, tmp_path / "parts", 4)
+    settings = {"weight_average": 0.9, "noise_jitter": 0.01}
+    whole = train(small_dataset, tmp_path / "whole", 4, **settings)
+    train(small_dataset, tmp_path / "parts", 2, **settings)
+    parts = train(small_dataset, tmp_path / "parts", 4, **settings)
     assert_same(whole, parts)
     assert whole["iteration"] == 12
+
+
+def test_the_average_of_the_weights_is_kept_where_it_is_asked_for(small_dataset, tmp_path) -> None:
+    objects = train(small_dataset, tmp_path, 1, weight_average=0.9)["objects"]
+    kept = torch.load(tmp_path / "model.pt", weights_only=True)
+    assert_same(kept, {name.removeprefix("module."): w for name, w in objects["average"].items() if "module" in name})
+    assert any(not torch.equal(kept[name], weight) for name, weight in objects["generator"].items())
+
+
+def test_fine_tuning_starts_from_the_weights_and_records_what_they_have_seen(small_dataset, trained, tmp_path) -> None:
+    start = trained / "model.pt"
+    settings = {"initial_weights": str(start), "learning_rate": 0.0, "test_subjects": ["A"], "validate_subjects": 0.0}
+    train(small_dataset, tmp_path, 1, **settings)
+    assert_same(torch.load(tmp_path / "model.pt", weights_only=True), torch.load(start, weights_only=True))
+    record = json.loads((tmp_path / "model.json").read_text())
+    assert record["initial_weights"] == hashlib.sha256(start.read_bytes()).hexdigest()
+    assert record["train_cases"] == ["sub-A", "sub-B", "sub-C", "sub-D"]  # A and B have been seen before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"residual": True}, "give --residual False or other weights"),
+        ({"levels": 2}, "or another --initial_weights"),
+        ({"initial_weights": "nowhere.pt"}, "give --initial_weights FILE"),
+    ],
+    ids=str,
+)
+def test_weights_that_training_cannot_start_from_are_refused(change, message, small_dataset, trained, tmp_path) -> None:
+    with refused(message):
+        train(small_dataset, tmp_path, 1, **{"initial_weights": str(trained / "model.pt")} | change)
+    assert not (tmp_path / "model.pt").exists()
 
 
 def test_a_killed_training_resumes_bit_for_bit(small_dataset, tmp_path) -> None:

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """A file appears whole under its final name, or not at all."""
 
+import hashlib
 import os
 from pathlib import Path
 
 import pytest
 
 from bundle.errors import InputError
-from bundle.files import atomic_path, writable_folder
+from bundle.files import atomic_path, sha256, writable_folder
 
 not_root = pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 
@@ -123,3 +124,10 @@ def test_a_folder_without_the_right_to_write_is_refused(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "new"):
         with pytest.raises(InputError, match=r"cannot write into this output folder \(Permission denied\)"):
             writable_folder(folder)
+
+
+def test_the_checksum_is_that_of_the_content(tmp_path: Path) -> None:
+    (tmp_path / "w.pt").write_bytes(b"weights")
+    assert sha256(tmp_path / "w.pt") == hashlib.sha256(b"weights").hexdigest()
+    assert sha256(None) is None
+    assert sha256(tmp_path / "none.pt") is None

@@ -3,6 +3,6 @@
 
 from bundle.batch.batch import Batch
 from bundle.batch.pipeline import Pipeline, single_contrast_network
-from bundle.batch.results import Results, sha256
+from bundle.batch.results import Results
 
-__all__ = ["Batch", "Pipeline", "Results", "sha256", "single_contrast_network"]
+__all__ = ["Batch", "Pipeline", "Results", "single_contrast_network"]

@@ -2,7 +2,6 @@
 """Where results are, and the record beside each that says what it was made of: what is done is not done again."""
 
 import glob
-import hashlib
 import json
 import math
 import os
@@ -138,14 +137,6 @@ class Results:
     def _record(self, pair: Pair) -> dict[str, Any] | None:
         """Read the record of a pair; ``None`` where there is none, or it cannot be read."""
         return read_json(self.record_path(pair))
-
-
-def sha256(path: str | os.PathLike[str] | None) -> str | None:
-    """Return the checksum of a file's content; ``None`` where there is no file."""
-    if path is None or not Path(path).expanduser().is_file():
-        return None
-    with Path(path).expanduser().open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def json_value(value: Any) -> Any:

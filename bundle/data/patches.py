@@ -31,6 +31,8 @@ class PatchStream:
         flips: turn each patch, all its channels alike, into one of its eight mirror images and quarter turns.
         reference_shift: cut the reference up to so many pixels off, along rows and columns, anew for each patch:
             registration is never perfect.
+        noise_jitter: add white Gaussian noise to low-res and reference, of a standard deviation that is drawn between 0
+            and this for each patch.
         seed: start of the order. Streams that must differ, such as the critic's, get seeds that differ.
 
     Raises:
@@ -47,6 +49,7 @@ class PatchStream:
         gain_jitter: float = 0.0,
         flips: bool = False,
         reference_shift: int = 0,
+        noise_jitter: float = 0.0,
         seed: int = 0,
     ) -> None:
         if sampling not in ("grid", "random"):
@@ -55,6 +58,8 @@ class PatchStream:
             raise InputError(f"gain_jitter is {gain_jitter}; give 0 for none, or a number below 1 such as 0.2.")
         if not isinstance(reference_shift, int) or reference_shift < 0:
             raise InputError(f"reference_shift is {reference_shift!r}; give a whole number of pixels, 0 for none.")
+        if not 0 <= noise_jitter < 1:
+            raise InputError(f"noise_jitter is {noise_jitter}; give 0 for none, or a number below 1 such as 0.02.")
         if not isinstance(batch_size, int) or batch_size < 1:
             raise InputError(f"batch_size is {batch_size!r}; give a whole number from 1.")
         smallest = int(dataset.sizes.min())
@@ -69,6 +74,7 @@ class PatchStream:
         self.gain_jitter = gain_jitter
         self.flips = flips
         self.reference_shift = reference_shift
+        self.noise_jitter = noise_jitter
         self.seed = seed
         self.corners = self._grid()
         self.batch_size = min(batch_size, len(self.corners))
@@ -111,6 +117,8 @@ class PatchStream:
             gains = self._gains(position)[self.part].to(patches.device)
             patches[:, :1] *= gains
             patches[:, 2:] *= gains
+        if self.noise_jitter:
+            patches[:, :2] += self._noise(position)[self.part].to(patches.device)
         if self.flips:
             patches = self._flipped(patches, position)
         return split_channels(patches)
@@ -150,6 +158,12 @@ class PatchStream:
         """Return a factor (N, 1, 1, 1) for each patch of the batch at ``position``."""
         uniform = torch.rand(self.batch_size, 1, 1, 1, generator=self._random(position, 1))
         return torch.exp(self.gain_jitter * (2 * uniform - 1))
+
+    def _noise(self, position: int) -> Tensor:
+        """Return noise (N, 2, P, P) for low-res and reference of the batch at ``position``."""
+        random = self._random(position, 4)
+        deviations = self.noise_jitter * torch.rand(self.batch_size, 1, 1, 1, generator=random)
+        return deviations * torch.randn(self.batch_size, 2, self.patch_size, self.patch_size, generator=random)
 
     def _beside(self, corners: Tensor, position: int) -> Tensor:
         """Return corners up to ``reference_shift`` pixels off, within their slices."""

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training, evaluation and inference engines: adapters to ignite and MONAI."""
 
+from bundle.engines.average import WeightAverage
 from bundle.engines.checkpoint import TrainingCheckpoint
 from bundle.engines.evaluation import EvaluationReport, protocol
 from bundle.engines.inferer import SliceInferer
@@ -16,6 +17,7 @@ from bundle.engines.training import (
 )
 from bundle.engines.weights import (
     GeneratorLoader,
+    cases_seen,
     check_weights,
     recorded_settings,
     single_contrast_weights,
@@ -32,7 +34,9 @@ __all__ = [
     "StopOnNan",
     "TrainingCheckpoint",
     "TrainingStep",
+    "WeightAverage",
     "autocast",
+    "cases_seen",
     "check_device",
     "check_weights",
     "exact_float32",

@@ -45,7 +45,8 @@ class TrainingCheckpoint:
     Args:
         path: file of the checkpoint.
         model_path: file of the generator's weights; the record goes to its name with ``.json``.
-        objects: networks, optimizers, schedules and streams by name; ``generator`` must be among them.
+        kept_network: the generator, or another of the same architecture whose weights are kept in its place.
+        objects: networks, optimizers, schedules and streams by name; those that are ``None`` are left out.
         record: settings of the run, JSON values. A checkpoint whose record differs is refused, but for ``seen``, what
             the data look like, which is measured and not set.
         interval: save every so many iterations, besides at the end of each epoch.
@@ -56,14 +57,16 @@ class TrainingCheckpoint:
         self,
         path: str | os.PathLike[str],
         model_path: str | os.PathLike[str],
-        objects: Mapping[str, Stateful],
+        kept_network: nn.Module,
+        objects: Mapping[str, Stateful | None],
         record: Mapping[str, Any],
         interval: int = 500,
         resume: bool = True,
     ) -> None:
         self.path = Path(path)
         self.model_path = Path(model_path)
-        self.objects = dict(objects)
+        self.kept_network = kept_network
+        self.objects = {name: thing for name, thing in objects.items() if thing is not None}
         self.record = dict(record)
         if interval < 1:
             raise InputError(f"the interval between checkpoints is {interval}; give 1 iteration or more.")
@@ -94,7 +97,7 @@ class TrainingCheckpoint:
         with atomic_path(self.path) as temporary:
             torch.save(state, temporary)
         with atomic_path(self.model_path) as temporary:
-            torch.save(state["objects"]["generator"], temporary)
+            torch.save(self.kept_network.state_dict(), temporary)
         progress = {"iterations": engine.state.iteration, "epochs": engine.state.epoch}
         with atomic_path(record_path(self.model_path)) as temporary:
             temporary.write_text(json.dumps({**self.record, **progress}, indent=2) + "\n")

@@ -13,6 +13,7 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 
 from bundle.data.patches import PatchStream
+from bundle.engines.average import WeightAverage
 from bundle.engines.precision import MixedPrecision, autocast
 from bundle.errors import InputError
 from bundle.keys import HIGH_RES, IMAGE, LEVEL_TARGETS
@@ -36,6 +37,7 @@ class GeneratorUpdate:
         inferer: how the network is called, MONAI's ``SimpleInferer`` for patches.
         mixed_precision: see :func:`bundle.engines.autocast`.
         max_gradient_norm: clip the gradient to this norm; ``None``, as in the paper, does not.
+        average: follows the weights after every step, where there is one.
     """
 
     network: nn.Module
@@ -44,6 +46,7 @@ class GeneratorUpdate:
     inferer: Inferer
     mixed_precision: MixedPrecision = "auto"
     max_gradient_norm: float | None = None
+    average: WeightAverage | None = None
 
     def __post_init__(self) -> None:
         """Lay weights out as convolutions read them fastest, and have gradients averaged over the processes."""
@@ -69,6 +72,8 @@ class GeneratorUpdate:
             outputs = self.inferer(self._on_device(batch[IMAGE]), self._levels, every=len(targets) > 1)
             objective, terms = loss(outputs, targets, critic)
         _step(objective, self.network, self.optimizer, self.max_gradient_norm)
+        if self.average is not None:
+            self.average.update()
         return {"loss": objective.detach(), **terms}
 
 

@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from ignite.engine import Engine, Events
@@ -15,6 +15,9 @@ from torch import nn
 from bundle.errors import InputError
 
 logger = logging.getLogger(__name__)
+
+CKPT_PATH: Final = "ckpt_path"
+"""The key of evaluation and inference that names the weights."""
 
 
 class GeneratorLoader:
@@ -26,6 +29,7 @@ class GeneratorLoader:
         network: the generator that takes the weights.
         expected: settings that must equal those in the training record, where the weights have one.
         unseen: cases that are to be scored; a warning names those that the weights were trained on.
+        option: what the user calls ``path``.
     """
 
     def __init__(
@@ -34,11 +38,13 @@ class GeneratorLoader:
         network: nn.Module,
         expected: Mapping[str, Any],
         unseen: Sequence[str] = (),
+        option: str = CKPT_PATH,
     ) -> None:
         self.path = path
         self.network = network
         self.expected = dict(expected)
         self.unseen = set(unseen)
+        self.option = option
 
     def attach(self, engine: Engine) -> None:
         """Load at the start of the run."""
@@ -50,30 +56,34 @@ class GeneratorLoader:
         Raises:
             InputError: if the file is missing, unreadable, of another architecture or for another task.
         """
-        record = check_weights(self.path, self.expected)
+        record = check_weights(self.path, self.expected, self.option)
         if self.path is None:
             if any(True for _ in self.network.parameters()):
                 raise InputError("this network has weights to be loaded; give --ckpt_path FILE instead of null.")
             return
         if seen := sorted(self.unseen & set(record.get("train_cases", []))):
             logger.warning("%s was trained on %s: their scores say nothing about new subjects.", self.path, seen)
-        weights = load_file(self.path, "give another --ckpt_path")
+        weights = load_file(self.path, f"give another --{self.option}")
         try:
             self.network.load_state_dict(weights)
         except (RuntimeError, TypeError, AttributeError) as error:
             reason = " ".join(str(error).split())[:160]
             raise InputError(
                 f"{self.path}: these weights are of another architecture than the configured generator ({reason}); "
-                "give the settings they were trained with (fusion, levels, residual, bias ...) or another --ckpt_path."
+                "give the settings they were trained with (fusion, levels, residual, bias ...) or another "
+                f"--{self.option}."
             ) from error
 
 
-def check_weights(path: str | os.PathLike[str] | None, expected: Mapping[str, Any]) -> dict[str, Any]:
+def check_weights(
+    path: str | os.PathLike[str] | None, expected: Mapping[str, Any], option: str = CKPT_PATH
+) -> dict[str, Any]:
     """Check that weights are there and, by their training record, that they were trained for this.
 
     Args:
         path: file of the weights; ``None`` for a method without any, which has nothing to be checked.
         expected: settings by name; one that is ``None`` is not known and not compared.
+        option: what the user calls ``path``.
 
     Returns:
         The training record; empty, with a warning, where the weights have none.
@@ -85,7 +95,7 @@ def check_weights(path: str | os.PathLike[str] | None, expected: Mapping[str, An
         return {}
     weights = Path(path).expanduser()
     if not weights.is_file():
-        raise InputError(f"{weights}: there are no weights here; train first, or give --ckpt_path FILE.")
+        raise InputError(f"{weights}: there are no weights here; train first, or give --{option} FILE.")
     file = record_path(weights)
     if not file.is_file():
         logger.warning("%s: no training record beside the weights; cannot check what they were trained for.", file)
@@ -101,6 +111,16 @@ def check_weights(path: str | os.PathLike[str] | None, expected: Mapping[str, An
         remedy = " ".join(f"--{key} {trained}" for key, (trained, _) in differing.items())
         raise InputError(f"{weights}: these weights were trained with {what}; give {remedy} or other weights.")
     return record
+
+
+def cases_seen(cases: Sequence[str], initial_weights: str | os.PathLike[str] | None) -> list[str]:
+    """Return the cases that weights have seen after training: these, and those of the weights it starts from.
+
+    Args:
+        cases: names of the cases to train on.
+        initial_weights: file of the weights to start from, or ``None``.
+    """
+    return sorted({*cases, *recorded_settings(initial_weights).get("train_cases", [])})
 
 
 def recorded_settings(path: str | os.PathLike[str] | None) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from torch.nn.functional import l1_loss, mse_loss
 from bundle.errors import InputError
 from bundle.losses.feature import GramNorm, perceptual_loss, texture_loss
 
+_SMOOTH_BELOW = 1e-3  # an error of a quarter of a grey value in 255
+
 Critic = Callable[[Tensor], Tensor]
 Features = Callable[[Tensor], Sequence[Tensor]]
 
@@ -33,6 +35,7 @@ class GeneratorLoss:
         perceptual: lambda2, weight of Eq. 5.
         texture: lambda3, weight of Eq. 6.
         l1: weight of the mean absolute error, which the paper does not have.
+        charbonnier: weight of :func:`charbonnier_loss`, which the paper does not have.
         gram_norm: what Gram matrices are divided by, see :func:`bundle.losses.gram_matrix`.
         features: maps (N, 1, H, W) to the feature maps of Eqs. 5 and 6, such as ``VGG16Features``.
 
@@ -45,6 +48,7 @@ class GeneratorLoss:
     perceptual: float = 1.0
     texture: float = 0.1
     l1: float = 0.0
+    charbonnier: float = 0.0
     gram_norm: GramNorm = "pixels"
     features: Features | None = None
 
@@ -63,7 +67,7 @@ class GeneratorLoss:
     @property
     def weights(self) -> dict[str, float]:
         """Return the weight of each term by its name."""
-        names = ("adversarial", "mse", "l1", "perceptual", "texture")
+        names = ("adversarial", "mse", "l1", "charbonnier", "perceptual", "texture")
         return {name: getattr(self, name) for name in names}
 
     def __call__(
@@ -95,6 +99,8 @@ class GeneratorLoss:
             terms["mse"] = mse_loss(output.float(), target.float())
         if self.l1:
             terms["l1"] = l1_loss(output.float(), target.float())
+        if self.charbonnier:
+            terms["charbonnier"] = charbonnier_loss(output.float(), target.float())
         if self.features is not None and (self.perceptual or self.texture):
             predicted = self.features(output)
             with torch.no_grad():
@@ -104,3 +110,16 @@ class GeneratorLoss:
             if self.texture:
                 terms["texture"] = texture_loss(predicted, wanted, self.gram_norm)
         return terms
+
+
+def charbonnier_loss(output: Tensor, target: Tensor) -> Tensor:
+    """Return mean sqrt(error^2 + 1e-6), the mean absolute error made smooth at 0.
+
+    Charbonnier et al. 1994, doi:10.1109/ICIP.1994.413553, as super-resolution uses it since Lai et al. 2017,
+    doi:10.1109/CVPR.2017.618.
+
+    Args:
+        output: the network's images, Tensor (N, 1, H, W).
+        target: what they should be, of the same shape.
+    """
+    return torch.hypot(output - target, torch.full_like(output, _SMOOTH_BELOW)).mean()

@@ -138,7 +138,7 @@ class StudyRunner:
         if stage == "training":
             files += [f"configs/scales/{self.settings.scale}.yaml", f"configs/{row.file}"]
             given = {**self.settings.training, **row.settings, "output_dir": folder}
-            if twice := sorted(set(self.settings.training) & set(variant)):
+            if twice := sorted((set(self.settings.training) - {"seed"}) & set(variant)):
                 raise InputError(f"{', '.join(twice)} tells the rows apart; leave it out of training_settings.")
         else:
             base = yaml.safe_load((self.settings.bundle_root / files[0]).read_text())

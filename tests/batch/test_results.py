@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-import hashlib
 import json
 from pathlib import Path
 
 import numpy as np
 
-from bundle.batch import Results, sha256
+from bundle.batch import Results
 from bundle.batch.results import json_value
 from bundle.records import CaseRecord
 
@@ -20,13 +19,6 @@ def test_json_values_hold_whatever_steps_note() -> None:
         "4": None,
         "e": True,
     }
-
-
-def test_the_checksum_is_that_of_the_content(tmp_path: Path) -> None:
-    (tmp_path / "w.pt").write_bytes(b"weights")
-    assert sha256(tmp_path / "w.pt") == hashlib.sha256(b"weights").hexdigest()
-    assert sha256(None) is None
-    assert sha256(tmp_path / "none.pt") is None
 
 
 def test_settings_that_json_changes_match_themselves(tmp_path: Path) -> None:

@@ -114,6 +114,21 @@ def test_gain_jitter_scales_low_res_and_high_res_alike_and_leaves_the_reference(
     assert_close(jittered.batch(5)[IMAGE], batches[1][IMAGE])
 
 
+def test_noise_falls_on_low_res_and_reference_alone_with_deviations_up_to_the_given() -> None:
+    plain = PatchStream(stack(8), patch_size=64, batch_size=8)
+    noisy = PatchStream(stack(8), patch_size=64, batch_size=8, noise_jitter=0.5)
+    before, after = plain.batch(5), noisy.batch(5)
+    assert_close(after[HIGH_RES], before[HIGH_RES])
+    noise = after[IMAGE] - before[IMAGE]
+    deviations = noise.std(dim=(2, 3))
+    assert_close(deviations[:, 0], deviations[:, 1], rtol=0.06, atol=0)  # 4096 pixels: 1.1 % each
+    assert deviations.max() < 0.52
+    assert deviations.max() > 2 * deviations.min()
+    assert (noise.flatten(2).mean(dim=2).abs() < 4 * deviations / 64).all()
+    assert noise[:, 0].flatten(1).mul(noise[:, 1].flatten(1)).mean(dim=1).abs().max() < 0.02
+    assert_close(noisy.batch(5)[IMAGE], after[IMAGE])
+
+
 def test_flips_turn_all_channels_of_a_patch_alike_into_its_eight_images() -> None:
     slices = stack(1, 16, 16)
     slices.voxels = torch.rand(1, 1, 16, 16).half().expand(1, 3, 16, 16)
@@ -166,6 +181,7 @@ def test_the_reference_is_cut_up_to_the_shift_away_and_never_outside(sampling) -
         ({"sampling": "grids"}, ValueError, "choose grid or random"),
         ({"batch_size": 0}, ValueError, "a whole number from 1"),
         ({"gain_jitter": 1.5}, ValueError, "gain_jitter is 1.5"),
+        ({"noise_jitter": -0.1}, ValueError, "noise_jitter is -0.1"),
         ({"reference_shift": 0.5}, ValueError, "a whole number of pixels"),
     ],
 )

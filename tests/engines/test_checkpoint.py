@@ -17,7 +17,7 @@ def engine(iteration: int = 7, epoch_length: int = 3, max_epochs: int = 5) -> En
 
 
 def checkpoint(folder, network: nn.Module, **record: object) -> TrainingCheckpoint:
-    return TrainingCheckpoint(folder / "checkpoint.pt", folder / "model.pt", {"generator": network}, record)
+    return TrainingCheckpoint(folder / "checkpoint.pt", folder / "model.pt", network, {"generator": network}, record)
 
 
 def test_checkpoint_restores_weights_iteration_and_random_numbers(tmp_path) -> None:

@@ -8,7 +8,15 @@ from ignite.engine import Engine
 from monai.inferers import SimpleInferer
 from torch import nn
 
-from bundle.engines import CriticUpdate, GeneratorUpdate, TrainingStep, autocast, check_device, supports_bfloat16
+from bundle.engines import (
+    CriticUpdate,
+    GeneratorUpdate,
+    TrainingStep,
+    WeightAverage,
+    autocast,
+    check_device,
+    supports_bfloat16,
+)
 from bundle.keys import HIGH_RES, IMAGE, LEVEL_TARGETS
 from bundle.losses import GeneratorLoss
 
@@ -149,6 +157,18 @@ def test_level_targets_in_the_batch_supervise_every_level() -> None:
     batch[LEVEL_TARGETS] = torch.rand(4, 1, 8, 8)
     expected = (first - batch[LEVEL_TARGETS]).square().mean() + (last - batch[HIGH_RES]).square().mean()
     assert training(engine(), batch)["mse"] == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_the_average_follows_every_update_of_the_generator() -> None:
+    training = step(adversarial=0)
+    training.generator.average = WeightAverage(training.generator.network, decay=0.5)
+    average = torch.empty(0)
+    for position in range(3):
+        training(engine(position + 1), Batches().next_batch())
+        followed = weights(training.generator.network)
+        # the first update is copied; then decays of 2/11 and 3/12, until they reach the given
+        average = followed if not position else torch.lerp(average, followed, 1 - (1 + position) / (10 + position))
+        assert torch.allclose(weights(training.generator.average.network), average)
 
 
 def test_gradients_are_clipped_on_request_only() -> None:

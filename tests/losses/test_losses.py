@@ -131,6 +131,16 @@ def test_generator_loss_l1_is_the_mean_absolute_error() -> None:
     assert_close(objective, 3 * terms["l1"])
 
 
+def test_generator_loss_charbonnier_is_the_absolute_error_above_its_rounding_and_smooth_at_0() -> None:
+    loss = GeneratorLoss(adversarial=0, mse=0, perceptual=0, texture=0, charbonnier=3)
+    target = torch.zeros(3, 1, 2, 2)
+    output = torch.tensor([0.0, 1e-3, 0.5]).view(3, 1, 1, 1).expand_as(target).clone().requires_grad_()
+    objective, terms = loss([output], [target])
+    assert_close(terms["charbonnier"], torch.tensor((1e-3 + 2**0.5 * 1e-3 + 0.500001) / 3))
+    objective.backward()
+    assert_close(output.grad[:, 0, 0, 0], torch.tensor([0, 2**-0.5, 1]) * 3 / 12, rtol=1e-5, atol=1e-7)
+
+
 def test_generator_loss_of_equal_images_is_its_adversarial_term() -> None:
     objective, terms = GeneratorLoss(features=features)([patches()], [patches()], lambda x: x.flatten(1).mean(1))
     assert_close(objective, terms["adversarial"])

@@ -124,6 +124,12 @@ def test_shared_settings_cannot_make_a_row_another_one(calls, tmp_path) -> None:
         study(tmp_path, ROWS[1:2], fusion="image").run()
 
 
+def test_rows_may_have_seeds_of_their_own(calls, tmp_path) -> None:
+    study(tmp_path, [Row("again", "one_level_2x", {"seed": 1})]).run()
+    assert value(calls[0][1], "seed") == "1"
+    assert "--seed" not in calls[1][1]
+
+
 def test_data_fingerprint_changes_with_files_and_split(tmp_path) -> None:
     pair = {"image": str(tmp_path / "a.nii"), "reference": str(tmp_path / "b.nii"), "case": "a"}
     (tmp_path / "a.nii").write_text("1")

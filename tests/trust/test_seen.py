@@ -73,7 +73,7 @@ def test_a_checkpoint_from_before_is_resumed_whatever_the_data_look_like(tmp_pat
     from torch import nn
 
     def saver(**record):
-        return TrainingCheckpoint(tmp_path / "c.pt", tmp_path / "m.pt", {"generator": nn.Linear(2, 2)}, record)
+        return TrainingCheckpoint(tmp_path / "c.pt", tmp_path / "m.pt", nn.Linear(2, 2), {}, record)
 
     def engine():
         state = SimpleNamespace(iteration=3, epoch=1, epoch_length=3, max_epochs=5)
