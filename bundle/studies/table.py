@@ -11,7 +11,7 @@ from bundle.files import writable_folder
 from bundle.keys import LOW_RES, SUPER_RES, SUPER_RES_CONSISTENT
 from bundle.reports.columns import Column, Spread, format_score, metric_title, whole_and_head
 from bundle.reports.table import markdown_table
-from bundle.studies.comparisons import OVER_SLICES, SIGNIFICANT, Pair, compare, interval_text, least_p
+from bundle.studies.comparisons import OVER_SLICES, SIGNIFICANT, Difference, Pair, compare, interval_text, least_p
 from bundle.studies.scores import Folder, StudyScores, line_label, low_res_title
 from bundle.studies.statistics import MIN_SUBJECTS_INTERVAL, MIN_SUBJECTS_TEST, N_RESAMPLES, summarise
 from bundle.studies.tidy import Line, write_differences, write_summaries
@@ -64,9 +64,8 @@ class StudyTable:
         if self.scores.n_subjects > 1:
             parts += [f"Over the {self.scores.n_slices} slices, mean ± SD:", self._slice_table(whole)]
         if shown := [difference for difference in self.differences if difference.metric in whole]:
-            header = ["difference", "metric", "mean [95 % interval]", "paper", "p (Holm)", "the paper's order"]
-            parts.append("Paired differences, and whether the order that the paper claims held here:")
-            parts.append(markdown_table(header, [difference.cells() for difference in shown]))
+            claims = ", and whether the order that the paper claims held here" * any(one.verdict for one in shown)
+            parts += [f"Paired differences{claims}:", _difference_table(shown)]
         return "\n\n".join([*parts, *self._footnotes()])
 
     def write(self, folder: str | os.PathLike[str]) -> list[Path]:
@@ -184,6 +183,15 @@ def _spread_text(metric: str, spread: Spread) -> str:
 def _published_cell(metric: str, figures: Sequence[float]) -> str:
     """Return the paper's ``mean ± SD``, or the mean alone."""
     return " ± ".join(format_score(metric, figure) for figure in figures if not math.isnan(figure))
+
+
+def _difference_table(differences: Sequence[Difference]) -> str:
+    """Return the differences as a table, without columns of the paper's where it has nothing to say."""
+    header = ["difference", "metric", "mean [95 % interval]", "paper", "p (Holm)", "the paper's order"]
+    columns = zip(header, *(difference.cells() for difference in differences), strict=True)
+    kept = [column for column in columns if any(column[1:])]
+    titles, *rows = zip(*kept, strict=True)
+    return markdown_table(titles, rows)
 
 
 def _methods(has_differences: bool, has_published: bool) -> str:

@@ -135,6 +135,16 @@ def test_table_of_one_subject_is_over_its_slices(evaluation: Evaluation) -> None
     assert "Over the" not in table.markdown()
 
 
+def test_table_of_differences_without_claims_does_not_speak_of_the_paper(rows: list[StudyRow]) -> None:
+    plain = [StudyRow(row.label, row.folder) for row in rows]
+    text = StudyTable(plain, [Pair("SR4", "SR1")]).markdown()
+    assert cells(text, "difference") == ["difference", "metric", "mean [95 % interval]", "p (Holm)"]
+    assert "paper" not in text
+    claimed = StudyTable(plain, [Pair("SR4", "SR1", ("psnr",))]).markdown()
+    assert cells(claimed, "difference")[-1] == "the paper's order"
+    assert "whether the order that the paper claims held here" in claimed
+
+
 def test_table_flags_what_rests_on_slices(rows: list[StudyRow], evaluation: Evaluation) -> None:
     text = StudyTable(rows, [Pair("SR4", "SR1")]).markdown()
     assert "\N{DAGGER} Interval over slices, since there are fewer than 5 subjects. It is optimistic" in text
