@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The page of a montage: where tiles, titles, captions and the colour bar stand, and how they are drawn."""
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -21,6 +22,7 @@ from bundle.reports.selection import Box, Image
 _WIDTH = 10.0
 _TITLE, _HEADINGS, _MARGIN, _LABELS = 0.36, 0.24, 0.08, 0.26
 _GAP, _GROUP_GAP, _LINE, _CAPTION_GAP = 0.03, 0.14, 0.13, 0.12
+_HEADING_LINE, _LETTER = 0.15, 0.08  # a letter's mean width
 _BAR_GAP, _BAR, _BAR_LABELS = 0.1, 0.12, 0.56
 _PAGE, _INK, _QUIET = "black", "white", "#b8b8b8"
 ERROR_COLOURS = "inferno"
@@ -97,12 +99,14 @@ def draw_page(page: Page) -> Figure:
     lefts, width = _column_places(page.columns)
     heights = [width * page.aspect * row.height_to_width for row in page.rows]
     feet = [_foot(row) for row in page.rows]
-    start = (_TITLE if page.title else _MARGIN) + _HEADINGS
+    headings = [textwrap.fill(column.heading, max(int(width / _LETTER), 1)) for column in page.columns]
+    n_lines = max(heading.count("\n") + 1 for heading in headings)
+    start = (_TITLE if page.title else _MARGIN) + _HEADINGS + (n_lines - 1) * _HEADING_LINE
     end = start + sum(heights) + sum(feet)
     figure = Figure(figsize=(_WIDTH, end + _MARGIN), facecolor=_PAGE)
     _write(figure, lefts[0], 0.2, page.title, size=10, ha="left", weight="bold")
-    for left, column in zip(lefts, page.columns, strict=True):
-        _write(figure, left + width / 2, start - 0.11, column.heading, size=9)
+    for left, heading in zip(lefts, headings, strict=True):
+        _write(figure, left + width / 2, start - 0.04, heading, size=9, va="bottom")
     top = start
     for row, height, foot in zip(page.rows, heights, feet, strict=True):
         _draw_row(figure, page, row, [(left, top, width, height) for left in lefts])

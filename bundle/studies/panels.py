@@ -22,6 +22,7 @@ from bundle.studies.scores import Folder, low_res_title, read_row, same_inputs
 Images = npt.NDArray[np.float32]
 
 _NEEDED = (LOW_RES, SUPER_RES, HIGH_RES)
+_MOST_COLUMNS = 7  # of a page, beside the high-res and the reference
 _ABOUT = ("slices", "aspect", "edges")
 
 
@@ -86,6 +87,50 @@ def read_panels(folder: Folder, case: str) -> Panels:
         edges=(left, top),
         scores=[of_case.get(index, {}) for index in slices],
     )
+
+
+def save_panel_pages(
+    path: str | os.PathLike[str], folders: Mapping[str, Folder], case: str, title: str = ""
+) -> list[Path]:
+    """Draw what ``save_panels`` does on as many pages as leave the images large enough to be judged.
+
+    Rows that were given one low-res image stay together as far as they fit. The second page is ``<name>_2.png``.
+
+    Args:
+        path: the PNG file to write, of the first page.
+        folders: the evaluation's folder of each row by the row's label.
+        case: which case to show.
+        title: line above each page; by default the case.
+
+    Returns:
+        The paths of the files.
+
+    Raises:
+        InputError: if a case cannot be read or the rows show different images.
+        ValueError: if there are no rows.
+    """
+    low_res = {label: read_panels(folder, case).images[LOW_RES] for label, folder in folders.items()}
+    pages = _pages(same_inputs(low_res)) or [[]]
+    first = Path(path)
+    paths = [first, *(first.with_stem(f"{first.stem}_{number}") for number in range(2, len(pages) + 1))]
+    return [
+        save_panels(file, {label: folders[label] for label in labels}, case, title=title)
+        for file, labels in zip(paths, pages, strict=True)
+    ]
+
+
+def _pages(groups: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Share rows out over pages; each low-res takes a column of its own."""
+    pages: list[list[str]] = []
+    n_columns = _MOST_COLUMNS
+    for group in groups:
+        for rows in np.array_split(np.array(group, dtype=object), -(-len(group) // (_MOST_COLUMNS - 1))):
+            n_columns += 1 + len(rows)
+            if n_columns > _MOST_COLUMNS:
+                pages.append([])
+                n_columns = 1 + len(rows)
+            pages[-1] += rows.tolist()
+    return pages
 
 
 def save_panels(

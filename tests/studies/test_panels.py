@@ -10,7 +10,7 @@ from PIL import Image
 
 from bundle.errors import InputError
 from bundle.reports.tiles import Page
-from bundle.studies.panels import read_panels, save_level_panels, save_panels
+from bundle.studies.panels import read_panels, save_level_panels, save_panel_pages, save_panels
 
 Evaluation = Callable[..., Path]
 SLICES = [11, 14, 19]
@@ -114,6 +114,34 @@ def test_panels_show_every_low_res_before_the_first_row_that_was_given_it(tmp_pa
     assert headings(page) == ["LR 2x", "2x", "LR 4x", "one-level 4x", "PRO-C 4x", "HR", "reference"]
     assert page.title == "Factors"
     assert page.rows[0].captions[0] == "PSNR 34.00\nSSIM 0.700"  # narrow columns: one score a line
+
+
+def test_many_rows_take_several_pages_with_those_of_one_low_res_together(tmp_path: Path, row, pages) -> None:
+    blurs = {**dict.fromkeys("abcdefgh", 0.1), **dict.fromkeys("ij", 0.2), **dict.fromkeys("kl", 0.3)}
+    folders = {label: row(label, blur=blur) for label, blur in blurs.items()}
+    paths = save_panel_pages(tmp_path / "x.png", folders, "sub-A", title="Many")
+    assert [path.name for path in paths] == ["x.png", "x_2.png", "x_3.png"]
+    assert all(path.is_file() for path in paths)
+    assert [headings(page)[:-2] for page, _ in pages] == [
+        ["LR", *"abcd"], ["LR", *"efgh"], ["LR of i", *"ij", "LR of k", *"kl"],
+    ]  # fmt: skip
+    assert [headings(page)[-2:] for page, _ in pages] == [["HR", "reference"]] * 3
+    assert save_panel_pages(tmp_path / "y.png", {"a": folders["a"]}, "sub-A") == [tmp_path / "y.png"]
+
+
+def test_long_headings_are_broken_into_lines_that_leave_their_neighbours_alone(tmp_path: Path, row, pages) -> None:
+    folders = {
+        name: row(str(number)) for number, name in enumerate(["fast 4x progressive", "SR", "no reference at all"])
+    }
+    save_panels(tmp_path / "a.png", folders, "sub-A")
+    _, figure = pages[0]
+    renderer = figure.canvas.get_renderer()
+    texts = {text.get_text(): text.get_window_extent(renderer) for text in figure.texts}
+    titles = [texts[name] for name in ("fast 4x\nprogressive", "SR", "no reference at\nall")]
+    assert titles[0].x1 < titles[1].x0 < titles[1].x1 < titles[2].x0
+    highest_tile = max(axes.get_window_extent(renderer).y1 for axes in figure.axes)
+    assert min(title.y0 for title in titles) > highest_tile
+    assert max(title.y1 for title in titles) < texts["sub-A"].y0
 
 
 def test_panels_do_without_a_reference(tmp_path: Path, row, pages) -> None:
