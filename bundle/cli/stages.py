@@ -108,14 +108,32 @@ def _add_train_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--epochs", dest="max_epochs", type=values.count, metavar="N", help="how long to train; default 50"
     )
+    parser.add_argument(
+        "--initial-weights",
+        metavar="FILE",
+        help="weights to go on from: a .pt file, or one of the bundle's by its name, such as model",
+    )
     _add_splits(parser)
     add_switch(parser, "--no-resume", "start anew and replace what the output folder holds")
 
 
-def _train_keys(options: Options, _: Path) -> Options:
+def _train_keys(options: Options, root: Path) -> Options:
     if "output_dir" not in options:
         raise InputError("where are the weights to go? Add -o FOLDER, one of its own for every training.")
-    return {}
+    named = options.get("initial_weights")
+    return {"initial_weights": _weights(named, root / "models")} if named else {}
+
+
+def _weights(named: str, folder: Path) -> str:
+    """Return the path of weights: a file, or the bundle's own of that name."""
+    own = {file.stem: file for file in sorted(folder.glob("*.pt"))}
+    if not Path(file := values.path(named)).is_file():
+        if named.removesuffix(".pt") not in own:
+            raise InputError(
+                f"{named}: there are no weights here; give a .pt file, or one of the bundle's: {', '.join(own)}."
+            )
+        file = str(own[named.removesuffix(".pt")])
+    return file
 
 
 def _add_evaluate_options(parser: argparse.ArgumentParser) -> None:

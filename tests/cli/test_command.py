@@ -142,6 +142,9 @@ def test_options_of_enhance_set_keys(arguments: list[str], expected: dict[str, A
         (["train", "-o", "out", "--no-resume", "--levels", "2"], {"resume": False, "levels": 2}),
         (["train", "-o", "out", "--learning_rate", "2e-5"], {"learning_rate": 2e-5}),
         (["train", "-o", "out", "--train::trainer::max_epochs=4"], {"train::trainer::max_epochs": 4}),
+        (["train", "-o", "out", "--initial-weights", "model.pt"], {"initial_weights": "{here}/model.pt"}),
+        (["train", "-o", "out", "--initial_weights", "model.pt"], {"initial_weights": "{here}/model.pt"}),
+        (["train", "-o", "out", "--initial-weights", "T1w_3x"], {"initial_weights": "{root}/models/T1w_3x.pt"}),
         (["train", "-o", "out", "--tracking", "mlflow"], {"tracking": "mlflow"}),
         (["evaluate", "-t", "data", "-o", "out", "--all"], {"training_dir": "{here}/data", "split_file": None}),
         (
@@ -157,7 +160,8 @@ def test_options_of_enhance_set_keys(arguments: list[str], expected: dict[str, A
 def test_options_of_the_other_stages_set_keys(
     arguments: list[str], expected: dict[str, Any], here: Path, recorder: Any
 ) -> None:
-    filled = {k: v.replace("{here}", str(here)) if isinstance(v, str) else v for k, v in expected.items()}
+    places = {"here": here, "root": ROOT}
+    filled = {k: v.format(**places) if isinstance(v, str) else v for k, v in expected.items()}
     assert recorder.keys_of(*arguments) == filled | {"output_dir": str(here / "out")}
 
 
@@ -227,6 +231,7 @@ def test_a_config_may_be_a_file_or_the_name_of_a_variant(here: Path, recorder: A
         ),
         (["train", "-o", "out", "--config", "broken.yaml"], "broken.yaml: this config is no YAML"),
         (["train", "-o", "out", "--config", "list.yaml"], "list.yaml: this config is no mapping"),
+        (["train", "-o", "out", "--initial-weights", "nowhere/model.pt"], "give a .pt file, or one of the bundle's: "),
         (["evaluate", "data"], "which weights are to be scored? Add --training FOLDER"),
         (["study", "tabel1"], "tabel1: there is no such study; did you mean table1?"),
         (["phantom"], "FOLDER; 'mcsr phantom --help' explains"),
