@@ -146,8 +146,8 @@ def test_tensorboard_holds_every_loss_and_the_validation(trained) -> None:
     assert events.Tags()["images"]
 
 
-def test_four_epochs_equal_two_and_two_resumed_bit_for_bit(small_dataset, tmp_path) -> None:
-    settings = {"weight_average": 0.9, "noise_jitter": 0.01}
+def test_four_epochs_equal_two_and_two_resumed_bit_for_bit(small_dataset, trained, tmp_path) -> None:
+    settings = {"weight_average": 0.9, "noise_jitter": 0.01, "initial_weights": str(trained / "model.pt")}
     whole = train(small_dataset, tmp_path / "whole", 4, **settings)
     train(small_dataset, tmp_path / "parts", 2, **settings)
     parts = train(small_dataset, tmp_path / "parts", 4, **settings)
@@ -162,21 +162,27 @@ def test_the_average_of_the_weights_is_kept_where_it_is_asked_for(small_dataset,
     assert any(not torch.equal(kept[name], weight) for name, weight in objects["generator"].items())
 
 
-def test_fine_tuning_starts_from_the_weights_and_records_what_they_have_seen(small_dataset, trained, tmp_path) -> None:
+def test_fine_tuning_starts_from_the_weights_and_records_what_they_have_seen(
+    small_dataset, trained, tmp_path, capsys
+) -> None:
     start = trained / "model.pt"
     settings = {"initial_weights": str(start), "learning_rate": 0.0, "test_subjects": ["A"], "validate_subjects": 0.0}
-    train(small_dataset, tmp_path, 1, **settings)
+    train(small_dataset, tmp_path, 1, factor=3, **settings)
+    told = capsys.readouterr().err
+    assert "was trained on ['sub-A']: their scores say nothing" in told
+    assert "was trained with factor 4, not 3." in told
     assert_same(torch.load(tmp_path / "model.pt", weights_only=True), torch.load(start, weights_only=True))
     record = json.loads((tmp_path / "model.json").read_text())
     assert record["initial_weights"] == hashlib.sha256(start.read_bytes()).hexdigest()
-    assert record["train_cases"] == ["sub-A", "sub-B", "sub-C", "sub-D"]  # A and B have been seen before
+    assert record["train_cases"] == ["sub-B", "sub-C", "sub-D", "sub-A"]  # A and B have been seen before
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"residual": True}, "give --residual False or other weights"),
-        ({"levels": 2}, "or another --initial_weights"),
+        ({"levels": 2}, "give --levels 1 or other weights"),
+        ({"bias": True}, "or another --initial_weights"),
         ({"initial_weights": "nowhere.pt"}, "give --initial_weights FILE"),
     ],
     ids=str,

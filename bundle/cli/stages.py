@@ -126,6 +126,8 @@ def _train_keys(options: Options, root: Path) -> Options:
 
 def _weights(named: str, folder: Path) -> str:
     """Return the path of weights: a file, or the bundle's own of that name."""
+    if named.startswith(values.EXPRESSION):
+        return named
     own = {file.stem: file for file in sorted(folder.glob("*.pt"))}
     if not Path(file := values.path(named)).is_file():
         if named.removesuffix(".pt") not in own:

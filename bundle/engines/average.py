@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The moving average of a network's weights."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from bundle.engines.precision import channels_last
 from bundle.errors import InputError
 
 
@@ -15,7 +16,7 @@ class WeightAverage:
     """Keep the exponential moving average of a network's weights over its updates.
 
     After n updates the average moves by 1 - min(decay, (1 + n) / (10 + n)) towards the weights, so that the start is
-    soon forgotten.
+    soon forgotten, as TensorFlow's ``ExponentialMovingAverage`` does with ``num_updates``.
 
     Args:
         network: the network that is trained.
@@ -30,7 +31,8 @@ class WeightAverage:
             raise InputError(f"weight_average is {decay}; give 0 for none, or a number below 1 such as 0.999.")
         self.decay = decay
         self._trained = network
-        self._averaged = AveragedModel(network, avg_fn=self._mix)
+        self._averaged = AveragedModel(network, multi_avg_fn=self._mix)
+        channels_last(self.network)
 
     @property
     def network(self) -> nn.Module:
@@ -41,9 +43,9 @@ class WeightAverage:
         """Move the average towards the weights."""
         self._averaged.update_parameters(self._trained)
 
-    def _mix(self, average: Tensor, current: Tensor, n_updates: Tensor | int) -> Tensor:
-        decay = min(self.decay, (1 + int(n_updates)) / (10 + int(n_updates)))
-        return torch.lerp(average, current, 1 - decay)
+    def _mix(self, averages: Sequence[Tensor], weights: Sequence[Tensor], n_updates: Tensor | int) -> None:
+        n = int(n_updates)
+        torch._foreach_lerp_(list(averages), list(weights), 1 - min(self.decay, (1 + n) / (10 + n)))
 
     def state_dict(self) -> dict[str, Any]:
         """Return the average and the number of updates."""

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the hardware can do: devices that are there, and mixed precision where it has bfloat16 arithmetic."""
+"""What the hardware can do: devices that are there, mixed precision where it has bfloat16 arithmetic, memory layout."""
 
 import contextlib
 from typing import Literal
 
 import torch
+from torch import nn
 
 from bundle.errors import InputError
 
@@ -77,3 +78,10 @@ def check_device(device: torch.device | str) -> None:
     except (RuntimeError, AssertionError) as error:
         found = ", ".join(["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))])
         raise InputError(f"--device {device} cannot be used here; this machine and PyTorch have: {found}.") from error
+
+
+def channels_last(network: nn.Module) -> None:
+    """Change the memory layout of a network's four-dimensional weights in place."""
+    for parameter in network.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)

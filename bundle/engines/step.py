@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from bundle.data.patches import PatchStream
 from bundle.engines.average import WeightAverage
-from bundle.engines.precision import MixedPrecision, autocast
+from bundle.engines.precision import MixedPrecision, autocast, channels_last
 from bundle.errors import InputError
 from bundle.keys import HIGH_RES, IMAGE, LEVEL_TARGETS
 from bundle.losses import GeneratorLoss, gradient_penalty, wasserstein_distance
@@ -50,7 +50,7 @@ class GeneratorUpdate:
 
     def __post_init__(self) -> None:
         """Lay weights out as convolutions read them fastest, and have gradients averaged over the processes."""
-        _channels_last(self.network)
+        channels_last(self.network)
         self.device = next(self.network.parameters()).device
         self._levels = data_parallel(_Levels(self.network))
 
@@ -105,7 +105,7 @@ class CriticUpdate:
         """Lay weights out as convolutions read them fastest, and seed the mixing weights."""
         if self.n_updates < 1:
             raise InputError(f"n_updates is {self.n_updates}; the critic needs at least 1 update an iteration.")
-        _channels_last(self.critic)
+        channels_last(self.critic)
         self.device = next(self.critic.parameters()).device
         self._scores = data_parallel(self.critic)
         # a generator of its own, so that nothing else that draws numbers can change the training
@@ -205,13 +205,6 @@ class _Levels(nn.Module):
     def forward(self, image: Tensor, every: bool) -> list[Tensor]:
         """Return the outputs of every level, or that of the last alone."""
         return self.network.forward_levels(image) if every else [self.network(image)]
-
-
-def _channels_last(network: nn.Module) -> None:
-    """Change the memory layout of a network's four-dimensional weights in place."""
-    for parameter in network.parameters():
-        if parameter.ndim == 4:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
 
 def _step(objective: Tensor, network: nn.Module, optimizer: Optimizer, max_norm: float | None) -> None:

@@ -30,6 +30,7 @@ class GeneratorLoader:
         expected: settings that must equal those in the training record, where the weights have one.
         unseen: cases that are to be scored; a warning names those that the weights were trained on.
         option: what the user calls ``path``.
+        compared: settings that may differ from those in the training record; a warning names those that do.
     """
 
     def __init__(
@@ -39,12 +40,14 @@ class GeneratorLoader:
         expected: Mapping[str, Any],
         unseen: Sequence[str] = (),
         option: str = CKPT_PATH,
+        compared: Mapping[str, Any] | None = None,
     ) -> None:
         self.path = path
         self.network = network
         self.expected = dict(expected)
         self.unseen = set(unseen)
         self.option = option
+        self.compared = dict(compared or {})
 
     def attach(self, engine: Engine) -> None:
         """Load at the start of the run."""
@@ -59,8 +62,11 @@ class GeneratorLoader:
         record = check_weights(self.path, self.expected, self.option)
         if self.path is None:
             if any(True for _ in self.network.parameters()):
-                raise InputError("this network has weights to be loaded; give --ckpt_path FILE instead of null.")
+                raise InputError(f"this network has weights to be loaded; give --{self.option} FILE instead of null.")
             return
+        if differing := _differing(record, self.compared):
+            what = ", ".join(f"{key} {trained}, not {wanted}" for key, (trained, wanted) in differing.items())
+            logger.warning("%s was trained with %s.", self.path, what)
         if seen := sorted(self.unseen & set(record.get("train_cases", []))):
             logger.warning("%s was trained on %s: their scores say nothing about new subjects.", self.path, seen)
         weights = load_file(self.path, f"give another --{self.option}")
@@ -95,7 +101,8 @@ def check_weights(
         return {}
     weights = Path(path).expanduser()
     if not weights.is_file():
-        raise InputError(f"{weights}: there are no weights here; train first, or give --{option} FILE.")
+        remedy = "train first, or " if option == CKPT_PATH else ""
+        raise InputError(f"{weights}: there are no weights here; {remedy}give --{option} FILE.")
     file = record_path(weights)
     if not file.is_file():
         logger.warning("%s: no training record beside the weights; cannot check what they were trained for.", file)
@@ -104,13 +111,17 @@ def check_weights(
         record = dict(json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise InputError(f"{file}: this training record is damaged; restore it, or move it away.") from error
-    asked = {key: value for key, value in expected.items() if value is not None and record.get(key) is not None}
-    differing = {key: (record[key], value) for key, value in asked.items() if record[key] != value}
-    if differing:
+    if differing := _differing(record, expected):
         what = ", ".join(f"{key} {trained}, not {wanted}" for key, (trained, wanted) in differing.items())
         remedy = " ".join(f"--{key} {trained}" for key, (trained, _) in differing.items())
         raise InputError(f"{weights}: these weights were trained with {what}; give {remedy} or other weights.")
     return record
+
+
+def _differing(record: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return the recorded and the given value of each setting in which they differ, as far as both are known."""
+    asked = {key: value for key, value in settings.items() if value is not None and record.get(key) is not None}
+    return {key: (record[key], value) for key, value in asked.items() if record[key] != value}
 
 
 def cases_seen(cases: Sequence[str], initial_weights: str | os.PathLike[str] | None) -> list[str]:
@@ -120,7 +131,7 @@ def cases_seen(cases: Sequence[str], initial_weights: str | os.PathLike[str] | N
         cases: names of the cases to train on.
         initial_weights: file of the weights to start from, or ``None``.
     """
-    return sorted({*cases, *recorded_settings(initial_weights).get("train_cases", [])})
+    return list(dict.fromkeys([*cases, *recorded_settings(initial_weights).get("train_cases", [])]))
 
 
 def recorded_settings(path: str | os.PathLike[str] | None) -> dict[str, Any]:

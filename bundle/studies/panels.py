@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Slices of a case as every row of a study shows them, with scores and errors, as in Figs. 5 to 10 of the paper."""
 
+import glob
 import os
 import zipfile
 import zlib
@@ -89,34 +90,56 @@ def read_panels(folder: Folder, case: str) -> Panels:
     )
 
 
-def save_panel_pages(
-    path: str | os.PathLike[str], folders: Mapping[str, Folder], case: str, title: str = ""
+def save_panels(
+    path: str | os.PathLike[str], folders: Mapping[str, Folder], case: str, slices: Sequence[int] = (), title: str = ""
 ) -> list[Path]:
-    """Draw what ``save_panels`` does on as many pages as leave the images large enough to be judged.
+    """Draw low-res, the output of every row, high-res and reference side by side, errors below on one scale.
 
-    Rows that were given one low-res image stay together as far as they fit. The second page is ``<name>_2.png``.
+    Where rows were given different low-res images, each stands before the first row that was given it. Many rows take
+    several pages, on which the images are large enough to be judged: ``<name>.png``, ``<name>_page_2.png`` and so on;
+    those that an earlier call has left behind are removed. Rows that were given one low-res image stay together as far
+    as they fit.
 
     Args:
-        path: the PNG file to write, of the first page.
+        path: the PNG file to write.
         folders: the evaluation's folder of each row by the row's label.
         case: which case to show.
+        slices: indices in the file, among those that were stored; by default the middle one of these.
         title: line above each page; by default the case.
 
     Returns:
-        The paths of the files.
+        The paths of the files, one a page.
 
     Raises:
-        InputError: if a case cannot be read or the rows show different images.
+        InputError: if a case cannot be read, a slice is not there or the rows show different images.
         ValueError: if there are no rows.
     """
-    low_res = {label: read_panels(folder, case).images[LOW_RES] for label, folder in folders.items()}
-    pages = _pages(same_inputs(low_res)) or [[]]
-    first = Path(path)
-    paths = [first, *(first.with_stem(f"{first.stem}_{number}") for number in range(2, len(pages) + 1))]
-    return [
-        save_panels(file, {label: folders[label] for label in labels}, case, title=title)
-        for file, labels in zip(paths, pages, strict=True)
-    ]
+    if not folders:
+        raise ValueError("there are no rows to show; pass at least one.")
+    rows = {label: read_panels(folder, case) for label, folder in folders.items()}
+    first = _require_same(list(rows.values()))
+    positions = _positions(first, slices)
+    groups = same_inputs({label: row.images[LOW_RES] for label, row in rows.items()})
+    group_of = {label: group for group in groups for label in group}
+    options = _options(
+        first, positions, title or case, [row.errors(SUPER_RES, HIGH_RES, positions) for row in rows.values()]
+    )
+    last = [first.picture(image_title(name), name, positions) for name in (HIGH_RES, REFERENCE) if name in first.images]
+    pages = _pages(groups)
+    file = Path(path)
+    for old in file.parent.glob(f"{glob.escape(file.stem)}_page_*{file.suffix}"):
+        old.unlink()
+    files = [file, *(file.with_stem(f"{file.stem}_page_{number}") for number in range(2, len(pages) + 1))]
+    for target, labels in zip(files, pages, strict=True):
+        pictures, shown = [], None
+        for label in labels:
+            if shown is not group_of[label]:
+                shown = group_of[label]
+                heading = low_res_title(shown, len(groups))
+                pictures.append(rows[label].picture(heading, LOW_RES, positions, HIGH_RES))
+            pictures.append(rows[label].picture(label, SUPER_RES, positions, HIGH_RES))
+        save_pictures(target, [*pictures, *last], first.of(HIGH_RES, positions), options)
+    return files
 
 
 def _pages(groups: Sequence[Sequence[str]]) -> list[list[str]]:
@@ -131,47 +154,6 @@ def _pages(groups: Sequence[Sequence[str]]) -> list[list[str]]:
                 n_columns = 1 + len(rows)
             pages[-1] += rows.tolist()
     return pages
-
-
-def save_panels(
-    path: str | os.PathLike[str], folders: Mapping[str, Folder], case: str, slices: Sequence[int] = (), title: str = ""
-) -> Path:
-    """Draw low-res, the output of every row, high-res and reference side by side, errors below on one scale.
-
-    Where rows were given different low-res images, each stands before the first row that was given it.
-
-    Args:
-        path: the PNG file to write.
-        folders: the evaluation's folder of each row by the row's label.
-        case: which case to show.
-        slices: indices in the file, among those that were stored; by default the middle one of these.
-        title: line above the page; by default the case.
-
-    Returns:
-        The path of the file.
-
-    Raises:
-        InputError: if a case cannot be read, a slice is not there or the rows show different images.
-        ValueError: if there are no rows.
-    """
-    if not folders:
-        raise ValueError("there are no rows to show; pass at least one.")
-    rows = {label: read_panels(folder, case) for label, folder in folders.items()}
-    _require_same(list(rows.values()))
-    first = next(iter(rows.values()))
-    positions = _positions(first, slices)
-    groups = {group[0]: group for group in same_inputs({label: row.images[LOW_RES] for label, row in rows.items()})}
-    pictures = []
-    for label, row in rows.items():
-        if label in groups:
-            pictures.append(row.picture(low_res_title(groups[label], len(groups)), LOW_RES, positions, HIGH_RES))
-        pictures.append(row.picture(label, SUPER_RES, positions, HIGH_RES))
-    pictures += [
-        first.picture(image_title(name), name, positions) for name in (HIGH_RES, REFERENCE) if name in first.images
-    ]
-    errors = [row.errors(SUPER_RES, HIGH_RES, positions) for row in rows.values()]
-    options = _options(first, positions, title or case, errors)
-    return save_pictures(path, pictures, first.of(HIGH_RES, positions), options)
 
 
 def save_level_panels(
@@ -233,8 +215,8 @@ def _positions(panels: Panels, slices: Sequence[int]) -> list[int]:
     return [panels.slices.index(index) for index in slices] or [len(panels.slices) // 2]
 
 
-def _require_same(rows: Sequence[Panels]) -> None:
-    """Refuse rows whose ground truth differs."""
+def _require_same(rows: Sequence[Panels]) -> Panels:
+    """Refuse rows whose ground truth differs; return the first."""
     first = rows[0]
     for row in rows[1:]:
         pair = {"a": first.images[HIGH_RES], "b": row.images[HIGH_RES]}
@@ -243,3 +225,4 @@ def _require_same(rows: Sequence[Panels]) -> None:
                 f"{first.path} and {row.path} show different slices or another high-res image; evaluate both rows on "
                 "the same data."
             )
+    return first

@@ -14,7 +14,7 @@ from bundle.files import atomic_path, writable_folder, write_csv
 from bundle.keys import CASE, LOW_RES, SUPER_RES
 from bundle.reports.table import markdown_table
 from bundle.studies.curves import Training, save_curves
-from bundle.studies.panels import save_level_panels, save_panel_pages
+from bundle.studies.panels import save_level_panels, save_panels
 from bundle.studies.plan import Row, StudyPlan, known_labels
 from bundle.studies.runner import Stage, StudyRunner, read_finished
 from bundle.studies.scores import StudyScores
@@ -119,7 +119,7 @@ class Study:
             save_sweeps(self.output_dir / "sweep.png", scores, _sweeps(rows, self.plan.chosen))
         for case in dict.fromkeys(pair[CASE] for pair in self.cases):
             if "panels" in self.plan.figures:
-                save_panel_pages(self.output_dir / f"{case}.png", folders, case, title=self.plan.title)
+                save_panels(self.output_dir / f"{case}.png", folders, case, title=self.plan.title)
             if "levels" in self.plan.figures:
                 for row in rows:
                     self._level_figure(row, folders[row.label], case)

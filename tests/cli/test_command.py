@@ -145,6 +145,7 @@ def test_options_of_enhance_set_keys(arguments: list[str], expected: dict[str, A
         (["train", "-o", "out", "--initial-weights", "model.pt"], {"initial_weights": "{here}/model.pt"}),
         (["train", "-o", "out", "--initial_weights", "model.pt"], {"initial_weights": "{here}/model.pt"}),
         (["train", "-o", "out", "--initial-weights", "T1w_3x"], {"initial_weights": "{root}/models/T1w_3x.pt"}),
+        (["train", "-o", "out", "--initial-weights", "$@mine"], {"initial_weights": "$@mine"}),
         (["train", "-o", "out", "--tracking", "mlflow"], {"tracking": "mlflow"}),
         (["evaluate", "-t", "data", "-o", "out", "--all"], {"training_dir": "{here}/data", "split_file": None}),
         (

@@ -20,7 +20,7 @@ def averaged(average: WeightAverage, network: nn.Module, values: list[float]) ->
     return average.network.weight.item()
 
 
-def test_the_average_is_the_published_recursion() -> None:
+def test_the_average_is_the_stated_recursion() -> None:
     network = with_weight(7.0)
     average = WeightAverage(network, 0.2)
     assert averaged(average, network, [1.0]) == 1.0  # where it started is forgotten

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from bundle.engines import GeneratorLoader
-from bundle.engines.weights import single_contrast_weights
+from bundle.engines.weights import cases_seen, single_contrast_weights
 from bundle.errors import InputError
 
 
@@ -50,3 +50,10 @@ def test_half_precision_weights_load_into_a_network(tmp_path) -> None:
     GeneratorLoader(tmp_path / "w.pt", network, {}).load()
     assert network.weight.dtype == torch.float32
     torch.testing.assert_close(network.weight, trained.weight.half().float(), rtol=0, atol=0)
+
+
+def test_cases_that_weights_have_seen_keep_their_order_with_those_seen_before_behind(tmp_path) -> None:
+    # sorted by name, a checkpoint of a training on these would be refused as that of another
+    assert cases_seen(["sub-1_ses-1", "sub-10_ses-1"], None) == ["sub-1_ses-1", "sub-10_ses-1"]
+    (tmp_path / "model.json").write_text(json.dumps({"train_cases": ["b", "a", "c"]}))
+    assert cases_seen(["d", "a"], tmp_path / "model.pt") == ["d", "a", "b", "c"]

@@ -10,7 +10,7 @@ from PIL import Image
 
 from bundle.errors import InputError
 from bundle.reports.tiles import Page
-from bundle.studies.panels import read_panels, save_level_panels, save_panel_pages, save_panels
+from bundle.studies.panels import read_panels, save_level_panels, save_panels
 
 Evaluation = Callable[..., Path]
 SLICES = [11, 14, 19]
@@ -47,7 +47,7 @@ def headings(page: Page) -> list[str]:
 
 
 def test_panels_show_low_res_each_row_high_res_and_reference(tmp_path: Path, row, pages) -> None:
-    path = save_panels(tmp_path / "new" / "a.png", {"SR1": row("1"), "SR4": row("4", 0.01)}, "sub-A")
+    (path,) = save_panels(tmp_path / "new" / "a.png", {"SR1": row("1"), "SR4": row("4", 0.01)}, "sub-A")
     with Image.open(path) as image:
         assert image.format == "PNG"
     page, _ = pages[0]
@@ -118,15 +118,22 @@ def test_panels_show_every_low_res_before_the_first_row_that_was_given_it(tmp_pa
 
 def test_many_rows_take_several_pages_with_those_of_one_low_res_together(tmp_path: Path, row, pages) -> None:
     blurs = {**dict.fromkeys("abcdefgh", 0.1), **dict.fromkeys("ij", 0.2), **dict.fromkeys("kl", 0.3)}
-    folders = {label: row(label, blur=blur) for label, blur in blurs.items()}
-    paths = save_panel_pages(tmp_path / "x.png", folders, "sub-A", title="Many")
-    assert [path.name for path in paths] == ["x.png", "x_2.png", "x_3.png"]
-    assert all(path.is_file() for path in paths)
+    folders = {label: row(label, error=0.05 if label in "fgh" else 0.02, blur=blur) for label, blur in blurs.items()}
+    (tmp_path / "x_page_7.png").touch()  # of an earlier report
+    paths = save_panels(tmp_path / "x.png", folders, "sub-A", title="Many")
+    assert [path.name for path in paths] == ["x.png", "x_page_2.png", "x_page_3.png"]
+    assert set(tmp_path.glob("*.png")) == set(paths)
     assert [headings(page)[:-2] for page, _ in pages] == [
-        ["LR", *"abcd"], ["LR", *"efgh"], ["LR of i", *"ij", "LR of k", *"kl"],
+        ["LR of a", *"abcd"], ["LR of a", *"efgh"], ["LR of i", *"ij", "LR of k", *"kl"],
     ]  # fmt: skip
     assert [headings(page)[-2:] for page, _ in pages] == [["HR", "reference"]] * 3
-    assert save_panel_pages(tmp_path / "y.png", {"a": folders["a"]}, "sub-A") == [tmp_path / "y.png"]
+    assert len({page.error_scale.vmax for page, _ in pages}) == 1
+
+
+def test_rows_of_other_images_are_refused_on_whichever_page_they_would_stand(tmp_path: Path, row) -> None:
+    folders = {label: row(label) for label in "abcdefgh"} | {"other": row("other", high_res=HIGH_RES + 0.1)}
+    with pytest.raises(InputError, match="show different slices or another high-res image"):
+        save_panels(tmp_path / "x.png", folders, "sub-A")
 
 
 def test_long_headings_are_broken_into_lines_that_leave_their_neighbours_alone(tmp_path: Path, row, pages) -> None:
@@ -172,7 +179,7 @@ def test_three_levels_stand_in_their_order(tmp_path: Path, row, pages) -> None:
 
 def test_panels_are_the_same_file_each_time(tmp_path: Path, row) -> None:
     folders = {"SR": row("1")}
-    first, second = (save_panels(tmp_path / name, folders, "sub-A") for name in ("a.png", "b.png"))
+    (first,), (second,) = (save_panels(tmp_path / name, folders, "sub-A") for name in ("a.png", "b.png"))
     assert first.read_bytes() == second.read_bytes()
 
 

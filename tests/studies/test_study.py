@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from monai.bundle import run
 
 from bundle.errors import InputError
@@ -125,6 +126,8 @@ def test_shared_settings_cannot_make_a_row_another_one(calls, tmp_path) -> None:
 
 
 def test_rows_may_have_seeds_of_their_own(calls, tmp_path) -> None:
+    shared = yaml.safe_load((ROOT / "configs" / "study.yaml").read_text())["training"]
+    assert shared["split_seed"] == shared["seed"] == "@seed"  # so that all rows have one split
     study(tmp_path, [Row("again", "one_level_2x", {"seed": 1})]).run()
     assert value(calls[0][1], "seed") == "1"
     assert "--seed" not in calls[1][1]
