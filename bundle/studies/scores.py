@@ -99,9 +99,14 @@ class StudyScores:
         }
 
     @property
+    def subjects(self) -> list[str]:
+        """The subjects that the slices are of."""
+        return [str(name) for name in np.unique(self._subjects)]
+
+    @property
     def n_subjects(self) -> int:
         """How many subjects the slices are of."""
-        return int(np.unique(self._subjects).size)
+        return len(self.subjects)
 
     def has(self, label: str, image: str, metric: str | None = None) -> bool:
         """Tell whether an image of a row has a finite score, in one metric or in any."""

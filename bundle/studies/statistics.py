@@ -38,6 +38,11 @@ class Sample:
         """Return the values of each subject, its sessions pooled, in the order of the subjects' names."""
         return [self.values[self.subjects == subject] for subject in np.unique(self.subjects)]
 
+    def of_subject(self, name: str) -> "Sample":
+        """Return the values of one subject, its sessions pooled."""
+        own = self.subjects == name
+        return Sample(self.values[own], self.subjects[own])
+
     def subject_means(self) -> Values:
         """Return the mean over the slices of each subject."""
         return np.array([values.mean() for values in self.by_subject()])

@@ -57,11 +57,16 @@ class StudyTable:
     def markdown(self) -> str:
         """Return the table as Markdown: scores, those inside the head, over slices, differences, footnotes.
 
+        Of two to four subjects, each has a table of its own in place of the one over all slices.
+
         Differences and scores over slices are printed of whole slices; the files have them inside the head too.
         """
         whole, inside = whole_and_head(self.scores.metrics)
         parts = [self._caption(), *(self._score_table(metrics) for metrics in (whole, inside) if metrics)]
-        if self.scores.n_subjects > 1:
+        if 1 < self.scores.n_subjects < MIN_SUBJECTS_INTERVAL:
+            for subject in self.scores.subjects:
+                parts += [f"Subject {subject}, mean ± SD over slices:", self._subject_table(subject, whole)]
+        elif self.scores.n_subjects > 1:
             parts += [f"Over the {self.scores.n_slices} slices, mean ± SD:", self._slice_table(whole)]
         if shown := [difference for difference in self.differences if difference.metric in whole]:
             claims = ", and whether the order that the paper claims held here" * any(one.verdict for one in shown)
@@ -107,6 +112,18 @@ class StudyTable:
             [line.label, *(_spread_text(metric, line.summaries[metric].slices) for metric in metrics)]
             for line in self.lines
         ]
+        return markdown_table(["method", *map(metric_title, metrics)], rows)
+
+    def _subject_table(self, subject: str, metrics: Sequence[str]) -> str:
+        """Return the table of all lines for one subject: a mean over few that differ much hides what each shows."""
+        rows = []
+        for line in self.lines:
+            samples = {metric: self.scores.sample(line.row, line.image, metric) for metric in metrics}
+            own = {metric: summarise(sample.of_subject(subject)) for metric, sample in samples.items()}
+            cells = [
+                _spread_text(metric, one.slices) + interval_text(metric, one.interval) for metric, one in own.items()
+            ]
+            rows.append([line.label, *cells])
         return markdown_table(["method", *map(metric_title, metrics)], rows)
 
     def _footnotes(self) -> list[str]:

@@ -122,10 +122,24 @@ def test_table_compares_only_what_was_given_the_same_low_res(evaluation: Evaluat
     assert best == ["a 2x + DC", "b 4x + DC"]
 
 
-def test_table_over_slices_stands_below_the_one_over_subjects(rows: list[StudyRow]) -> None:
+def test_table_over_slices_stands_below_the_one_over_subjects(evaluation: Evaluation) -> None:
+    row = StudyRow("SR4", evaluation("four", scores(4, n_subjects=5), ["psnr", "ssim"]))
+    text = StudyTable([row]).markdown()
+    # Subjects' means are 35 to 43.
+    assert cells(text, "SR4")[1].startswith("39.00 ± 3.16 [")
+    assert cells(text, "SR4", 1)[1] == "39.00 ± 3.05"
+    assert "Over the 15 slices, mean ± SD:" in text
+
+
+def test_few_subjects_have_a_table_each(rows: list[StudyRow]) -> None:
     # Slices of 34 ... 36 and 36 ... 38.
-    assert cells(StudyTable(rows).markdown(), "SR4", 1)[1] == "36.00 ± 1.41"
-    assert "Over the 6 slices, mean ± SD:" in StudyTable(rows).markdown()
+    text = StudyTable(rows).markdown()
+    assert "Over the" not in text
+    assert text.index("Subject S0, mean ± SD over slices:") < text.index("Subject S1, mean ± SD over slices:")
+    first, second = (cells(text, "SR4", nth)[1] for nth in (1, 2))
+    assert first.startswith("35.00 ± 1.00 [")
+    assert second.startswith("37.00 ± 1.00 [")
+    assert second.endswith("\N{DAGGER}")
 
 
 def test_table_of_one_subject_is_over_its_slices(evaluation: Evaluation) -> None:
