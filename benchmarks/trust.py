@@ -8,8 +8,8 @@
     python benchmarks/trust.py time DATA --weights model.pt       # cost beside that of the output
 
 DATA holds the folders open_ms, open_ms_mni, ixi_slices and brainweb_sim of BIDS-like names; those that are missing are
-passed over. Targets are zero-filled 4x, as magnitudes. Weights are the one-level network with residual output at 4x,
-T1w references, trained without patient L12 of open_ms.
+passed over. Targets are zero-filled 4x, as magnitudes. Weights: any for 4x and T1w references that were trained without
+the patients L12 of open_ms and C19 of open_ms_mni.
 """
 
 import argparse
@@ -258,7 +258,7 @@ def influence(arguments: argparse.Namespace) -> None:
     cases = [
         ("open_ms/sub-L12_ses-1", "T1w", "held out"),
         ("open_ms/sub-L12_ses-2", "T1w", "held out"),
-        ("open_ms_mni/sub-C19", "T1w", "other data"),
+        ("open_ms_mni/sub-C19", "T1w", "held out, second data set"),
         ("brainweb_sim/sub-BW47", "T1w", "other data"),
         ("brainweb_sim/sub-BW47", "PDw", "other contrast"),
         ("open_ms/sub-L12_ses-1", "FLAIR", "other contrast"),

@@ -55,8 +55,8 @@ def publish(run: Path, target: Path, about: Mapping[str, str]) -> str:
     outputs = [_outputs(network, state, slices) for state in (weights, halved)]
     difference = max(float((a - b).abs().max()) for a, b in zip(*outputs, strict=True))
     small = difference < TOLERANCE
-    with atomic_path(target) as temporary:
-        torch.save(halved if small else weights, temporary)
+    with atomic_path(target) as temporary, temporary.open("wb") as stream:  # by name, the file would hold its name
+        torch.save(halved if small else weights, stream)
     write_json(target.with_suffix(".json"), {**record, **about, "scores": _scores(run / "evaluation")})
     write_sums(target.parent)
     return f"{'float16' if small else 'float32'}; float16 changes the output by {difference:.1e}"
@@ -87,15 +87,19 @@ def _outputs(network: nn.Module, weights: Mapping[str, Tensor], slices: Sequence
 
 
 def _scores(evaluation: Path) -> dict[str, Any]:
-    """Return the means over the subjects, by image and metric, and who they were."""
+    """Return the means over the slices of each subject, by image and metric."""
     with (evaluation / "subjects.csv").open(encoding="utf-8", newline="") as stream:
-        *subjects, total = csv.DictReader(stream)  # the last row is that of all
-    means = {
-        image: {metric: float(total[f"{image}_{metric}_mean"]) for metric in METRICS}
+        *subjects, _ = csv.DictReader(stream)  # the last row is that of all
+    return {row["subject"]: {"slices": int(row["n_slices"]), **_means(row)} for row in subjects}
+
+
+def _means(row: Mapping[str, str]) -> dict[str, dict[str, float]]:
+    """Return the scores of a subject by image and metric."""
+    return {
+        image: {metric: float(row[f"{image}_{metric}_mean"]) for metric in METRICS}
         for image in IMAGES
-        if f"{image}_psnr_mean" in total
+        if f"{image}_psnr_mean" in row
     }
-    return {"subjects": [row["subject"] for row in subjects], "slices": int(total["n_slices"]), **means}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

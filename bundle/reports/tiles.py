@@ -22,7 +22,7 @@ from bundle.reports.selection import Box, Image
 _WIDTH = 10.0
 _TITLE, _HEADINGS, _MARGIN, _LABELS = 0.36, 0.24, 0.08, 0.26
 _GAP, _GROUP_GAP, _LINE, _CAPTION_GAP = 0.03, 0.14, 0.13, 0.12
-_HEADING_LINE, _LETTER = 0.15, 0.08  # a letter's mean width
+_HEADING_LINE, _LETTER = 0.15, 0.071  # a letter's mean width
 _BAR_GAP, _BAR, _BAR_LABELS = 0.1, 0.12, 0.56
 _PAGE, _INK, _QUIET = "black", "white", "#b8b8b8"
 ERROR_COLOURS = "inferno"

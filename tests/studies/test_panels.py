@@ -138,13 +138,14 @@ def test_rows_of_other_images_are_refused_on_whichever_page_they_would_stand(tmp
 
 def test_long_headings_are_broken_into_lines_that_leave_their_neighbours_alone(tmp_path: Path, row, pages) -> None:
     folders = {
-        name: row(str(number)) for number, name in enumerate(["fast 4x progressive", "SR", "no reference at all"])
+        name: row(str(number))
+        for number, name in enumerate(["fast 4x progressive MWM", "SR", "no reference at all MW"])
     }
     save_panels(tmp_path / "a.png", folders, "sub-A")
     _, figure = pages[0]
     renderer = figure.canvas.get_renderer()
     texts = {text.get_text(): text.get_window_extent(renderer) for text in figure.texts}
-    titles = [texts[name] for name in ("fast 4x\nprogressive", "SR", "no reference at\nall")]
+    titles = [texts[name] for name in ("fast 4x progressive\nMWM", "SR", "no reference at all\nMW")]
     assert titles[0].x1 < titles[1].x0 < titles[1].x1 < titles[2].x0
     highest_tile = max(axes.get_window_extent(renderer).y1 for axes in figure.axes)
     assert min(title.y0 for title in titles) > highest_tile
