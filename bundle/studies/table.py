@@ -65,7 +65,7 @@ class StudyTable:
         parts = [self._caption(), *(self._score_table(metrics) for metrics in (whole, inside) if metrics)]
         if 1 < self.scores.n_subjects < MIN_SUBJECTS_INTERVAL:
             for subject in self.scores.subjects:
-                parts += [f"Subject {subject}, mean ± SD over slices:", self._subject_table(subject, whole)]
+                parts += [f"Subject {subject}, mean ± SD over slices:", self._subject_table(subject, [*whole, *inside])]
         elif self.scores.n_subjects > 1:
             parts += [f"Over the {self.scores.n_slices} slices, mean ± SD:", self._slice_table(whole)]
         if shown := [difference for difference in self.differences if difference.metric in whole]:

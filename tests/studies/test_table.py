@@ -89,7 +89,7 @@ def test_scores_inside_the_head_have_a_table_of_their_own_and_stand_in_the_files
     text = table.markdown()
     assert cells(text, "method") == ["method", "PSNR", "SSIM"]
     assert cells(text, "method", 1) == ["method", "PSNR in the head"]
-    assert cells(text, "method", 2) == ["method", "PSNR", "SSIM"]  # over slices
+    assert cells(text, "method", 2) == ["method", "PSNR", "SSIM", "PSNR in the head"]  # of a subject
     assert cells(text, "b", 1)[1].startswith("31.00 ± 1.41 [")
     assert text.count("b \N{MINUS SIGN} a") == 2
     summaries, differences = (read_csv(path) for path in table.write(tmp_path / "files"))
