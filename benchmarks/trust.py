@@ -35,7 +35,7 @@ from bundle.trust import measured_disagreement, predictive_spread, reference_inf
 from bundle.trust.checks import RULES
 from bundle.trust.lesion import lesion_contrast, lesion_shape
 from bundle.trust.profile import N_SLICES, Profile, profile, tissue_threshold
-from bundle.trust.seen import histogram_distance, summarise
+from bundle.trust.seen import distance_from_training, summarise
 from bundle.trust.spread import PASSES
 
 FACTOR = 4
@@ -129,8 +129,10 @@ def inputs(arguments: argparse.Namespace) -> None:
     bw = [f"brainweb_sim/sub-BW{n:02d}" for n in (5, 6, 18, 38, 41, 42, 43, 44, 45, 47, 48, 49)]
     ms = [f"open_ms/sub-{s}" for s in ("L01_ses-1", "L01_ses-2", "L03_ses-2", "L12_ses-1", "L12_ses-2")]
     mni = [f"open_ms_mni/sub-{s}" for s in ("C07", "C19")]
+    mixed = [*ms[:3], mni[0], *ms[3:], mni[1]]
     sets: dict[str, tuple[Callable[[], list[Pair]], int]] = {
         "open_ms T1w": (lambda: [few(load(data, name)) for name in ms], 3),
+        "open_ms and open_ms_mni T1w": (lambda: [few(load(data, name)) for name in mixed], 4),
         "brainweb_sim PDw": (lambda: [few(load(data, name, "PDw")) for name in bw], 9),
         "brainweb_sim T1w": (lambda: [few(load(data, name)) for name in bw], 9),
         "phantom PDw": (lambda: [few(phantom(i, "PDw")) for i in range(1, 9)], 5),
@@ -147,6 +149,7 @@ def inputs(arguments: argparse.Namespace) -> None:
             record(counts, "nothing wrong (held out)", "", profiles[i], seen[title])
             other = pairs[i + 1] if i + 1 < len(pairs) else pairs[n_train]
             other = pairs[2] if title.startswith("open_ms") else other
+            other = pairs[3] if pairs[i].name.startswith("open_ms_mni") else other
             for what, rule, wrong in perturbed(pairs[i], data, other):
                 record(counts, what, rule, wrong.profile(), seen[title])
         del pairs
@@ -157,7 +160,7 @@ def inputs(arguments: argparse.Namespace) -> None:
         for name, found in columns.items():
             fired = [rule for rule, check in RULES.items() if list(check(found, seen[title]))]
             distances = [
-                f"{histogram_distance(getattr(found, key), seen[title][key]['mean']) / seen[title][key]['limit']:.2f}"
+                f"{distance_from_training(getattr(found, key), seen[title][key]) / seen[title][key]['limit']:.2f}"
                 for key in ("target_histogram", "reference_histogram")
             ]
             print(f"| {title} | {name} | {', '.join(fired) or 'none'} | {' / '.join(distances)} |")

@@ -14,7 +14,7 @@ from monai.transforms import Transform
 from bundle.keys import IMAGE, LOW_RES, REFERENCE
 from bundle.records import Records
 from bundle.trust.profile import Profile, profile
-from bundle.trust.seen import histogram_distance
+from bundle.trust.seen import distance_from_training
 
 MARGIN: Final = 1.2
 """How far outside the range of training, as a factor, distances of voxels may lie."""
@@ -139,7 +139,7 @@ def _histograms(found: Profile, seen: Seen) -> Iterator[str]:
         quantiles, known = getattr(found, key), seen.get(key)
         if quantiles is None or not known or known["limit"] is None:
             continue
-        if histogram_distance(quantiles, known["mean"]) > HISTOGRAM_MARGIN * known["limit"]:
+        if distance_from_training(quantiles, known) > HISTOGRAM_MARGIN * known["limit"]:
             yield (
                 f"The brightness of tissues in the {who} is distributed unlike in the training images: another "
                 "sequence, scanner or region, or the skull removed; compare a few slices of the output with the "

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the weights' training saw: ranges over its volumes, kept in the training record."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ RANGES: Final = (
 )
 """Entries of a profile whose smallest and largest value are kept ..."""
 HISTOGRAMS: Final = ("target_histogram", "reference_histogram")
-"""... and those whose mean is, with the largest distance of a volume from the mean of the others."""
+"""... and those that are kept of every volume, with the largest distance of one from the nearest other."""
 
 
 def seen_in_training(stack: SliceStack) -> dict[str, Any]:
@@ -50,8 +50,9 @@ def summarise(profiles: Sequence[Profile]) -> dict[str, Any]:
 
     Returns:
         ``n_volumes``; the range ``[smallest, largest]`` of each of ``RANGES``, ``None`` where it was never measured;
-        for each histogram ``mean``, and ``limit``, the largest distance (:func:`histogram_distance`) of one volume
-        from the mean of the others: ``None`` with fewer than three volumes, which tell nothing about a fourth.
+        for each histogram those of the ``volumes``, and ``limit``, the largest distance (:func:`histogram_distance`)
+        of one volume from the nearest other: ``None`` with fewer than three volumes, which tell nothing about a
+        fourth.
     """
     seen: dict[str, Any] = {"n_volumes": len(profiles)}
     for name in RANGES:
@@ -68,15 +69,28 @@ def histogram_distance(quantiles: Sequence[float], others: Sequence[float]) -> f
     return float(np.abs(np.asarray(quantiles) - np.asarray(others)).mean())
 
 
+def distance_from_training(quantiles: Sequence[float], seen: Mapping[str, Any]) -> float:
+    """Return the distance of a histogram from the nearest that training saw.
+
+    Scanners differ: what lies between two of them is like neither, and the mean over all is no image's.
+
+    Args:
+        quantiles: the histogram.
+        seen: what :func:`summarise` keeps of such histograms; of weights from before 0.6.0, their mean alone.
+    """
+    return min(histogram_distance(quantiles, other) for other in seen.get("volumes") or [seen["mean"]])
+
+
 def _common(histograms: np.ndarray) -> dict[str, Any]:
-    """Return the mean of histograms (n, levels), and how far one lies from the mean of the others."""
-    n = len(histograms)
-    mean = histograms.mean(axis=0)
+    """Return histograms (n, levels), and the largest distance of one from the nearest other."""
     limit = None
-    if n >= 3:
-        others = (n * mean - histograms) / (n - 1)
-        limit = round(max(histogram_distance(own, rest) for own, rest in zip(histograms, others, strict=True)), 4)
-    return {"mean": [round(float(value), 4) for value in mean], "limit": limit}
+    if len(histograms) >= 3:
+        others = (np.delete(histograms, index, axis=0) for index in range(len(histograms)))
+        nearest = (
+            min(histogram_distance(own, other) for other in rest) for own, rest in zip(histograms, others, strict=True)
+        )
+        limit = round(max(nearest), 4)
+    return {"volumes": [[round(float(value), 4) for value in one] for one in histograms], "limit": limit}
 
 
 def _profile_of(stack: SliceStack, index: int, where: slice) -> Profile | None:

@@ -10,7 +10,7 @@ from bundle.errors import InputError
 from bundle.transforms import LoadPaird, NormaliseIntensityd, SlicesLastd, ZeroFilld
 from bundle.trust import seen_in_training
 from bundle.trust.profile import LEVELS, Profile, profile
-from bundle.trust.seen import histogram_distance, summarise
+from bundle.trust.seen import distance_from_training, histogram_distance, summarise
 
 
 def steps(*more):
@@ -33,11 +33,20 @@ def test_summary_holds_the_range_of_every_number() -> None:
     assert json.loads(json.dumps(seen)) == seen
 
 
-def test_limit_is_the_largest_distance_of_a_volume_from_the_mean_of_the_others() -> None:
+def test_limit_is_the_largest_distance_of_a_volume_from_the_nearest_other() -> None:
     seen = summarise([volume(1.0), volume(1.2), volume(1.7)])
-    assert seen["target_histogram"]["mean"] == pytest.approx([1.3] * len(LEVELS))
-    assert seen["target_histogram"]["limit"] == pytest.approx(1.7 - 1.1)
+    assert seen["target_histogram"]["volumes"] == [[value] * len(LEVELS) for value in (1.0, 1.2, 1.7)]
+    assert seen["target_histogram"]["limit"] == pytest.approx(1.7 - 1.2)
     assert seen["reference_histogram"]["limit"] == 0
+
+
+def test_what_lies_between_two_kinds_of_volumes_is_far_from_training() -> None:
+    seen = summarise([volume(1.0), volume(1.1), volume(2.0), volume(2.1)])["target_histogram"]
+    assert seen["limit"] == pytest.approx(0.1)
+    assert distance_from_training([1.5] * len(LEVELS), seen) == pytest.approx(0.4)
+    assert distance_from_training([2.05] * len(LEVELS), seen) == pytest.approx(0.05)
+    before = {"mean": [1.55] * len(LEVELS), "limit": 0.9}  # as in records of weights from before 0.6.0
+    assert distance_from_training([2.05] * len(LEVELS), before) == pytest.approx(0.5)
 
 
 def test_two_volumes_tell_nothing_about_a_third() -> None:
@@ -64,7 +73,10 @@ def test_what_training_saw_is_what_its_volumes_are(small_dataset) -> None:
     assert seen["spacing"] == pytest.approx([0.9, 0.9], abs=1e-5)
     assert seen["slice_distance"] == pytest.approx([3, 3], abs=1e-5)
     assert seen["target_fluid"] == pytest.approx(direct["target_fluid"], abs=0.02)  # the stack is float16
-    assert seen["target_histogram"]["mean"] == pytest.approx(direct["target_histogram"]["mean"], abs=0.005)
+    for found_one, direct_one in zip(
+        seen["target_histogram"]["volumes"], direct["target_histogram"]["volumes"], strict=True
+    ):
+        assert found_one == pytest.approx(direct_one, abs=0.01)
 
 
 def test_a_checkpoint_from_before_is_resumed_whatever_the_data_look_like(tmp_path) -> None:
