@@ -27,7 +27,7 @@ class StrictLoader(yaml.SafeLoader):
     """Refuse duplicate keys, which YAML itself lets the last one win."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key) for key, _ in node.value]
+        keys = [self.construct_object(key) for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
         assert len(keys) == len(set(keys)), f"duplicate keys in {sorted(keys)}"
         return super().construct_mapping(node, deep)
 
