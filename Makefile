@@ -32,7 +32,7 @@ test-long: $(INSTALLED) ## The tests that take minutes each
 	$(BIN)/python -m pytest -m long
 
 bundle: $(INSTALLED) ## Pack the bundle for the Model Zoo: dist/<name>_v<version>.zip
-	@$(BIN)/python -m bundle.packing dist
+	@$(BIN)/python -m bundle.tools.packing dist
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

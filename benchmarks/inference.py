@@ -28,7 +28,7 @@ from bundle.engines import SliceInferer, autocast, recorded_settings
 from bundle.engines.regions import occupied, widened
 from bundle.kspace import zero_fill
 from bundle.networks import Generator, from_record
-from bundle.reports.table import markdown_table
+from bundle.reports.text_table import markdown_table
 from bundle.transforms import LoadPaird, NormaliseIntensityd, SlicesLastd, StackContrastsd
 
 Way = Callable[[torch.Tensor], torch.Tensor]

@@ -35,7 +35,7 @@ from bundle.networks import from_record
 from bundle.records import Records
 from bundle.registration import PlacedVolume, resample
 from bundle.registration.volumes import head, positions
-from bundle.reports.table import markdown_table
+from bundle.reports.text_table import markdown_table
 from bundle.studies.style import axis_title, quieten, save_plot
 from bundle.transforms import (
     AlignReferenced,

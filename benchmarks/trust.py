@@ -25,18 +25,18 @@ import torch
 from scipy.ndimage import distance_transform_edt, uniform_filter
 from scipy.stats import spearmanr
 
-from bundle.data.intensity import tissue_slices
-from bundle.data.scan import rician, simulate_subject
 from bundle.engines import SliceInferer, recorded_settings
 from bundle.kspace import restore_measured_magnitude, zero_fill
 from bundle.networks import from_record
+from bundle.phantom.scanner import rician, simulate_subject
 from bundle.transforms import LoadPaird, NormaliseIntensityd, SlicesLastd
 from bundle.trust import measured_disagreement, predictive_spread, reference_influence
-from bundle.trust.checks import RULES
+from bundle.trust.input_checks import RULES
 from bundle.trust.lesion import lesion_contrast, lesion_shape
 from bundle.trust.profile import N_SLICES, Profile, profile, tissue_threshold
-from bundle.trust.seen import distance_from_training, summarise
 from bundle.trust.spread import PASSES
+from bundle.trust.training_profile import distance_from_training, summarise
+from bundle.volumes.intensity import tissue_slices
 
 FACTOR = 4
 Volume = np.ndarray

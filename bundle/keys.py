@@ -41,3 +41,6 @@ SHOWN_UNCERTAINTY: Final = "shown_uncertainty"
 """The same of a few slices alone: tensors (H, W), normalised, by the slice's position in the volume."""
 OUTPUT: Final = "output"
 """In a datalist: path of the result below the output folder, without its ending, where it is not ``<case>_sr``."""
+
+Pair = dict[str, str]
+"""An item of a datalist: absolute paths under ``image`` and ``reference``, with ``subject`` and ``case``."""

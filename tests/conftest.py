@@ -12,8 +12,8 @@ import pytest
 from matplotlib.figure import Figure
 from scipy.ndimage import gaussian_filter
 
-from bundle.reports import montage
-from bundle.reports.tiles import Page, draw_page
+from bundle.drawing import montage
+from bundle.drawing.montage_page import Page, draw_page
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from monai.bundle import ConfigParser
 
-from bundle.cli.weights import choose_weights
+from bundle.cli.model_choice import choose_weights
 from bundle.data import find_pairs
 from bundle.engines import GeneratorLoader, recorded_settings, single_contrast_weights
 from bundle.metrics import psnr

@@ -8,18 +8,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bundle.batch.dry_run import Plan, duration
 from bundle.batch.locks import Lock
 from bundle.batch.pipeline import Pipeline
-from bundle.batch.plan import Plan, duration
 from bundle.batch.report import DONE, FAILED, SKIPPED, WAITING, Report
 from bundle.batch.results import Results, json_value
 from bundle.batch.share import find_share, share_of
 from bundle.batch.stopping import exit_on_signals, is_disk_full
 from bundle.data.bids import write_dataset_description
-from bundle.data.checked import Check, check_pairs, raise_failures
-from bundle.data.datalist import Pair
+from bundle.data.usable import Check, check_pairs, raise_failures
 from bundle.errors import InputError, reason_of
-from bundle.keys import CASE
+from bundle.keys import CASE, Pair
 from bundle.records import Records
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from bundle.batch.locks import Lock
 from bundle.batch.results import read_json, write_json
-from bundle.reports.quality import save_batch_page
+from bundle.pages import save_batch_page
 from bundle.version import package_version
 
 DONE: Final = "done"

@@ -12,9 +12,9 @@ from typing import Any, Final, NoReturn
 
 from bundle.cli import overrides
 from bundle.cli.datasets import add_dataset_commands
-from bundle.cli.process import Messages, run_stage
 from bundle.cli.root import bundle_root
-from bundle.cli.shown import shown
+from bundle.cli.show_config import shown
+from bundle.cli.stage_run import Messages, run_stage
 from bundle.cli.stages import OWN, STAGES, Stage, add_common_options
 from bundle.console import told
 from bundle.errors import InputError, SomeFailedError, input_error

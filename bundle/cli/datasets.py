@@ -46,14 +46,14 @@ def add_dataset_commands(commands: Any) -> None:
 
 
 def _write_phantom(options: argparse.Namespace) -> None:
-    from bundle.data.phantom import write_phantom  # takes seconds, as below
+    from bundle.phantom.dataset import write_phantom  # takes seconds, as below
 
     _show_progress()
     write_phantom(options.folder, options.subjects, options.seed)
 
 
 def _download_ixi(options: argparse.Namespace) -> None:
-    from bundle.data.ixi import BASE_URL, CHECKSUMS, download_ixi
+    from bundle.tools.ixi import BASE_URL, CHECKSUMS, download_ixi
 
     _show_progress()
     download_ixi(

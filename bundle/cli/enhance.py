@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from bundle.cli import values
+from bundle.cli.model_choice import choose_weights
 from bundle.cli.options import add_contrast, add_device, add_output, add_switch
-from bundle.cli.weights import choose_weights
 from bundle.errors import InputError
 
 MODELS: Final = "models"

@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from bundle.data.datalist import Pair
-from bundle.data.names import TARGET_CONTRAST, absolute_path, parse_name, safe_name
 from bundle.errors import InputError
 from bundle.files import atomic_path
-from bundle.keys import IMAGE, OUTPUT, REFERENCE
+from bundle.keys import IMAGE, OUTPUT, REFERENCE, Pair
 from bundle.version import package_version
+from bundle.volumes.names import TARGET_CONTRAST, absolute_path, parse_name, safe_name
 
 logger = logging.getLogger(__name__)
 

@@ -9,14 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from bundle.data.names import NIFTI_ENDING, Scan, first_few, parse_name, safe_name
 from bundle.errors import InputError
-from bundle.keys import CASE, IMAGE, REFERENCE, SUBJECT
+from bundle.keys import CASE, IMAGE, REFERENCE, SUBJECT, Pair
+from bundle.volumes.names import NIFTI_ENDING, Scan, first_few, parse_name, safe_name
 
 logger = logging.getLogger(__name__)
 
-Pair = dict[str, str]
-"""An item of a datalist: absolute paths under ``image`` and ``reference``, with ``subject`` and ``case``."""
 SECTION: Final = "section"
 """Key of the datalist's own section, on pairs whose datalist has sections: ``train``, ``validate`` or ``test``."""
 TABLE_ENDINGS: Final = (".csv", ".tsv")

@@ -15,9 +15,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from bundle.data.datalist import Pair, find_datalist, read_datalist
-from bundle.data.dicom import is_dicom
-from bundle.data.names import (
+from bundle.data.datalist import find_datalist, read_datalist
+from bundle.dicom.export import nothing_paired, study_pairs
+from bundle.dicom.series import is_dicom
+from bundle.errors import InputError
+from bundle.keys import CASE, IMAGE, REFERENCE, SUBJECT, Pair
+from bundle.volumes.names import (
     NIFTI_ENDING,
     REFERENCE_CONTRASTS,
     TARGET_CONTRAST,
@@ -27,9 +30,6 @@ from bundle.data.names import (
     parse_name,
     safe_name,
 )
-from bundle.data.studies import nothing_paired, study_pairs
-from bundle.errors import InputError
-from bundle.keys import CASE, IMAGE, REFERENCE, SUBJECT
 
 logger = logging.getLogger(__name__)
 

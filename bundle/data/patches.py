@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from bundle.data.slices import SliceStack, split_channels
+from bundle.data.slice_stack import SliceStack, split_channels
 from bundle.errors import InputError
 from bundle.parallel import part_of_batch
 

@@ -16,11 +16,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from bundle.data.datalist import SECTION, Pair
-from bundle.data.names import first_few
+from bundle.data.datalist import SECTION
 from bundle.errors import InputError
 from bundle.files import atomic_path
-from bundle.keys import SUBJECT
+from bundle.keys import SUBJECT, Pair
+from bundle.volumes.names import first_few
 
 logger = logging.getLogger(__name__)
 

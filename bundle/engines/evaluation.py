@@ -11,6 +11,7 @@ import torch
 from ignite.engine import Engine, Events
 from torch import Tensor
 
+from bundle.drawing.slice_choice import quartile_slices
 from bundle.files import atomic_path, writable_folder
 from bundle.keys import (
     CASE,
@@ -29,9 +30,8 @@ from bundle.keys import (
 from bundle.kspace import in_plane_factors
 from bundle.metrics import HEAD_METRICS, METRICS, head_mask
 from bundle.parallel import gathered, is_first
-from bundle.reports.case import save_case_montage, save_case_panels
-from bundle.reports.scores import ScoreSheet
-from bundle.reports.selection import quartile_slices
+from bundle.reports.evaluated_case import save_case_montage, save_case_panels
+from bundle.reports.score_sheet import ScoreSheet
 
 logger = logging.getLogger(__name__)
 

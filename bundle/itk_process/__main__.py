@@ -16,7 +16,7 @@ from typing import IO, Any, Final
 
 from bundle.errors import InputError
 from bundle.itk_process.descent import find_motion
-from bundle.itk_process.images import load_itk
+from bundle.itk_process.itk_images import load_itk
 from bundle.itk_process.spline import interpolate
 
 TASKS: Final[dict[str, Callable[..., Any]]] = {

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from bundle.itk_process.images import Image, from_transform, load_itk, to_itk, to_transform
+from bundle.itk_process.itk_images import Image, from_transform, load_itk, to_itk, to_transform
 
 N_BINS: Final = 32
 SEED: Final = 20200228

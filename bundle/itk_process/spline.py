@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bundle.itk_process.images import Image, load_itk, to_itk, to_transform
+from bundle.itk_process.itk_images import Image, load_itk, to_itk, to_transform
 
 
 def interpolate(

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The objectives of Section II-D: pure functions of images, features and scores."""
 
-from bundle.losses.critic import gradient_penalty, wasserstein_distance
 from bundle.losses.feature import GramNorm, gram_matrix, perceptual_loss, texture_loss
-from bundle.losses.generator import GeneratorLoss
+from bundle.losses.objective import GeneratorLoss
+from bundle.losses.wasserstein import gradient_penalty, wasserstein_distance
 
 __all__ = [
     "GeneratorLoss",

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Image quality of slices, whole and inside the head: functions of (reference, distorted), a MONAI metric over them."""
 
-from bundle.metrics.head import head_mask, psnr_head, ssim_head
+from bundle.metrics.head_scores import head_mask, psnr_head, ssim_head
 from bundle.metrics.ifc import ifc
 from bundle.metrics.psnr import psnr
-from bundle.metrics.slices import HEAD_METRICS, METRICS, SliceMetric
+from bundle.metrics.slice_metrics import HEAD_METRICS, METRICS, SliceMetric
 from bundle.metrics.ssim import ssim
 
 __all__ = [

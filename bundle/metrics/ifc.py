@@ -5,8 +5,8 @@ from collections.abc import Iterable
 
 import torch
 
-from bundle.metrics.blocks import SIDE, block_covariance, by_place_in_block, n_blocks_inside, window_sums
-from bundle.metrics.pairs import as_image_pair
+from bundle.metrics.block_sums import SIDE, block_covariance, by_place_in_block, n_blocks_inside, window_sums
+from bundle.metrics.image_pair import as_image_pair
 from bundle.metrics.steerable import pyramid_height, split_level
 
 _WINDOWS = (17, 9, 5, 3)  # pixels a side, from the finest level to the coarsest

@@ -3,7 +3,7 @@
 
 import torch
 
-from bundle.metrics.pairs import as_image_pair
+from bundle.metrics.image_pair import as_image_pair
 
 
 def psnr(reference: torch.Tensor, distorted: torch.Tensor) -> torch.Tensor:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import torch
 
-from bundle.metrics.pairs import as_image_pair
+from bundle.metrics.image_pair import as_image_pair
 
 WINDOW = 7
 """Pixels a side of the window."""

@@ -10,7 +10,7 @@ import torch
 from nibabel.affines import apply_affine
 
 from bundle.itk_process import ask
-from bundle.itk_process.images import Image
+from bundle.itk_process.itk_images import Image
 from bundle.registration.volumes import PlacedVolume, StoredVolume, block_mean
 
 SLAB_VOXELS: Final = 2**24

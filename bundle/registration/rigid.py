@@ -17,7 +17,7 @@ from scipy.spatial.transform import Rotation
 from bundle.errors import InputError
 from bundle.itk_process import ask
 from bundle.itk_process.descent import Level
-from bundle.itk_process.images import Image
+from bundle.itk_process.itk_images import Image
 from bundle.registration.volumes import COARSE, PlacedVolume, head, overlap_fraction, positions, widened
 
 Start = Literal["header", "moments"]

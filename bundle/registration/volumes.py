@@ -11,7 +11,7 @@ import numpy as np
 from nibabel.affines import apply_affine, voxel_sizes
 from scipy import ndimage
 
-from bundle.data.intensity import IntensityScale, tissue_threshold
+from bundle.volumes.intensity import IntensityScale, tissue_threshold
 
 COARSE: Final = 2.0
 """Voxel size in mm that coarse copies come close to, from below. Finer ones moved the result on real pairs by less
@@ -118,7 +118,7 @@ def coarsen(volume: PlacedVolume) -> PlacedVolume:
 def head(coarse: PlacedVolume) -> np.ndarray:
     """Return where the head is in a coarse volume, bool (X, Y, Z): the largest piece of tissue.
 
-    Tissue is what lies above :func:`bundle.data.intensity.tissue_threshold`.
+    Tissue is what lies above :func:`bundle.volumes.intensity.tissue_threshold`.
     """
     pieces, n_pieces = ndimage.label(coarse.voxels > tissue_threshold(coarse.voxels))
     if n_pieces == 0:

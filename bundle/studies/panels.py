@@ -13,11 +13,11 @@ from statistics import median_high
 import numpy as np
 import numpy.typing as npt
 
+from bundle.drawing.montage import MontageOptions, Picture, save_pictures
+from bundle.drawing.windows import error_limit
 from bundle.errors import InputError
 from bundle.keys import HIGH_RES, LOW_RES, REFERENCE, SUPER_RES
 from bundle.reports.columns import image_title
-from bundle.reports.montage import MontageOptions, Picture, save_pictures
-from bundle.reports.scales import error_limit
 from bundle.studies.scores import Folder, low_res_title, read_row, same_inputs
 
 Images = npt.NDArray[np.float32]

@@ -19,7 +19,7 @@ from bundle.files import atomic_path, writable_folder
 from bundle.keys import IMAGE, REFERENCE
 from bundle.studies.hardware import describe_hardware
 from bundle.studies.plan import Row
-from bundle.studies.process import run_stage
+from bundle.studies.stage_process import run_stage
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from bundle.engines import recorded_settings
 from bundle.errors import InputError
 from bundle.files import atomic_path, writable_folder, write_csv
 from bundle.keys import CASE, LOW_RES, SUPER_RES
-from bundle.reports.table import markdown_table
+from bundle.reports.text_table import markdown_table
 from bundle.studies.curves import Training, save_curves
 from bundle.studies.panels import save_level_panels, save_panels
 from bundle.studies.plan import Row, StudyPlan, known_labels

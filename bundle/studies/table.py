@@ -10,7 +10,7 @@ from pathlib import Path
 from bundle.files import writable_folder
 from bundle.keys import LOW_RES, SUPER_RES, SUPER_RES_CONSISTENT
 from bundle.reports.columns import Column, Spread, format_score, metric_title, whole_and_head
-from bundle.reports.table import markdown_table
+from bundle.reports.text_table import markdown_table
 from bundle.studies.comparisons import OVER_SLICES, SIGNIFICANT, Difference, Pair, compare, interval_text, least_p
 from bundle.studies.scores import Folder, StudyScores, line_label, low_res_title
 from bundle.studies.statistics import MIN_SUBJECTS_INTERVAL, MIN_SUBJECTS_TEST, N_RESAMPLES, summarise

@@ -2,7 +2,11 @@
 """Dictionary transforms for configs, from paths to the network's input and back to a file."""
 
 from bundle.transforms.align import AlignReferenced
-from bundle.transforms.dictionary import (
+from bundle.transforms.data_consistency import DataConsistencyd
+from bundle.transforms.degrade import SimulateScand, ZeroFilld
+from bundle.transforms.io import LoadPaird, SaveVolumed
+from bundle.transforms.low_res import MeasuredBlockd
+from bundle.transforms.network_input import (
     NormaliseIntensityd,
     RestoreNatived,
     SlicesLastd,
@@ -10,10 +14,6 @@ from bundle.transforms.dictionary import (
     ThinSlicesd,
     TissueSlicesd,
 )
-from bundle.transforms.io import LoadPaird, SaveVolumed
-from bundle.transforms.kspace import DataConsistencyd, ZeroFilld
-from bundle.transforms.low_res import MeasuredBlockd
-from bundle.transforms.scan import SimulateScand
 
 __all__ = [
     "AlignReferenced",

@@ -13,13 +13,12 @@ from monai.utils import ImageMetaKey, MetaKeys
 from nibabel.affines import voxel_sizes
 
 from bundle import itk_process
-from bundle.data.geometry import same_grid
 from bundle.errors import InputError
 from bundle.keys import IMAGE, REFERENCE
 from bundle.records import CaseRecord, Records
 from bundle.registration import PlacedVolume, Registration, StoredVolume, agreement, register, resample
 from bundle.registration.agreement import is_head_enough
-from bundle.registration.checks import (
+from bundle.registration.plausibility import (
     agreement_doubts,
     is_displaced,
     overlap_doubt,
@@ -29,6 +28,7 @@ from bundle.registration.checks import (
 )
 from bundle.registration.volumes import head, overlap_fraction
 from bundle.transforms.io import SPACING
+from bundle.volumes.geometry import same_grid
 
 Item = dict[Hashable, Any]
 OnFailure = Literal["skip", "single_contrast"]

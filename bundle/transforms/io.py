@@ -18,11 +18,11 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform, SaveImaged
 from monai.utils import ImageMetaKey, MetaKeys, SpaceKeys, ensure_tuple_rep
 
-from bundle.data.enlarge import regrid
-from bundle.data.geometry import check_same_grid, reorient_like
-from bundle.data.nifti import Volume, read_header, read_volume, write_volume
 from bundle.errors import InputError
 from bundle.keys import CASE, IMAGE, OUTPUT, PRED, REFERENCE
+from bundle.volumes.enlarge import regrid
+from bundle.volumes.geometry import check_same_grid, reorient_like
+from bundle.volumes.nifti import Volume, read_header, read_volume, write_volume
 
 logger = logging.getLogger(__name__)
 
@@ -96,8 +96,8 @@ class SaveVolumed(SaveImaged):
 
     A pair that has ``output`` names its result itself, see :func:`result_path`. The header is read again from the
     image's file: what passes through a data loader's collation loses its types. Where the image was enlarged
-    (:mod:`bundle.data.enlarge`), the header is that of the enlarged grid. A SaveImaged by name only, so that programs
-    which leave out saving by that class (MONAI Label) leave this out too.
+    (:mod:`bundle.volumes.enlarge`), the header is that of the enlarged grid. A SaveImaged by name only, so that
+    programs which leave out saving by that class (MONAI Label) leave this out too.
     """
 
     def __init__(

@@ -14,14 +14,14 @@ from monai.utils import ImageMetaKey, MetaKeys
 from nibabel.affines import voxel_sizes
 from nibabel.orientations import io_orientation
 
-from bundle.data.enlarge import enlarge_voxels, regrid_affine
-from bundle.data.geometry import through_plane_axis
-from bundle.data.occupied import BLOCK_TOLERANCE, COARSER, InPlaneAxis, occupied_block
 from bundle.errors import InputError
 from bundle.keys import CASE, IMAGE, MEASURED, REFERENCE
 from bundle.kspace import in_plane_factors, kept_block
 from bundle.records import Records
 from bundle.transforms.io import SPACING
+from bundle.volumes.enlarge import enlarge_voxels, regrid_affine
+from bundle.volumes.geometry import through_plane_axis
+from bundle.volumes.measured_block import BLOCK_TOLERANCE, COARSER, InPlaneAxis, occupied_block
 
 logger = logging.getLogger(__name__)
 

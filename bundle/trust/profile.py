@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from bundle.data.intensity import tissue_slices, tissue_threshold
+from bundle.volumes.intensity import tissue_slices, tissue_threshold
 
 Image = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]

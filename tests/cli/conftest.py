@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bundle.cli import command, enhance, main
-from bundle.cli.process import Messages
+from bundle.cli.stage_run import Messages
 
 
 @dataclass

@@ -335,14 +335,14 @@ def test_messages_are_as_they_are_asked_for(here: Path, recorder: Any) -> None:
 
 def test_a_phantom_is_written_where_and_as_large_as_asked_for(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[Any, ...]] = []
-    monkeypatch.setattr("bundle.data.phantom.write_phantom", lambda *arguments: calls.append(arguments))
+    monkeypatch.setattr("bundle.phantom.dataset.write_phantom", lambda *arguments: calls.append(arguments))
     assert main(["phantom", "new", "--subjects", "2", "--seed", "5"]) == 0
     assert calls == [(str(here / "new"), 2, 5)]
 
 
 def test_ixi_is_downloaded_as_asked_for(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[Any, ...]] = []
-    monkeypatch.setattr("bundle.data.ixi.download_ixi", lambda *a, **k: calls.append((*a, k)))
+    monkeypatch.setattr("bundle.tools.ixi.download_ixi", lambda *a, **k: calls.append((*a, k)))
     assert main(["ixi", "data", "--contrasts", "T2", "--no-checksum", "--base-url", "https://mirror"]) == 0
     assert calls == [(str(here / "data"), ["T2"], "https://mirror", {}, {"keep_archives": False})]
     assert main(["ixi", "data"]) == 0

@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from bundle.packing import contents
+from bundle.tools.packing import contents
 
 
 def targets(page):

@@ -15,7 +15,7 @@ import pytest
 
 from bundle.errors import InputError
 from bundle.itk_process import ask, asking, end
-from bundle.itk_process.images import Image
+from bundle.itk_process.itk_images import Image
 
 ROOT = Path(__file__).resolve().parents[2]
 VOXELS = np.arange(20 * 21 * 9, dtype=np.float32).reshape(20, 21, 9)

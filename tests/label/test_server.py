@@ -15,9 +15,9 @@ import pytest
 import torch
 from scipy.ndimage import affine_transform
 
-from bundle.data.phantom import write_phantom
 from bundle.kspace import kept_block, zero_fill
 from bundle.networks import Generator
+from bundle.phantom.dataset import write_phantom
 from label.server import ENVIRONMENT, Server, make_app, running
 
 pytestmark = [

@@ -14,7 +14,7 @@ from scipy.ndimage import gaussian_filter
 from skimage import data
 
 from bundle.metrics import ifc
-from bundle.metrics.blocks import block_covariance, by_place_in_block, window_sums
+from bundle.metrics.block_sums import block_covariance, by_place_in_block, window_sums
 from bundle.metrics.ifc_reference import ifc_reference
 from bundle.metrics.steerable import split_level
 

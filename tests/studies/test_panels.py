@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bundle.drawing.montage_page import Page
 from bundle.errors import InputError
-from bundle.reports.tiles import Page
 from bundle.studies.panels import read_panels, save_level_panels, save_panels
 
 Evaluation = Callable[..., Path]

@@ -228,7 +228,7 @@ def test_save_volumed_writes_an_enlarged_image_on_the_enlarged_grid(pair: dict[s
 
 def test_save_volumed_reads_no_voxels(pair: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     item = LoadPaird()(pair)
-    monkeypatch.setattr("bundle.data.nifti._voxels", None)
+    monkeypatch.setattr("bundle.volumes.nifti._voxels", None)
     SaveVolumed(output_dir=tmp_path)({**item, "pred": item["image"]})
     assert (tmp_path / "sub-1_sr.nii.gz").exists()
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bundle.data.scan import rician
+from bundle.phantom.scanner import rician
 from bundle.trust.profile import LEVELS, Profile, edge_agreement, profile
 
 SPACING = (0.9, 0.8, 3.0)

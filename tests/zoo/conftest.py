@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from bundle.networks import from_record
-from bundle.packing import NAME, pack
+from bundle.tools.packing import NAME, pack
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 import yaml
 
-from bundle.packing import LARGE, NAME, contents
+from bundle.tools.packing import LARGE, NAME, contents
 
 TENSOR = {
     "type": "object",

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from bundle.networks import from_record
-from bundle.packing import NAME
+from bundle.tools.packing import NAME
 
 ROOT = Path(__file__).parents[2]
 SIZES = [(1, 2, 17, 23), (3, 2, 64, 48), (2, 2, 31, 64), (1, 2, 96, 81)]

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bundle import packing
-from bundle.packing import NAME, contents, main, pack, remarks
+from bundle.tools import packing
+from bundle.tools.packing import NAME, contents, main, pack, remarks
 
 KEPT = [
     "CITATION.cff",
     "LICENSE",
     "README.md",
     "bundle/__init__.py",
-    "bundle/reports/quality/templates/case.html",
+    "bundle/pages/templates/case.html",
     "configs/metadata.json",
     "configs/train.yaml",
     "configs/variants/quick.yaml",

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The page of a batch: one table of all its cases, those that failed first."""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from bundle.pages.fact_text import fact_text, sentence_text
+from bundle.pages.template import render, save_page
+
+MAXIMUM_THUMBNAILS: Final = 500
+"""Cases beyond which a page has no small pictures: it stays below 5 MB and opens at once."""
+
+_RANKS: Final = {"failed": 0, "done": 4, "skipped": 4}
+"""Failed cases stand first, then those of another status, then what is done: with warnings, and without."""
+_LABELS: Final = {"skipped": "done before"}
+_NUMBERS: Final = (
+    ("Factor", "low_res", "factor"),
+    ("Shift of the reference", "registration", "shift_mm"),
+    ("Influence of the reference", "influence", "removed"),
+    ("Uncer\N{SOFT HYPHEN}tainty", "uncertainty", "typical"),
+    ("Time", "time", "seconds"),
+)
+"""Heading, topic and name of the facts that have a column, where any case has them."""
+_THUMBNAIL: Final = re.compile(rb'<meta name="thumbnail" content="(data:image/webp;base64,[A-Za-z0-9+/=]+)">')
+_HEAD_BYTES: Final = 100_000  # of a page, within which its thumbnail stands
+_NIFTI_ENDING: Final = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class BatchRow:
+    """One case in the table.
+
+    Attributes:
+        case: its name.
+        status: in words.
+        tone: how it looks: ``good``, ``warn`` or ``bad``.
+        rank: what it is sorted by, lowest first.
+        reason: why it is not done.
+        warnings: sentences.
+        numbers: a text for each column, with the number itself to sort by.
+        link: address of its page below the folder of the batch's, or nothing.
+        thumbnail: ``data:`` address, or nothing.
+    """
+
+    case: str
+    status: str
+    tone: str
+    rank: int
+    reason: str
+    warnings: list[str]
+    numbers: list[tuple[str, str]]
+    link: str
+    thumbnail: str
+
+
+def batch_page(
+    cases: Sequence[Mapping[str, Any]],
+    made: datetime,
+    links: Mapping[str, str] | None = None,
+    thumbnails: Mapping[str, str] | None = None,
+) -> str:
+    """Return the page of a batch as HTML that needs no network.
+
+    Args:
+        cases: what is known of each case, JSON values: ``case`` and ``status`` (``done``, ``failed``, or ``skipped``:
+            done before), and where there are any ``reason`` (a sentence), ``warnings`` (sentences) and ``facts``
+            (values by topic and name, as in :class:`bundle.records.CaseRecord`).
+        made: when.
+        links: addresses of the cases' own pages, relative to this one, by case.
+        thumbnails: ``data:`` addresses of small pictures, input beside output, by case.
+    """
+    columns = [column for column in _NUMBERS if any(_fact(case, column) is not None for case in cases)]
+    rows = [_row(case, columns, links or {}, thumbnails or {}) for case in cases]
+    rows.sort(key=lambda row: (row.rank, row.case))
+    counts = Counter(row.status for row in rows)  # in the order of the table
+    return render(
+        "batch.html",
+        rows=rows,
+        headings=[heading for heading, *_ in columns],
+        counts=counts,
+        n_warned=sum(bool(row.warnings) for row in rows),
+        has_thumbnails=any(row.thumbnail for row in rows),
+        made=made,
+    )
+
+
+def save_batch_page(path: str | os.PathLike[str], cases: Sequence[Mapping[str, Any]]) -> Path:
+    """Write the page of a batch, with links to the pages of its cases and their small pictures.
+
+    Args:
+        path: the ``.html`` to write, such as ``out/index.html``.
+        cases: as for :func:`batch_page`. The ``output`` of a case, a path below the page's folder, with or without
+            the ending of a volume, tells where its own page is; without one it is ``<case>_sr``.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        InputError: if the file cannot be written.
+    """
+    target = Path(path)
+    pages = {str(case["case"]): page for case in cases if (page := _page_of(case, target.parent)) is not None}
+    thumbnails = {}
+    if len(cases) <= MAXIMUM_THUMBNAILS:
+        thumbnails = {name: _thumbnail(target.parent / page) for name, page in pages.items()}
+    links = {name: quote(page.as_posix()) for name, page in pages.items()}
+    save_page(target, batch_page(cases, datetime.now().astimezone(), links, thumbnails))
+    return target
+
+
+def _page_of(case: Mapping[str, Any], folder: Path) -> Path | None:
+    """Return where the page of a case is, relative to the batch's folder; ``None`` where there is none."""
+    output = Path(str(case.get("output") or f"{case['case']}_sr"))
+    if output.is_absolute():
+        output = Path(os.path.relpath(output, folder.absolute()))
+    page = output.with_name(_NIFTI_ENDING.sub("", output.name) + ".html")
+    return page if (folder / page).is_file() else None
+
+
+def _thumbnail(page: Path) -> str:
+    """Return the small picture at the head of a case's page; nothing where it has none."""
+    with page.open("rb") as stream:
+        found = _THUMBNAIL.search(stream.read(_HEAD_BYTES))
+    return found[1].decode("ascii") if found else ""
+
+
+def _row(
+    case: Mapping[str, Any],
+    columns: Sequence[tuple[str, str, str]],
+    links: Mapping[str, str],
+    thumbnails: Mapping[str, str],
+) -> BatchRow:
+    name, status = str(case["case"]), str(case["status"])
+    warnings = [sentence_text(str(warning)) for warning in case.get("warnings") or ()]
+    rank = _RANKS.get(status, 2)
+    return BatchRow(
+        case=name,
+        status=_LABELS.get(status, status),
+        tone="bad" if rank == 0 else "warn" if warnings or rank == 2 else "good",
+        rank=rank + (not warnings),
+        reason=sentence_text(str(case.get("reason") or "")),
+        warnings=warnings,
+        numbers=list(_numbers(case, columns)),
+        link=links.get(name, ""),
+        thumbnail=thumbnails.get(name, ""),
+    )
+
+
+def _numbers(case: Mapping[str, Any], columns: Sequence[tuple[str, str, str]]) -> Iterator[tuple[str, str]]:
+    for column in columns:
+        value = _fact(case, column)
+        first = value[0] if isinstance(value, list) and value else value
+        yield ("", "") if value is None else (fact_text(*column[1:], value), str(first))
+
+
+def _fact(case: Mapping[str, Any], column: tuple[str, str, str]) -> Any:
+    _, topic, name = column
+    return ((case.get("facts") or {}).get(topic) or {}).get(name)

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The embedded data set: a brain phantom that looks like MRI, written as NIfTI volumes on first use.
+
+Anatomy comes from the ICBM 152 atlas (``anatomy``) as a subject's head (``head``, ``layers``), images from tissue
+parameters and the spin-echo equation (``scan``). The target (T2w) and one reference (PDw) are the two echoes of IXI's
+dual-echo sequence; the other reference (T1w) is a spin echo with short TR and TE.
+"""
+
+import json
+import logging
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Final
+
+import nibabel as nib
+import torch
+from tqdm import tqdm
+
+from bundle.errors import InputError
+from bundle.files import writable_folder
+from bundle.phantom.atlas import load_atlas
+from bundle.phantom.scanner import SEQUENCES, simulate_subject
+
+logger = logging.getLogger(__name__)
+
+PathLike = str | os.PathLike[str]
+
+README: Final = """Brain phantom for multi-contrast super-resolution
+
+Simulated volumes; no person was scanned. {n} subjects, seed {seed}, each with T2w and PDw (spin echo, TR 8178 ms,
+TE 100 and 8 ms) and T1w (spin echo, TR 600 ms, TE 15 ms) on one grid. Some subjects have white-matter lesions.
+
+The anatomy derives from the ICBM 152 nonlinear symmetric atlas 2009a (tissue maps and T1 template, in the copy that the
+Python package nilearn distributes): Fonov et al., NeuroImage 54 (2011) 313-327, doi 10.1016/j.neuroimage.2010.07.033.
+The atlas comes under these terms:
+
+  Copyright (C) 1993-2009 Louis Collins, McConnell Brain Imaging Centre, Montreal Neurological Institute, McGill
+  University. Permission to use, copy, modify, and distribute this software and its documentation for any purpose and
+  without fee is hereby granted, provided that the above copyright notice appear in all copies. The authors and McGill
+  University make no representations about the suitability of this software for any purpose. It is provided "as is"
+  without express or implied warranty. The authors are not responsible for any data loss, equipment damage, property
+  loss, or injury to subjects or patients resulting from the use or misuse of this software package.
+"""
+
+
+def write_phantom(folder: PathLike, n_subjects: int = 8, seed: int = 0) -> None:
+    """Write phantom subjects as ``sub-P01/anat/sub-P01_T2w.nii.gz``, ``_PDw`` and ``_T1w``, and so on.
+
+    A subject depends on the seed and its own number only. The folder appears whole or not at all.
+
+    Args:
+        folder: new folder; it may exist if it is empty.
+        n_subjects: how many subjects, at least 1.
+        seed: start of the random numbers, at least 0.
+
+    Raises:
+        InputError: if the folder holds files already or cannot be written, or if the atlas is not installed.
+        ValueError: if ``n_subjects`` or ``seed`` is too small.
+    """
+    if n_subjects < 1 or seed < 0:
+        raise ValueError(f"n_subjects {n_subjects}, seed {seed}: use at least 1 subject and a seed of at least 0.")
+    final = Path(folder).absolute()
+    if final.exists() and not (final.is_dir() and not any(final.iterdir())):
+        raise InputError(f"{final}: exists already; name a new folder for the phantom, or delete this one.")
+    partial = writable_folder(final.parent) / f".{final.name}.{os.getpid()}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        _write_subjects(partial, n_subjects, seed)
+        _write_description(partial, n_subjects, seed)
+        partial.replace(final)
+    except OSError as error:
+        raise InputError(
+            f"{final}: the phantom could not be written ({error.strerror}); free the name or space."
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    logger.info("wrote %d phantom subjects to %s", n_subjects, final)
+
+
+def default_dataset(bundle_root: PathLike) -> str:
+    """Return the folder of the embedded data set, ``data/phantom`` in the bundle, writing it on first use.
+
+    Two processes may ask at once: each writes its own copy, the first to finish gives the folder.
+
+    Raises:
+        InputError: if the folder cannot be written.
+    """
+    folder = Path(bundle_root).absolute() / "data" / "phantom"
+    if _is_complete(folder):
+        return str(folder)
+    try:
+        writable_folder(folder.parent)
+    except InputError as error:
+        raise InputError(
+            f"{folder}: the embedded phantom cannot be written; make this folder writable, or set dataset_dir."
+        ) from error
+    logger.info("writing the embedded brain phantom to %s", folder)
+    try:
+        write_phantom(folder)
+    except InputError:
+        if not _is_complete(folder):
+            raise
+    return str(folder)
+
+
+def _is_complete(folder: Path) -> bool:
+    """Tell whether a folder holds a phantom; its description is enough, as the folder appears whole."""
+    return (folder / "dataset_description.json").is_file()
+
+
+def _write_subjects(folder: Path, n_subjects: int, seed: int) -> None:
+    """Write all subjects, two at a time, each on one thread.
+
+    Torch's own threads gain little here, lose much on a busy machine, and their number decides the last bit.
+    """
+    load_atlas()  # once, before the threads need it
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(min(2, n_threads)) as pool:
+            jobs = [pool.submit(_write_subject, folder, index, seed) for index in range(1, n_subjects + 1)]
+            for job in tqdm(as_completed(jobs), total=n_subjects, desc="writing phantom", unit="subject"):
+                job.result()
+    finally:
+        torch.set_num_threads(n_threads)
+
+
+def _write_subject(folder: Path, index: int, seed: int) -> None:
+    """Write one subject's volumes under ``folder``."""
+    name = f"sub-P{index:02d}"
+    anat = folder / name / "anat"
+    anat.mkdir(parents=True)
+    volumes, affine = simulate_subject(index, seed)
+    for contrast, volume in volumes.items():
+        image = nib.Nifti1Image(volume, affine)
+        image.set_qform(affine, code=1)
+        image.set_sform(affine, code=1)
+        image.header.set_xyzt_units("mm", "sec")
+        image.header["descrip"] = "phantom spin echo TR {:g} TE {:g} ms".format(*SEQUENCES[contrast]).encode()
+        nib.save(image, anat / f"{name}_{contrast}.nii.gz")
+
+
+def _write_description(folder: Path, n_subjects: int, seed: int) -> None:
+    """Write the description that BIDS asks for and the README with the atlas's terms."""
+    description = {
+        "Name": "Brain phantom for multi-contrast super-resolution",
+        "BIDSVersion": "1.9.0",
+        "DatasetType": "raw",
+        "License": "Apache-2.0; anatomy from the ICBM 152 atlas 2009a, whose notice is in README",
+        "GeneratedBy": [{"Name": "bundle.phantom.dataset", "Description": f"n_subjects={n_subjects}, seed={seed}"}],
+    }
+    (folder / "dataset_description.json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+    (folder / "README").write_text(README.format(n=n_subjects, seed=seed), encoding="utf-8")

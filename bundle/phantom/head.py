@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A phantom subject's head: tissue fractions at any point of its scan.
+
+The atlas is an average of 152 brains, so its maps are smooth and the sulci shallow in them. A subject is the atlas
+seen through a smooth random deformation, with the tissue borders made crisp again, the faint sulci opened, new folds
+added, and skull and scalp grown around it. All of it is anatomy: every contrast of a subject shares it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from bundle.phantom.atlas import Atlas, load_atlas
+from bundle.phantom.tissues import TISSUES, brain, scalp, sinus
+
+COARSE: Final = 4
+"""The deformation and other smooth fields are evaluated at every fourth point in the plane, then interpolated."""
+
+REACH: Final = 22.0
+"""Distance from the inner skull, in mm, beyond which there is only air."""
+N_CHUNKS: Final = 4
+"""Batches that points are interpolated in, for the sake of parallel work."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """Hold what makes one subject: random fields over the atlas's box, all seen through one deformation.
+
+    Attributes:
+        atlas: the shared maps.
+        matrix: Tensor (3, 3), scanner mm to atlas mm: rotation and scale.
+        bend: Tensor (1, 3, ...), displacement in mm, hills about 10 cm apart.
+        wobble: Tensor (1, 3, ...), displacement in mm of the brain within the skull, hills about 3 cm apart.
+        coarse: Tensor (1, 6, ...), unit fields that vary thicknesses, hills about 5 cm apart.
+        fold: Tensor (1, 4, ...), unit fields whose zero crossings are folds and vessels, hills about 1.5 cm apart.
+        grain: Tensor (1, 2, ...), unit fields of the texture, hills about 5 mm apart.
+        lesions: Tensor (n, 4), centre and radius in atlas mm.
+    """
+
+    atlas: Atlas
+    matrix: Tensor
+    bend: Tensor
+    wobble: Tensor
+    coarse: Tensor
+    fold: Tensor
+    grain: Tensor
+    lesions: Tensor
+
+    def fractions(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what lies at scanner points, RAS+ in mm.
+
+        Args:
+            points: Tensor (P, H, W, 3), a plane's grid H x W in P parallel planes.
+
+        Returns:
+            Tensor (10, P, H, W), tissue fractions in the order of ``TISSUES``, each in [0, 1], their sum at most 1;
+            Tensor (P, H, W), the texture, a factor with mean 1 on the signal of the brain.
+        """
+        smooth = self._smooth(points).flatten(1)
+        (inside,) = torch.nonzero(smooth[3] < REACH, as_tuple=True)
+        order = functional.pad(inside, (0, -len(inside) % N_CHUNKS), value=int(inside[-1])) if len(inside) else inside
+        parts, texture = self._evaluate(smooth[:, order].unflatten(1, (N_CHUNKS, 1, -1)))
+        whole = points.new_zeros(len(TISSUES) + 1, smooth.shape[1])
+        whole[:, order] = torch.cat([parts, texture[None]]).flatten(1)
+        whole = whole.unflatten(1, points.shape[:3])
+        return whole[:-1], whole[-1]
+
+    def locate(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Return where scanner points (P, H, W, 3), RAS+ in mm, lie in the atlas: as skull, and as brain."""
+        rigid = points @ self.matrix.T
+        bent = rigid + self.atlas.sample(self.bend, rigid).movedim(0, -1)
+        return bent, bent + self.atlas.sample(self.wobble, bent).movedim(0, -1)
+
+    def _smooth(self, points: Tensor) -> Tensor:
+        """Return what varies slowly at points (P, H, W, 3): atlas mm, distances, cortex, coarse: (12, P, H, W)."""
+        size = points.shape[1:3]
+        sparse = _resize(points.movedim(-1, 1), [-(-n // COARSE) for n in size]).movedim(1, -1)
+        bent, place = self.locate(sparse)
+        distance = self.atlas.sample(self.atlas.outline[:, :2], bent)
+        cortex = self.atlas.sample(self.atlas.outline[:, 2:], place)
+        coarse = self.atlas.sample(self.coarse, bent)
+        smooth = torch.cat([place.movedim(-1, 0), distance, cortex, coarse])
+        return _resize(smooth.movedim(1, 0), size).movedim(0, 1)
+
+    def _evaluate(self, smooth: Tensor) -> tuple[Tensor, Tensor]:
+        """Return fractions (10, P, H, W) and texture (P, H, W) from the slowly varying channels (12, P, H, W)."""
+        place, smooth = smooth[:3].movedim(0, -1).contiguous(), smooth[3:]
+        maps = self.atlas.sample(self.atlas.maps, place)
+        upright = self.atlas.sample(self.fold[:, :1], _towards_shell(place))
+        fold = torch.cat([upright, self.atlas.sample(self.fold[:, 1:], place)])
+        grain = self.atlas.sample(self.grain, place)
+        inner = brain(maps, fold, smooth, self._lesion(place, grain[1]), sinus(place, smooth[0]))
+        outer, inside = scalp(smooth)
+        return torch.cat([inner * inside, outer]), 1 + 0.02 * grain[0] + 0.012 * fold[3]
+
+    def _lesion(self, place: Tensor, ragged: Tensor) -> Tensor:
+        """Return the part of each point (P, H, W) that is lesion, in [0, 1]."""
+        inside = torch.full_like(ragged, -9.0)
+        for x, y, z, radius in self.lesions.tolist():
+            if (place[..., 2] - z).abs().min() < radius + 2:
+                centre = place.new_tensor([x, y, z])
+                inside = torch.maximum(inside, radius - (place - centre).square().sum(dim=-1).sqrt())
+        return torch.sigmoid((inside + 0.5 * ragged) / 0.4)
+
+
+def _towards_shell(place: Tensor) -> Tensor:
+    """Move points (..., 3) half of the way along their radius to a sphere as large as the brain.
+
+    A field sampled there varies along the brain's surface rather than with depth, so that its zero crossings stand
+    upright, as sulci do.
+    """
+    centre = place.new_tensor([0.0, -18.0, 8.0])
+    ray = place - centre
+    squared = ray.square().sum(dim=-1, keepdim=True).clamp(min=15.0**2)
+    return centre + ray * (squared / 68.0**2) ** -0.3
+
+
+def _resize(image: Tensor, size: Sequence[int]) -> Tensor:
+    """Interpolate (N, C, H, W) linearly to another size, corner points kept."""
+    return functional.interpolate(image, size=tuple(size), mode="bilinear", align_corners=True)
+
+
+def draw_head(generator: np.random.Generator) -> Head:
+    """Draw a subject: all that makes it is taken from the generator, in one fixed order."""
+    atlas = load_atlas()
+    return Head(
+        atlas=atlas,
+        matrix=_draw_matrix(generator),
+        bend=2.2 * atlas.noise(generator, 3, 32.0),
+        wobble=1.1 * atlas.noise(generator, 3, 8.0),
+        coarse=atlas.noise(generator, 6, 14.0),
+        fold=atlas.noise(generator, 4, 4.0),
+        grain=atlas.noise(generator, 2, 1.5),
+        lesions=_draw_lesions(generator),
+    )
+
+
+def _draw_matrix(generator: np.random.Generator) -> Tensor:
+    """Draw a rotation of about 3 degrees and a head 0 to 8 % smaller than the atlas, which is a large one."""
+    angles = torch.tensor(generator.normal(0, np.deg2rad(2.5), 3), dtype=torch.float32)
+    skew = torch.zeros(3, 3)
+    skew[0, 1], skew[0, 2], skew[1, 2] = angles
+    scale = torch.tensor(generator.uniform(1.0, 1.08, 3), dtype=torch.float32)
+    return torch.linalg.matrix_exp(skew - skew.T) * scale
+
+
+def _draw_lesions(generator: np.random.Generator) -> Tensor:
+    """Draw, for about half of the subjects, 4 to 12 lesions beside the ventricles: (n, 4), centre and radius in mm."""
+    n = int(generator.integers(4, 13)) * int(generator.random() < 0.5)
+    side = generator.choice([-1.0, 1.0], n)
+    x = side * generator.uniform(14, 34, n)
+    y, z = generator.uniform(-60, 45, n), generator.uniform(8, 38, n)
+    radius = generator.uniform(1.2, 3.6, n)
+    return torch.tensor(np.stack([x, y, z, radius], axis=1), dtype=torch.float32)

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``python -m bundle.tools.packing``: the bundle as one versioned zip, in the form in which the Model Zoo holds it.
+
+The same files give the same zip, byte for byte.
+"""
+
+import argparse
+import json
+import sys
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from bundle.cli.root import bundle_root
+from bundle.console import told
+from bundle.errors import InputError
+from bundle.files import atomic_path
+
+NAME: Final = "mri_multi_contrast_super_resolution"
+"""Name of the bundle in the Zoo, and of the one folder in the zip."""
+CONTENTS: Final = (
+    *("LICENSE", "*.md", "*.cff", "constraints.txt", "pyproject.toml", "large_files.yml"),
+    *("bundle/**/*.py", "bundle/**/templates/*"),
+    *("configs/**/*.yaml", "configs/metadata.json", "configs/logging.conf"),
+    *("docs/**/*.md", "docs/**/*.txt", "docs/**/*.png"),
+    *("models/*.pt", "models/*.json", "models/*.npz", "models/SHA256SUMS", "models/model.ts", "models/model.onnx"),
+)
+"""What a bundle needs to run, to be trained and to be understood, relative to its folder."""
+WEIGHTS: Final = "models/model.pt"
+RECORD: Final = "models/model.json"
+LARGE: Final = 25_000_000
+"""Bytes of a file above which the Zoo wants an address in ``large_files.yml`` in its place."""
+_EPOCH: Final = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can hold
+_READABLE: Final = 0o100644 << 16
+
+
+def contents(root: Path) -> list[str]:
+    """Return the files of a bundle that are packed, relative to its folder, in a fixed order; none that is hidden."""
+    found = (path.relative_to(root) for pattern in CONTENTS for path in root.glob(pattern) if path.is_file())
+    return sorted({path.as_posix() for path in found if not any(part.startswith(".") for part in path.parts)})
+
+
+def pack(root: Path, folder: Path) -> Path:
+    """Write the zip of a bundle.
+
+    Args:
+        root: the bundle's folder.
+        folder: where to write ``<name>_v<version>.zip``; made where missing.
+
+    Returns:
+        The zip.
+
+    Raises:
+        InputError: if the folder cannot be written.
+    """
+    version = json.loads((root / "configs" / "metadata.json").read_text(encoding="utf-8"))["version"]
+    path = folder / f"{NAME}_v{version}.zip"
+    # stored: weights hardly shrink, and zlib's versions differ in what they make of the same bytes
+    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+        for name in contents(root):
+            entry = zipfile.ZipInfo(f"{NAME}/{name}", _EPOCH)
+            entry.create_system, entry.external_attr = 3, _READABLE
+            archive.writestr(entry, (root / name).read_bytes())
+    return path
+
+
+def remarks(root: Path) -> Iterator[str]:
+    """Yield what whoever packs a bundle should know of it, a sentence each."""
+    if not (root / WEIGHTS).is_file():
+        yield (
+            f"{WEIGHTS} is not there, so the bundle is packed without weights: it can be trained, and the Zoo refuses "
+            "it; train, and copy model.pt and model.json from the training's output folder to models."
+        )
+    elif not (root / RECORD).is_file():
+        yield (
+            f"{RECORD} is not there: nothing tells which network {WEIGHTS} belongs to, unless it is the default one; "
+            "copy it from the training's output folder."
+        )
+    elsewhere = _large_files(root)
+    for name in contents(root):
+        size = (root / name).stat().st_size
+        if size > LARGE and name not in elsewhere:
+            yield (
+                f"{name} has {size / 1e6:.1f} MB: the zip holds it, but in the Zoo's folder large_files.yml must name "
+                "an address of it in its place."
+            )
+
+
+def _large_files(root: Path) -> set[str]:
+    """Return the files that ``large_files.yml`` gives addresses of."""
+    path = root / "large_files.yml"
+    listed: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return {entry["path"] for entry in listed.get("large_files", [])}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Pack the bundle that this package lies in.
+
+    Args:
+        arguments: what follows the command; by default what the process was started with.
+
+    Returns:
+        The exit status: 0, or 2 where nothing could be written.
+    """
+    parser = argparse.ArgumentParser(prog="python -m bundle.tools.packing", description="Pack the bundle into one zip.")
+    parser.add_argument("folder", nargs="?", type=Path, default=Path("dist"), help="where to write it (dist)")
+    folder = parser.parse_args(arguments).folder
+    try:
+        root = bundle_root()
+        for sentence in remarks(root):
+            sys.stderr.write(f"{sentence}\n")
+        sys.stdout.write(f"{pack(root, folder)}\n")
+    except InputError as error:
+        sys.stderr.write(told(error))
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

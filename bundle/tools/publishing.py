@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``python -m bundle.tools.publishing``: a finished training as weights to be shipped, in ``models``.
+
+At half their size where that changes no output, with the training record beside them, what they may be used for and how
+they scored; and a list of checksums that ``sha256sum -c`` reads.
+"""
+
+import argparse
+import csv
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bundle.batch.results import write_json
+from bundle.cli.root import bundle_root
+from bundle.console import told
+from bundle.engines.weights import check_weights, load_file
+from bundle.errors import InputError
+from bundle.files import atomic_path, sha256
+from bundle.metrics import METRICS
+from bundle.networks import from_record
+
+TOLERANCE: Final = 1e-3
+"""How much the output of weights in float16 may differ from that of the trained ones, on images in [0, 1]."""
+SUMS: Final = "SHA256SUMS"
+IMAGES: Final = ("low_res", "super_res", "super_res_dc")
+
+
+def publish(run: Path, target: Path, about: Mapping[str, str]) -> str:
+    """Store the weights of a finished training and evaluation to be shipped.
+
+    Args:
+        run: output folder of the training, with its ``evaluation``.
+        target: file to write, ``<name>.pt``; its record goes beside it as ``<name>.json``, its checksum into
+            ``SHA256SUMS``.
+        about: what to say of the weights in their record: ``data`` and ``licence``.
+
+    Returns:
+        As what the weights are stored, and why: float16, unless that changes the output by ``TOLERANCE`` or more on the
+        slices that the evaluation has kept.
+
+    Raises:
+        InputError: if there is no training or evaluation.
+    """
+    record = check_weights(run / "model.pt", {})
+    weights = load_file(run / "model.pt", "train again")
+    halved = {name: value.half() if value.is_floating_point() else value for name, value in weights.items()}
+    network = from_record(record)
+    slices = list(_kept_slices(run / "evaluation"))
+    outputs = [_outputs(network, state, slices) for state in (weights, halved)]
+    difference = max(float((a - b).abs().max()) for a, b in zip(*outputs, strict=True))
+    small = difference < TOLERANCE
+    with atomic_path(target) as temporary, temporary.open("wb") as stream:  # by name, the file would hold its name
+        torch.save(halved if small else weights, stream)
+    write_json(target.with_suffix(".json"), {**record, **about, "scores": _scores(run / "evaluation")})
+    write_sums(target.parent)
+    return f"{'float16' if small else 'float32'}; float16 changes the output by {difference:.1e}"
+
+
+def write_sums(folder: Path) -> None:
+    """Write the checksums of all weights in a folder, for ``sha256sum -c``."""
+    lines = [f"{sha256(file)}  {file.name}\n" for file in sorted(folder.glob("*.pt"))]
+    with atomic_path(folder / SUMS) as temporary:
+        temporary.write_text("".join(lines), encoding="utf-8")
+
+
+def _kept_slices(evaluation: Path) -> Iterator[Tensor]:
+    """Yield the network's input (n, 2, H, W) for the slices that an evaluation shows."""
+    files = sorted((evaluation / "panels").glob("*.npz"))
+    if not files:
+        raise InputError(f"{evaluation}: there is no evaluation here; evaluate these weights first.")
+    for file in files:
+        with np.load(file) as panels:
+            yield torch.from_numpy(np.stack((panels["low_res"], panels["reference"]), axis=1))
+
+
+def _outputs(network: nn.Module, weights: Mapping[str, Tensor], slices: Sequence[Tensor]) -> list[Tensor]:
+    """Return what the network makes of the slices with some weights, in float32."""
+    network.load_state_dict(weights)
+    with torch.no_grad():
+        return [network.eval()(image) for image in slices]
+
+
+def _scores(evaluation: Path) -> dict[str, Any]:
+    """Return the means over the slices of each subject, by image and metric."""
+    with (evaluation / "subjects.csv").open(encoding="utf-8", newline="") as stream:
+        *subjects, _ = csv.DictReader(stream)  # the last row is that of all
+    return {row["subject"]: {"slices": int(row["n_slices"]), **_means(row)} for row in subjects}
+
+
+def _means(row: Mapping[str, str]) -> dict[str, dict[str, float]]:
+    """Return the scores of a subject by image and metric."""
+    return {
+        image: {metric: float(row[f"{image}_{metric}_mean"]) for metric in METRICS}
+        for image in IMAGES
+        if f"{image}_psnr_mean" in row
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Publish a training in the ``models`` of the bundle that this package lies in.
+
+    Args:
+        arguments: what follows the command; by default what the process was started with.
+
+    Returns:
+        The exit status: 0, or 2 where the weights cannot be published.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m bundle.tools.publishing", description="Ship the weights of a training."
+    )
+    parser.add_argument("run", type=Path, help="output folder of a training, with its evaluation")
+    parser.add_argument("name", help="of the weights: model for the default, else such as T1w_2x")
+    parser.add_argument("--data", required=True, help="what they were trained on, and whose it is")
+    parser.add_argument("--licence", required=True, help="under which the weights may be passed on")
+    given = parser.parse_args(arguments)
+    target = bundle_root() / "models" / f"{given.name}.pt"
+    try:
+        stored = publish(given.run, target, {"data": given.data, "licence": given.licence})
+    except InputError as error:
+        sys.stderr.write(told(error))
+        return 2
+    size = target.stat().st_size / 1e6
+    sys.stdout.write(f"{target}: {size:.2f} MB in {stored}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

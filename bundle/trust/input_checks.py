@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Warnings of a case that is unlike what the weights were trained on, or that was put together wrongly.
+
+Nothing depends on the intensity scale: networks without biases are indifferent to it. How often each rule was right
+and wrong on real volumes: docs/trust.md.
+"""
+
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
+from typing import Any, Final
+
+import numpy as np
+from monai.transforms import Transform
+
+from bundle.keys import IMAGE, LOW_RES, REFERENCE
+from bundle.records import Records
+from bundle.trust.profile import Profile, profile
+from bundle.trust.training_profile import distance_from_training
+
+MARGIN: Final = 1.2
+"""How far outside the range of training, as a factor, distances of voxels may lie."""
+FLUID_OF_T2W: Final = 1.6
+"""Between the relative brightness of fluid in T2w images (from 1.79) and in others (to 1.44)."""
+SHARED_EDGES: Final = 0.72
+"""Between the agreement of pairs that fit (from 0.74) and of two persons (to 0.67) ..."""
+EDGE_MARGIN: Final = 0.1
+"""... and how far below the least of training it may be: images of little noise agree better."""
+HISTOGRAM_MARGIN: Final = 1.25
+"""How far beyond the training volumes' own distances a histogram may lie, as a factor."""
+NOISE_MARGIN: Final = 1.5
+"""How much noisier than the noisiest training volume an image may be, as a factor."""
+NOISE_FLOOR: Final = 0.03
+"""Noise, relative to tissue, below which no one is warned."""
+Seen = Mapping[str, Any]
+
+
+class InputChecksd(Transform):
+    """Warn of a case unlike those that the weights' training saw.
+
+    Place it where target and reference are normalised volumes of one grid with the slices last, before they are
+    stacked. It changes nothing in the item. Where :class:`bundle.transforms.AlignReferenced` has doubted that the
+    reference shows the target's head in its place, its edges are not doubted again.
+
+    Args:
+        seen: the entry of that name of the training record, see :func:`bundle.trust.seen_in_training`; ``None`` or
+            empty where the weights have none: what cannot be compared is said once.
+        records: where warnings and facts go, topic ``input``.
+    """
+
+    def __init__(self, seen: Seen | None = None, records: Records | None = None) -> None:
+        self.seen = dict(seen or {})
+        self.records = records or Records()
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Measure and warn; return the item as it came."""
+        item = dict(data)
+        target = item[LOW_RES] if LOW_RES in item else item[IMAGE]
+        reference = None if REFERENCE not in item else item[REFERENCE][0].numpy(force=True)
+        record = self.records.of(item)
+        found = profile(target[0].numpy(force=True), reference, target.pixdim.tolist())
+        if found is None:
+            record.warn("The target holds no tissue: check that this is the right file.")
+            return item
+        record.note("input", **vars(found))
+        if not self.seen:
+            record.note("input", not_compared="the training record of these weights does not say what they saw")
+        is_doubted = record.facts.get("registration", {}).get("doubted")  # and that is said
+        for sentence in warnings_of(found, self.seen, left_out=("edges",) if is_doubted else ()):
+            record.warn(sentence)
+        return item
+
+
+def warnings_of(found: Profile, seen: Seen, left_out: Collection[str] = ()) -> Iterator[str]:
+    """Yield a sentence, with a remedy, for each way in which a case departs.
+
+    Args:
+        found: the case.
+        seen: what training saw; empty: only what needs no statistics is checked.
+        left_out: rules, by name, of what is said already.
+    """
+    for name, rule in RULES.items():
+        if name not in left_out:
+            yield from rule(found, seen)
+
+
+def _contrasts(found: Profile, seen: Seen) -> Iterator[str]:
+    """Look for a target that is not T2-weighted and a reference that is, unless training had such."""
+    target_is_t2w = found.target_fluid > FLUID_OF_T2W
+    reference_is_t2w = found.reference_fluid is not None and found.reference_fluid > FLUID_OF_T2W
+    trained_target, trained_reference = (seen.get(key) or [] for key in ("target_fluid", "reference_fluid"))
+    target_is_wrong = not target_is_t2w and all(fluid > FLUID_OF_T2W for fluid in trained_target)
+    reference_is_wrong = reference_is_t2w and all(fluid <= FLUID_OF_T2W for fluid in trained_reference)
+    if target_is_wrong and reference_is_wrong:
+        yield (
+            "Target and reference seem to be swapped: fluid is bright in the reference and not in the target; "
+            "give the T2-weighted image as the target."
+        )
+    elif target_is_wrong:
+        yield (
+            "The target does not look T2-weighted: fluid in the middle of the head is not bright; check that this "
+            "is the right series, since these weights know T2-weighted targets only."
+        )
+    elif reference_is_wrong:
+        yield (
+            "The reference looks T2-weighted, like the target: check that it is the right series, of the contrast "
+            "that the weights were trained with."
+        )
+
+
+def _edges(found: Profile, seen: Seen) -> Iterator[str]:
+    """Look for a reference that shows something else than the target."""
+    least, _ = seen.get("edge_agreement") or (0.0, 1.0)
+    if found.edge_agreement is not None and found.edge_agreement < max(SHARED_EDGES, least - EDGE_MARGIN):
+        yield (
+            "The edges of the reference do not run along those of the target: it may be of another patient or lie "
+            "some millimetres aside; compare the two by eye and register the reference again."
+        )
+
+
+def _grid(found: Profile, seen: Seen) -> Iterator[str]:
+    """Compare the distances of voxels with those of training."""
+    names = (
+        ("In-plane voxels are", "Slices are"),
+        (found.spacing, (found.slice_distance,)),
+        ("spacing", "slice_distance"),
+    )
+    for what, values, key in zip(*names, strict=True):
+        low, high = seen.get(key) or (0, np.inf)
+        outside = [value for value in values if not low / MARGIN <= value <= high * MARGIN]
+        if outside:
+            yield (
+                f"{what} {outside[0]:.2f} mm apart, in training {_range(low, high)} mm: check the header, and treat "
+                "fine detail in the output with caution, or train with such images."
+            )
+
+
+def _histograms(found: Profile, seen: Seen) -> Iterator[str]:
+    """Compare the brightness of tissues with that of training."""
+    for who, key in (("target", "target_histogram"), ("reference", "reference_histogram")):
+        quantiles, known = getattr(found, key), seen.get(key)
+        if quantiles is None or not known or known["limit"] is None:
+            continue
+        if distance_from_training(quantiles, known) > HISTOGRAM_MARGIN * known["limit"]:
+            yield (
+                f"The brightness of tissues in the {who} is distributed unlike in the training images: another "
+                "sequence, scanner or region, or the skull removed; compare a few slices of the output with the "
+                "input by eye before you rely on it."
+            )
+
+
+def _noise(found: Profile, seen: Seen) -> Iterator[str]:
+    """Compare the noise with that of training."""
+    for who, key in (("target", "target_noise"), ("reference", "reference_noise")):
+        level, known = getattr(found, key), seen.get(key)
+        if level is not None and known and level > max(NOISE_MARGIN * known[1], NOISE_FLOOR):
+            yield (
+                f"The {who} is noisier ({level:.0%} of tissue) than any training image (to {known[1]:.1%}): noise may "
+                "come out as structure; denoise it first, or compare the output with the input by eye."
+            )
+
+
+def _range(low: float, high: float) -> str:
+    """Write a range, or the one value that it holds."""
+    return f"{low:.2f}" if round(low, 2) == round(high, 2) else f"{low:.2f} to {high:.2f}"
+
+
+RULES: Final[Mapping[str, Callable[[Profile, Seen], Iterator[str]]]] = {
+    "contrast": _contrasts,
+    "edges": _edges,
+    "grid": _grid,
+    "histogram": _histograms,
+    "noise": _noise,
+}
+"""All rules, by name; what a rule compares with training it passes over where ``seen`` does not hold it."""

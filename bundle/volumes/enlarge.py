@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A small matrix enlarged as a scanner does, by zero-padding k-space, with the header that belongs to it.
+
+Voxel 0 of every axis keeps its centre and voxels shrink by old / new size, so the last one ends further in than
+before: k-space knows no edges of an image, and the samples it is padded to start where the old ones do.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import torch
+
+from bundle.kspace import zero_pad
+from bundle.volumes.volume import Volume
+
+CHUNK_PIXELS: Final = 2**22
+"""How many pixels of the enlarged volume are computed at a time."""
+
+
+def enlarge(volume: Volume, shape: Sequence[int]) -> Volume:
+    """Enlarge the matrix of a volume's slices.
+
+    Args:
+        volume: the volume; its slices lie along an axis that keeps its size.
+        shape: new number of voxels along the three axes.
+
+    Returns:
+        The enlarged volume, see :func:`enlarge_voxels` and :func:`regrid`.
+
+    Raises:
+        ValueError: if an axis shrinks, or all three grow.
+    """
+    voxels = enlarge_voxels(volume.voxels, shape)
+    return dataclasses.replace(regrid(volume, shape), voxels=voxels)
+
+
+def enlarge_voxels(voxels: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """Zero-pad the k-space of slices to a larger matrix, a few slices at a time.
+
+    What rings below 0 next to edges becomes positive: a magnitude, as scanners store it. An image with values below
+    0 of its own is no magnitude, and keeps its signs.
+
+    Args:
+        voxels: (X, Y, Z); slices along an axis that keeps its size.
+        shape: new number of voxels along the three axes.
+
+    Returns:
+        float32 array of ``shape``, on the same intensity scale.
+
+    Raises:
+        ValueError: if an axis shrinks, or all three grow.
+    """
+    same = [axis for axis in range(3) if shape[axis] == voxels.shape[axis]]
+    if not same or any(new < old for new, old in zip(shape, voxels.shape, strict=True)):
+        raise ValueError(f"cannot enlarge {voxels.shape} to {tuple(shape)}: give no axis less, and one the same.")
+    enlarged = np.empty(shape, dtype=np.float32)
+    before, after = np.moveaxis(voxels, same[-1], 0), np.moveaxis(enlarged, same[-1], 0)
+    is_magnitude = voxels.min() >= 0
+    n_slices = max(1, CHUNK_PIXELS // (after.shape[1] * after.shape[2]))
+    for start in range(0, len(after), n_slices):
+        chunk = torch.from_numpy(np.array(before[start : start + n_slices], dtype=np.float32))
+        padded = zero_pad(chunk, after.shape[1], after.shape[2])
+        after[start : start + n_slices] = (padded.abs() if is_magnitude else padded).numpy()
+    return enlarged
+
+
+def regrid(volume: Volume, shape: Sequence[int]) -> Volume:
+    """Describe the grid of an enlarged volume: what :func:`bundle.volumes.nifti.write_volume` writes voxels like.
+
+    Matrix, voxel sizes, qform and sform all follow, each form in its own frame and with its code, also where the
+    two disagree; all else in the header stays. A header without either gets an sform, since the middle of the
+    matrix, by which readers would place it, moves against voxel 0.
+
+    Args:
+        volume: the volume before.
+        shape: new number of voxels along the three axes.
+
+    Returns:
+        A volume with affine, spacing and header of the new grid; its voxels are all 0 and take no memory.
+    """
+    header = volume.header.copy()
+    stored = header.get_data_shape()  # may have fewer axes than the voxels, or more of length 1
+    header.set_data_shape((*shape, *stored[3:])[: len(stored)])
+    scales = [old / new for old, new in zip(volume.voxels.shape, shape, strict=True)]
+    for axis, scale in enumerate(scales):
+        header["pixdim"][1 + axis] *= scale  # of the qform too; its quaternion and offset do not change
+        for row in ("srow_x", "srow_y", "srow_z"):
+            header[row][axis] *= scale
+    affine = regrid_affine(volume.affine, volume.voxels.shape, shape)
+    if header["sform_code"] == 0 and header["qform_code"] == 0:  # readers would place it by its middle
+        header.set_sform(affine, code="aligned")
+    return dataclasses.replace(
+        volume,
+        voxels=np.broadcast_to(np.float32(0), tuple(shape)),
+        affine=affine,
+        header=header,
+    )
+
+
+def regrid_affine(affine: np.ndarray, before: Sequence[int], after: Sequence[int]) -> np.ndarray:
+    """Return the affine of the enlarged grid: voxel (0, 0, 0) stays, the voxels shrink by old / new size.
+
+    Args:
+        affine: (4, 4), voxel index to mm.
+        before: number of voxels along the three axes.
+        after: the new numbers.
+    """
+    return np.asarray(affine) @ np.diag([*(old / new for old, new in zip(before, after, strict=True)), 1.0])

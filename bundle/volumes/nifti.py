@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: Apache-2.0
+"""NIfTI in, NIfTI out: native intensities, and a header that comes back as it came.
+
+``read_volume`` refuses whatever cannot be super-resolved, in one sentence each. ``write_volume``
+writes new voxels under the header of a volume that was read.
+"""
+
+import contextlib
+import dataclasses
+import gzip
+import math
+import os
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Final, Literal
+
+import nibabel as nib
+import numpy as np
+from nibabel.openers import ImageOpener
+
+from bundle.dicom.series import read_series
+from bundle.errors import InputError
+from bundle.files import atomic_path
+from bundle.volumes.volume import Volume
+from bundle.volumes.volume_checks import check_kind, check_volume
+
+_PART: Final = 2**22
+"""Voxels, or bytes, that are read at once."""
+_DEFLATE: Final = 1040
+"""More than gzip can make of a byte."""
+_TOO_SHORT: Final = "{path}: the file holds fewer voxels than its header says; copy or export it again."
+
+
+def read_volume(path: str | os.PathLike[str]) -> Volume:
+    """Read a NIfTI volume, or the DICOM series of a folder, and check that it can be super-resolved.
+
+    Args:
+        path: ``.nii`` or ``.nii.gz``; what the file is, its content tells. Voxels may be (X, Y, Z),
+            (X, Y) or have trailing axes of length 1. A folder is read by ``bundle.dicom.series.read_series``.
+
+    Returns:
+        The volume; the whole file has been read and, where compressed, its checksum verified.
+
+    Raises:
+        InputError: file missing, unreadable, cut short or not NIfTI; more than one volume; colour
+            or complex voxels; NaN or infinite voxels; nothing but one value or no positive value;
+            fewer than 17 voxels in plane; an affine that cannot be inverted; a folder that is not one series.
+    """
+    path = Path(path).expanduser()
+    volume = read_series(path) if path.is_dir() else _read_nifti(path)
+    check_volume(volume)
+    return volume
+
+
+def read_header(path: str | os.PathLike[str]) -> Volume:
+    """Read what :func:`read_volume` does but for the voxels, to write others under the same header.
+
+    Args:
+        path: as there.
+
+    Returns:
+        The volume with voxels that are all 0 and take no memory.
+
+    Raises:
+        InputError: as there, as far as the header tells.
+    """
+    path = Path(path).expanduser()
+    volume = read_series(path) if path.is_dir() else _read_nifti(path, with_voxels=False)
+    return dataclasses.replace(volume, voxels=np.broadcast_to(np.float32(0), volume.voxels.shape))
+
+
+def _read_nifti(path: Path, with_voxels: bool = True) -> Volume:
+    """Read a NIfTI file; a part at a time, since a decompressed file may be as large as its voxels."""
+    with _opened(path) as stream:
+        image = _image(path, stream)
+        check_kind(path, image)
+        _check_length(path, image, stream)
+        shape = (*image.shape, 1)[:3]
+        voxels = _voxels(path, image) if with_voxels else np.broadcast_to(np.float32(0), shape)
+        while with_voxels and stream.read(_PART):  # to the end, where a compressed file has its checksum
+            pass
+    affine = np.asarray(image.affine, dtype=np.float64)
+    return Volume(
+        voxels=voxels,
+        affine=affine,
+        path=path,
+        header=_header(image),
+    )
+
+
+def write_volume(
+    path: str | os.PathLike[str],
+    voxels: np.ndarray,
+    like: Volume,
+    dtype: Literal["float32", "input"] = "float32",
+) -> None:
+    """Write voxels under the header of a volume that was read, atomically.
+
+    Kept as they were: shape, both forms with their codes, pixdim, units, intent, description, display
+    window (the intensity scale is the same), extensions, byte order. Set anew: data type and scaling.
+
+    Args:
+        path: name of the new file, ending in ``.nii`` or ``.nii.gz``; its folder is made.
+        voxels: (X, Y, Z), native intensities on the grid of ``like``.
+        like: the volume whose header is used.
+        dtype: ``"float32"``, or ``"input"`` for the type of ``like``'s file: integers are rounded and
+            clipped to their range, and a file with scl_slope and scl_inter keeps both.
+
+    Raises:
+        InputError: if the folder cannot be written, or the name ends otherwise.
+        ValueError: if the shape is not that of ``like``, a voxel is not finite, or ``dtype`` is unknown.
+    """
+    path = Path(path)
+    if not path.name.endswith((".nii", ".nii.gz")):
+        raise InputError(f"{path}: cannot tell the format by this name; choose one that ends in .nii or .nii.gz.")
+    if voxels.shape != like.voxels.shape:
+        raise ValueError(f"voxels are {voxels.shape}, the volume to write them like is {like.voxels.shape}: reshape.")
+    if not all(np.isfinite(voxels[:, :, index]).all() for index in range(voxels.shape[2])):
+        raise ValueError(f"the voxels to write to {path} hold NaN or infinity: find out where they come from.")
+    header = _header_to_write(like, dtype)
+    with atomic_path(path) as temporary, ImageOpener(temporary, "wb") as stream:
+        header.write_to(stream)
+        stream.write(bytes(header.get_data_offset() - stream.tell()))
+        for index in range(voxels.shape[2]):  # one slice at a time, where a volume would be one more in memory
+            stream.write(_stored(voxels[:, :, index], header).tobytes(order="F"))
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file, decompressed where it is gzip, and say what is wrong where it cannot be read."""
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(2)
+            stream.seek(0)
+            yield gzip.GzipFile(fileobj=stream) if start == b"\x1f\x8b" else stream  # type: ignore[misc]
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: there is no such file; check the path.") from error
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise InputError(
+            f"{path}: the compressed file is cut short or damaged ({error}); copy or download it again."
+        ) from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot read this file ({error.strerror}); check the path and its rights.") from error
+
+
+def _image(path: Path, stream: IO[bytes]) -> nib.Nifti1Image:
+    """Return the image over a file's content; its voxels are not read yet."""
+    start = stream.read(348)
+    magic_1, magic_2 = start[344:347], start[4:7]
+    if magic_1 == b"ni1" or magic_2 == b"ni2":
+        raise InputError(f"{path}: this is one half of a .hdr/.img pair; convert the pair to a single .nii file.")
+    if magic_1 != b"n+1" and magic_2 != b"n+2":
+        raise InputError(f"{path}: this is not a NIfTI file; convert the image to .nii.gz (DICOM: with dcm2niix).")
+    kind = nib.Nifti2Image if magic_2 == b"n+2" else nib.Nifti1Image
+    try:
+        stream.seek(0)
+        stored = kind.header_class.from_fileobj(stream, check=False)
+        stream.seek(0)
+        image = kind.from_stream(stream)
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        raise
+    except Exception as error:  # a damaged header fails inside nibabel in many ways
+        raise InputError(f"{path}: the NIfTI header is damaged ({error}); export the file again.") from error
+    sizes = stored["pixdim"][1 : 1 + min(len(image.shape), 3)]
+    if stored["sform_code"] == 0 and not (np.isfinite(sizes) & (sizes != 0)).all():  # nibabel would put 1 mm
+        raise InputError(f"{path}: the header gives a voxel size of zero; export the file again with its geometry.")
+    return image
+
+
+def _check_length(path: Path, image: nib.Nifti1Image, stream: IO[bytes]) -> None:
+    """Refuse a file that is shorter than its header says, before memory is taken for what is not there."""
+    needed = image.dataobj.offset + math.prod(map(int, image.shape)) * image.header.get_data_dtype().itemsize
+    if needed > path.stat().st_size * (_DEFLATE if isinstance(stream, gzip.GzipFile) else 1):
+        raise InputError(_TOO_SHORT.format(path=path))
+
+
+def _header(image: nib.Nifti1Image) -> nib.Nifti1Header:
+    """Return a copy of the header with the scaling that nibabel moves out of it on loading."""
+    header = image.header.copy()
+    header.set_slope_inter(image.dataobj.slope, image.dataobj.inter)
+    return header
+
+
+def _voxels(path: Path, image: nib.Nifti1Image) -> np.ndarray:
+    """Return the scaled voxels as (X, Y, Z), in the order in which they are stored: each slice is one piece."""
+    voxels = np.empty((*image.shape, 1)[:3], dtype=np.float32, order="F")
+    thickness = max(1, _PART // (voxels.shape[0] * voxels.shape[1]))
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows float32 is refused as infinite
+            for start in range(0, voxels.shape[2], thickness):
+                part = slice(start, start + thickness)
+                index = (slice(None), slice(None), part, *(0 for _ in image.shape[3:]))[: len(image.shape)]
+                voxels[:, :, part] = np.asarray(image.dataobj[index]).reshape(*voxels.shape[:2], -1)
+    except gzip.BadGzipFile:
+        raise
+    except (OSError, ValueError) as error:
+        raise InputError(_TOO_SHORT.format(path=path)) from error
+    return voxels
+
+
+def _header_to_write(like: Volume, dtype: Literal["float32", "input"]) -> nib.Nifti1Header:
+    """Return the header of a volume for new voxels: data type and scaling set."""
+    if dtype not in ("float32", "input"):
+        raise ValueError(f'dtype is {dtype!r}: choose "float32" or "input".')
+    header = like.header.copy()
+    header["magic"] = header.single_magic
+    header["vox_offset"] = header.single_vox_offset + header.extensions.get_sizeondisk()
+    if dtype == "float32":
+        header.set_data_dtype(np.float32)
+        header.set_slope_inter(1, 0)
+    return header
+
+
+def _stored(voxels: np.ndarray, header: nib.Nifti1Header) -> np.ndarray:
+    """Return voxels as they go into a file of this header."""
+    stored_type = header.get_data_dtype()
+    slope, inter = header.get_slope_inter()
+    if (slope, inter) != (1, 0):
+        voxels = (voxels.astype(np.float64) - inter) / slope
+    if stored_type.kind == "f":
+        return voxels.astype(stored_type)
+    limits = np.iinfo(stored_type)
+    # in double precision, where the limits of all integers but the longest are themselves
+    return np.rint(voxels.astype(np.float64)).clip(limits.min, limits.max).astype(stored_type)

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What cannot be super-resolved is refused on reading, in one sentence each."""
+
+import logging
+import math
+from pathlib import Path
+from typing import Final
+
+import nibabel as nib
+import numpy as np
+
+from bundle.errors import InputError
+from bundle.volumes.geometry import GRID_TOLERANCE, corner_distance, through_plane_axis
+from bundle.volumes.volume import Volume
+
+logger = logging.getLogger(__name__)
+
+MINIMUM_MATRIX: Final = 17
+"""Fewest voxels along each in-plane axis: eight unpadded 3 x 3 convolutions take 16 away."""
+
+
+def check_kind(path: Path, image: nib.Nifti1Image) -> None:
+    """Refuse what is not one grey-scale volume; looks at the header only.
+
+    Args:
+        path: the file, for the message.
+        image: the image over its content.
+
+    Raises:
+        InputError: no voxels, more than one volume, colour or complex voxels.
+    """
+    shape, dtype = image.shape, image.header.get_data_dtype()
+    if len(shape) < 2 or min(shape) < 1:
+        raise InputError(f"{path}: the image has no voxels (shape {shape}); export the file again.")
+    if dtype.names is not None:
+        raise InputError(f"{path}: the voxels are RGB colours; give a grey-scale image.")
+    if dtype.kind not in "iuf":
+        raise InputError(f"{path}: the voxels are of type {dtype}; give a magnitude image of integers or floats.")
+    if max(shape[3:], default=1) > 1:
+        n_volumes = math.prod(shape[3:])
+        raise InputError(f"{path}: this is a series of {n_volumes} volumes (shape {shape}); split it and give one.")
+
+
+def check_volume(volume: Volume) -> None:
+    """Refuse a volume that cannot be super-resolved, and warn of a header that contradicts itself.
+
+    Args:
+        volume: as read from its file.
+
+    Raises:
+        InputError: an affine that cannot be inverted; fewer than 17 voxels in plane; NaN or infinite voxels;
+            nothing but one value or no positive value.
+    """
+    _check_affine(volume)
+    _check_matrix(volume)
+    _check_intensities(volume)
+    _warn_of_two_forms(volume)
+
+
+def _check_affine(volume: Volume) -> None:
+    """Refuse an affine that does not place voxels in space."""
+    sizes = np.array(volume.spacing)
+    placed = np.isfinite(volume.affine).all() and (sizes > 0).all()
+    # Relative to the voxel sizes: 1 for right angles, 0 where an axis lies in the plane of the others.
+    if placed and abs(np.linalg.det(volume.affine[:3, :3] / sizes)) > 1e-3:
+        return
+    raise InputError(
+        f"{volume.path}: the affine in the header is degenerate (voxel size {sizes.tolist()} mm); "
+        "export the file again with its geometry."
+    )
+
+
+def _check_matrix(volume: Volume) -> None:
+    """Refuse slices too small for the network."""
+    shape = volume.voxels.shape
+    slice_axis = through_plane_axis(volume.spacing, shape)
+    in_plane = [n for axis, n in enumerate(shape) if axis != slice_axis]
+    if min(in_plane) < MINIMUM_MATRIX:
+        raise InputError(
+            f"{volume.path}: slices along axis {slice_axis + 1} have a matrix of {in_plane[0]} x {in_plane[1]}; "
+            f"the network needs at least {MINIMUM_MATRIX} x {MINIMUM_MATRIX}, so give a larger image."
+        )
+
+
+def _check_intensities(volume: Volume) -> None:
+    """Refuse voxels that no intensity scale fits."""
+    n_bad = volume.voxels.size - int(np.count_nonzero(np.isfinite(volume.voxels)))
+    if n_bad:
+        raise InputError(f"{volume.path}: {n_bad} voxels are NaN or infinite; replace them, for instance by 0.")
+    lowest, highest = float(volume.voxels.min()), float(volume.voxels.max())
+    if lowest == highest:
+        raise InputError(f"{volume.path}: every voxel is {lowest:g}; give an image that shows something.")
+    if highest <= 0:
+        raise InputError(f"{volume.path}: no voxel is above 0 (the largest is {highest:g}); give a magnitude image.")
+
+
+def _warn_of_two_forms(volume: Volume) -> None:
+    """Log a warning where qform and sform place the voxels differently."""
+    header = volume.header
+    if header["qform_code"] == 0:
+        return
+    try:
+        with np.errstate(invalid="ignore", over="ignore"):  # damaged numbers give an infinite distance or none
+            distance = corner_distance(volume.affine, header.get_qform(), volume.voxels.shape)
+    except ValueError:  # nibabel: a quaternion longer than 1
+        distance = math.inf
+    if not distance <= GRID_TOLERANCE * min(volume.spacing):
+        logger.warning(
+            "%s: qform and sform disagree by up to %.2f mm; the sform is used, and both are kept in what is written.",
+            volume.path,
+            distance,
+        )

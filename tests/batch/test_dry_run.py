@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from monai.data import MetaTensor
+
+from bundle.batch.dry_run import Plan, duration
+from bundle.errors import SomeFailedError
+from bundle.records import CaseRecord
+
+PAIR = {"case": "sub-1", "image": "in/sub-1_T2w.nii.gz", "reference": "in/sub-1_T1w.nii.gz"}
+
+
+def item(shift: float = 0.0, shape: tuple[int, int, int] = (20, 30, 4)) -> dict[str, Any]:
+    affine = torch.eye(4, dtype=torch.float64)
+    moved = affine.clone()
+    moved[0, 3] = shift
+    return {
+        "image": MetaTensor(torch.zeros(1, 20, 30, 4), affine=affine),
+        "reference": MetaTensor(torch.zeros(1, *shape), affine=moved),
+    }
+
+
+def row(register: object = None, **options: Any) -> list[str]:
+    plan = Plan(1e-2, register)
+    record = CaseRecord("sub-1", facts={"low_res": {"case": "zero-filled", "factor": [4.0, 2.5]}})
+    plan.add(item(**options), record, PAIR, "sub-1_sr.nii.gz")
+    return [cell.strip() for cell in plan.text().splitlines()[2].strip("|").split("|")]
+
+
+def test_a_row_tells_what_will_be_done() -> None:
+    cells = ["sub-1", "sub-1_T2w.nii.gz", "sub-1_T1w.nii.gz", "zero-filled", "4 x 2.5", "20 x 30 x 4"]
+    assert row() == [*cells, "same grid", "24 s", "sub-1_sr.nii.gz"]
+
+
+@pytest.mark.parametrize(
+    ("register", "options", "word"),
+    [
+        ("auto", {}, "same grid"),
+        ("auto", {"shift": 0.09}, "same grid"),
+        ("auto", {"shift": 0.2}, "registered"),
+        ("auto", {"shape": (20, 30, 5)}, "registered"),
+        (True, {}, "registered"),
+        (False, {"shift": 0.2}, "by header"),
+        (False, {}, "same grid"),
+    ],
+)
+def test_a_reference_on_another_grid_is_told(register, options, word) -> None:
+    assert row(register, **options)[6] == word
+
+
+def test_times_are_written_as_people_say_them() -> None:
+    assert [duration(s) for s in (0.1, 35, 100, 5400, 12_000)] == ["1 s", "35 s", "2 min", "1 h 30 min", "3 h 20 min"]
+
+
+def test_a_dry_run_checks_and_tells_and_writes_nothing(make_pairs, make_batch, treated, caplog, tmp_path) -> None:
+    pairs = make_pairs("a", "b", "c")
+    make_batch(pairs[:1]).run()
+    treated()
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+
+    def check(pair: Any) -> dict[str, Any]:
+        if pair["case"] == "c":
+            raise KeyError("scale")
+        return item()
+
+    with pytest.raises(SomeFailedError, match="1 of 3 cases were left out, the others can be done"):
+        make_batch(pairs, check).run(dry_run=True)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+    lines = [line for line in caplog.text.splitlines() if line.startswith(("| a ", "| b "))]
+    assert ["done" in line for line in lines] == [True, False]
+    assert "b_sr.nii.gz" in lines[1]
+    assert "The network takes about 2 s in all" in caplog.text
+
+
+def test_a_dry_run_makes_no_folder(make_pairs, make_batch, tmp_path) -> None:
+    make_batch(make_pairs("a"), lambda _: item()).run(dry_run=True)
+    assert not Path(tmp_path / "out").exists()

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Series of a study are told apart by what their headers say, and paired where nothing is left to guess."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bundle.data.pairs import find_pairs
+from bundle.data.requests import contrast_of
+from bundle.dicom.export import TAGS, Series
+from bundle.errors import InputError
+
+# Python deprecates how ITK is wrapped; as an error, that would end the process.
+pytestmark = pytest.mark.filterwarnings("ignore:builtin type:DeprecationWarning")
+
+VOXELS = np.ones((1, 6, 5), dtype="u2")
+DESCRIPTION, PROTOCOL, AGENT, FRAME, PATIENT = "0008|103e", "0018|1030", "0018|0010", "0020|0052", "0010|0020"
+MODALITY, IMAGE_TYPE = "0008|0060", "0008|0008"
+
+
+def series(**tags: str) -> Series:
+    """Return a series of a header with some tags."""
+    return Series(Path("s"), dict.fromkeys(TAGS, "") | tags)
+
+
+@pytest.mark.parametrize(
+    ("words", "contrast"),
+    [
+        ("t2_tse_tra", "T2w"),
+        ("T2 TSE FS cor", "T2w"),
+        ("Ax T2 FRFSE", "T2w"),
+        ("T2W_TSE", "T2w"),
+        ("t2_space_sag", "T2w"),
+        ("t1_mprage_sag_p2_iso", "T1w"),
+        ("t1_mpr_ns_sag", "T1w"),
+        ("MPRAGE", "T1w"),
+        ("T1W_3D_TFE", "T1w"),
+        ("Sag FSPGR BRAVO", "T1w"),
+        ("t1_se_tra +KM", "T1w"),
+        ("PD_TSE", "PDw"),
+        ("Ax proton density", "PDw"),
+        ("t2_tirm_tra_dark-fluid", ""),
+        ("T2 FLAIR", ""),
+        ("T2FLAIR", ""),
+        ("t2_fl2d_tra_hemo", ""),
+        ("T2*GRE", ""),
+        ("t2star", ""),
+        ("ep2d_diff_3scan_trace_ADC", ""),
+        ("localizer", ""),
+        ("T1 map", ""),
+        ("TOF_3D", ""),
+        ("UPDATE", ""),  # holds the letters PD
+    ],
+)
+def test_words_of_a_series_tell_its_contrast(words: str, contrast: str) -> None:
+    assert series(**{DESCRIPTION: words}).contrast == contrast
+    assert series(**{PROTOCOL: words}).contrast == contrast
+
+
+@pytest.mark.parametrize(
+    ("repetition", "echo", "inversion", "contrast"),
+    [
+        ("8178", "100", "", "T2w"),  # IXI's dual echo
+        ("8178", "8", "", "PDw"),
+        ("9.6", "4.6", "", "T1w"),
+        ("600", "12", "0", "T1w"),
+        ("2300", "2.98", "900", "T1w"),  # MPRAGE
+        ("9000", "110", "2500", ""),  # FLAIR
+        ("3000", "55", "", ""),
+        ("", "100", "", ""),
+    ],
+)
+def test_times_tell_where_words_are_silent(repetition: str, echo: str, inversion: str, contrast: str) -> None:
+    times = {"0018|0080": repetition, "0018|0081": echo, "0018|0082": inversion}
+    assert series(**times).contrast == contrast
+    assert series(**times, **{DESCRIPTION: "brain"}).contrast == contrast
+    assert series(**times, **{DESCRIPTION: "pd+t2 tse"}).contrast == contrast  # a dual echo
+    assert series(**times, **{DESCRIPTION: "t2 flair"}).contrast == ""
+
+
+@pytest.mark.parametrize("tags", [{MODALITY: "CT"}, {IMAGE_TYPE: "DERIVED\\SECONDARY\\MPR"}])
+def test_what_is_no_mr_image_or_was_computed_has_no_contrast(tags: dict[str, str]) -> None:
+    assert series(**{DESCRIPTION: "t2"}).contrast == "T2w"
+    assert series(**{DESCRIPTION: "t2"} | tags).contrast == ""
+
+
+@pytest.fixture
+def write(write_dicom: Any, tmp_path: Path) -> Any:
+    """Return a function that writes a series of one slice, given its folder, its description and other tags."""
+
+    def written(folder: str, words: str, study: str = "1.2", **tags: str) -> Path:
+        name = {DESCRIPTION: words}
+        return write_dicom(tmp_path / folder, VOXELS, study=study, series=f"{study}.{abs(hash(folder))}", **name | tags)
+
+    return written
+
+
+def chosen(folder: Path, contrast: str = "auto") -> dict[str, str]:
+    """Return the folder of the reference by case."""
+    return {pair["case"]: str(Path(pair["reference"]).relative_to(folder)) for pair in find_pairs(folder, contrast)}
+
+
+def test_series_of_one_study_are_paired_however_their_folders_are_nested(write: Any, tmp_path: Path) -> None:
+    write("p1/s1/001", "t2_tse")
+    write("p1/s1/002", "t1_se")
+    write("p1/s1/003", "t2 flair")
+    write("p2/t2", "t2_tse", study="2.1", **{PATIENT: "P2"})
+    write("p2/t1", "t1_se", study="2.1", **{PATIENT: "P2"})
+    write("p2-again/t2", "t2_tse", study="2.2", **{PATIENT: "P2"})
+    write("p2-again/t1", "t1_se", study="2.2", **{PATIENT: "P2"})
+    expected = {"p1_s1_001": "p1/s1/002", "p2_t2": "p2/t1", "p2-again_t2": "p2-again/t1"}
+    assert chosen(tmp_path) == expected
+    pairs = {pair["case"]: pair for pair in find_pairs(tmp_path)}
+    assert pairs["p2_t2"]["subject"] == pairs["p2-again_t2"]["subject"] != pairs["p1_s1_001"]["subject"]
+    assert "P2" not in pairs["p2_t2"]["subject"]
+    assert contrast_of(list(pairs.values())) == "T1w"
+
+
+def test_the_reference_is_the_one_of_the_target_s_kind(write: Any, tmp_path: Path) -> None:
+    write("t2", "t2", **{FRAME: "7"})
+    write("after", "t1", **{AGENT: "Gadovist", FRAME: "7"})
+    write("before", "t1", **{FRAME: "8"})
+    assert chosen(tmp_path) == {"t2": "before"}  # without contrast agent comes first
+    write("in place", "t1", **{FRAME: "7"})
+    assert chosen(tmp_path) == {"t2": "in place"}
+
+
+@pytest.mark.parametrize("contrast", ["auto", "PDw", "T1w"])
+def test_one_contrast_serves_the_whole_data_set(contrast: str, write: Any, tmp_path: Path) -> None:
+    for name, study in (("a", "1.1"), ("b", "1.2")):
+        write(f"{name}/t2", "t2", study=study)
+        write(f"{name}/t1", "t1", study=study)
+    write("a/pd", "pd", study="1.1")
+    cases = {"PDw": {"a_t2": "a/pd"}, "T1w": {"a_t2": "a/t1", "b_t2": "b/t1"}}
+    assert chosen(tmp_path, contrast) == cases["PDw" if contrast == "PDw" else "T1w"]
+
+
+def test_what_leaves_a_guess_is_left_out_by_name(write: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write("a/t2", "t2")
+    write("a/t1", "t1")
+    write("b/t2", "t2", study="2")
+    write("b/t1", "t1", study="2")
+    write("b/t1 again", "t1", study="2")
+    write("c/t2", "t2", study="3")
+    assert chosen(tmp_path) == {"a_t2": "a/t1"}
+    assert "two T1w references fit equally well" in caplog.text
+    assert str(tmp_path / "b" / "t1 again") in caplog.text
+    assert f"{tmp_path / 'c' / 't2'} (t2) is left out: there is no T1w series in its study" in caplog.text
+
+
+def test_a_folder_of_several_series_is_left_out_by_name(
+    write: Any, tmp_path: Path, write_dicom: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    write("a/t2", "t2")
+    write("a/t1", "t1")
+    write_dicom(tmp_path / "b", VOXELS, series="5.1", **{DESCRIPTION: "t2_tse"})
+    write_dicom(tmp_path / "b", VOXELS, series="5.2", **{DESCRIPTION: ""})
+    assert chosen(tmp_path) == {"a_t2": "a/t1"}
+    said = "is left out: it holds several DICOM series, t2_tse and one without description among them; sort it"
+    assert f"{tmp_path / 'b'} {said}" in caplog.text
+
+
+def test_damaged_files_are_left_out_by_name(write: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write("a/t2", "t2")
+    write("a/t1", "t1")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "IM1").write_bytes(bytes(128) + b"DICM")
+    assert chosen(tmp_path) == {"a_t2": "a/t1"}
+    assert f"{tmp_path / 'b'} is left out: its DICOM files cannot be read" in caplog.text
+
+
+def test_series_that_make_no_pair_are_listed_with_what_they_were_taken_for(write: Any, tmp_path: Path) -> None:
+    write("t2", "t2_tse")
+    write("flair", "t2 flair")
+    with pytest.raises(InputError, match=r"holds 2 DICOM series and no T2w with a PDw or T1w .*no T2w, PDw or T1w: .*"):
+        find_pairs(tmp_path)
+    with pytest.raises(InputError, match="no T2w with a PDw of the same study"):
+        find_pairs(tmp_path, "PDw")
