@@ -1,21 +1,71 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a command line may hold: MONAI takes any key and never uses a mistyped one, and reads ``false`` as text."""
 
+import dataclasses
 import difflib
 import inspect
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
 from monai.bundle import ConfigExpression, ConfigParser
 from monai.bundle.utils import DEFAULT_EXP_MGMT_SETTINGS, ID_SEP_KEY
 
+from bundle.console import explain_input_errors
 from bundle.errors import InputError
+from bundle.settings import ModelSettings, Recipe
 
 TARGET = "_target_"
+SETTINGS: Final = {"model": ModelSettings, "recipe": Recipe}
+"""Parts of a config that hold typed settings."""
+WEIGHT: Final = "_weight"
+LOSSES: Final = f"loss_weights{ID_SEP_KEY}"
 YAML_WORDS = {"true": True, "false": False, "null": None}
+
+
+def start(base: str | os.PathLike[str]) -> None:
+    """Begin a run: one sentence where the input is at fault, every key known, YAML's words read.
+
+    For use as an expression in ``initialize``, once the bundle's folder is on Python's path and before anything else is
+    evaluated from the values: it finds the parser that evaluates it.
+
+    Args:
+        base: the YAML file of the stage, such as ``configs/train.yaml``.
+
+    Raises:
+        InputError: naming an unknown key or setting and the nearest known one.
+    """
+    explain_input_errors()
+    place_settings(running_parser(), yaml.safe_load(Path(base).read_text()))
+    check_keys(base)
+    read_yaml_words()
+
+
+def place_settings(parser: ConfigParser, known: Mapping[str, Any]) -> None:
+    """Move settings of ``model`` and ``recipe`` that were given by their own names to where the config has them.
+
+    Args:
+        parser: of the configuration that is running.
+        known: the base file; what stands in it under its own name stays there.
+
+    Raises:
+        InputError: naming an unknown setting and the nearest known one.
+    """
+    moved = False
+    for block, kind in SETTINGS.items():
+        names = {field.name for field in dataclasses.fields(kind)}
+        for key in [key for key in parser.config if block in known and key not in known]:
+            place = f"{LOSSES}{key.removesuffix(WEIGHT)}" if block == "recipe" and key.endswith(WEIGHT) else key
+            if key in names or place != key:
+                parser[f"{block}{ID_SEP_KEY}{key if key in names else place}"] = parser.config.pop(key)
+                moved = True
+        given = set(parser.config.get(block, {})) - names - set(known.get(block, {}))
+        if given:
+            raise InputError(" ".join(_sentence(key, sorted(names), block) for key in sorted(given)))
+    if moved:
+        parser.parse(reset=True)
 
 
 def check_keys(base: str | os.PathLike[str]) -> None:

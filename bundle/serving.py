@@ -10,11 +10,11 @@ from typing import Any, Final
 from monai.transforms import Transform
 from torch import nn
 
+from bundle.case import Case
 from bundle.data import contrast_of, reference_beside, requested_pairs
 from bundle.engines import GeneratorLoader
 from bundle.errors import InputError, input_error
-from bundle.keys import IMAGE, REFERENCE
-from bundle.records import Records
+from bundle.keys import CASE, IMAGE, REFERENCE
 
 REQUEST: Final = "image_path"
 """Key by which MONAI Label's items are told from others."""
@@ -22,6 +22,15 @@ RESULT: Final = "result"
 """What MONAI Label returns beside the image, as JSON."""
 UNPROCESSABLE: Final = 422
 """HTTP status of an answer that says what is wrong with the input."""
+
+
+class ServedResultd(Transform):
+    """Put what was found of a case where MONAI Label looks for what it answers beside the image."""
+
+    def __call__(self, data: Mapping[Any, Any]) -> dict[Any, Any]:
+        """Return the item with ``result``."""
+        case = Case.of(data)
+        return dict(data) | {RESULT: {"case": str(case), "warnings": case.warnings, "facts": case.facts()}}
 
 
 class ServedPreprocessing(Transform):
@@ -38,7 +47,6 @@ class ServedPreprocessing(Transform):
         weights: file of the weights that MONAI Label loads.
         network: a network of the architecture that they must fit.
         contrast: of the references that trained them, where it is known.
-        records: what the steps note.
     """
 
     def __init__(
@@ -48,14 +56,12 @@ class ServedPreprocessing(Transform):
         weights: str | os.PathLike[str] | None,
         network: nn.Module,
         contrast: str | None = None,
-        records: Records | None = None,
     ) -> None:
         self.prepare = prepare
         self.reference_names = reference_names
         self.weights = weights
         self.network = network
         self.contrast = contrast
-        self.records = records or Records()
 
     def __call__(self, data: Mapping[Any, Any]) -> Any:
         """Return the network's input.
@@ -81,16 +87,13 @@ class ServedPreprocessing(Transform):
             raise InputError("no image of this name is among the server's studies; give another, or add it to them.")
         (pair,) = requested_pairs("", image=item[IMAGE], reference=self._reference(item))
         self._check_weights(item.get("model_filename"), contrast_of([pair]))
-        item |= pair
-        self.records.forget(item)
-        record = self.records.of(item)
+        case = Case(pair[CASE])
+        item |= {**pair, CASE: case}
         # clients ask for the integers of a label map, which would cut the intensities
         item.pop("result_dtype", None)
         item = self.prepare(item)
-        registration = record.facts.get("registration", {})
-        if not registration.get("usable", True):
-            raise InputError(f"{registration['reason'].removesuffix('.')}; give another reference.")
-        item[RESULT] = {"case": record.case, "warnings": record.warnings, "facts": record.facts}
+        if case.registration and not case.registration.usable:
+            raise InputError(f"{str(case.registration.reason).removesuffix('.')}; give another reference.")
         return item
 
     def _reference(self, item: Mapping[Any, Any]) -> Path:
@@ -104,4 +107,4 @@ class ServedPreprocessing(Transform):
         served = os.path.basename(self.weights or "")  # noqa: PTH119 - null where a method has no weights
         if isinstance(chosen, str) and chosen != served:
             raise InputError(f"model_filename is {chosen}: this model is served with {served} only.")
-        GeneratorLoader(self.weights, self.network, {"reference_contrast": contrast}).load()
+        GeneratorLoader(self.weights, self.network, reference_contrast=contrast).load()

@@ -15,6 +15,7 @@ from monai.bundle import ConfigParser
 from bundle.config import TARGET, running_parser
 from bundle.files import atomic_path
 from bundle.parallel import is_first
+from bundle.settings import TrainingRecord
 from bundle.version import package_version
 
 if TYPE_CHECKING:
@@ -78,9 +79,9 @@ def store(folder: str | os.PathLike[str]) -> str:
     return f"sqlite:///{Path(folder).expanduser().resolve().as_posix()}/mlruns.db"
 
 
-def hyper_parameters(record: Mapping[str, Any]) -> dict[str, bool | float | str]:
+def hyper_parameters(record: TrainingRecord) -> dict[str, bool | float | str]:
     """Return the settings of a training record: what is one value, or as text a few."""
-    values = {key: str(value) if isinstance(value, list) else value for key, value in record.items()}
+    values = {key: str(value) if isinstance(value, list) else value for key, value in record.to_json().items()}
     return {key: v for key, v in values.items() if key != "train_cases" and isinstance(v, (bool, int, float, str))}
 
 

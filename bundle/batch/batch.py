@@ -4,9 +4,11 @@
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+from torch import Tensor
 
 from bundle.batch.dry_run import Plan, duration
 from bundle.batch.locks import Lock
@@ -15,15 +17,17 @@ from bundle.batch.report import DONE, FAILED, SKIPPED, WAITING, Report
 from bundle.batch.results import Results, json_value
 from bundle.batch.share import find_share, share_of
 from bundle.batch.stopping import exit_on_signals, is_disk_full
+from bundle.case import Case
 from bundle.data.bids import write_dataset_description
-from bundle.data.usable import Check, check_pairs, raise_failures
+from bundle.data.usable import check_pairs, raise_failures
 from bundle.errors import InputError, reason_of
 from bundle.keys import CASE, Pair
-from bundle.records import Records
 
 logger = logging.getLogger(__name__)
 
-POLL_SECONDS = 1.0
+KEPT_BYTES: Final = 2**29
+"""Of volumes that stay in memory between the check of all inputs and their turn."""
+POLL_SECONDS: Final = 1.0
 """How often a case that another process has is looked at again."""
 
 
@@ -36,10 +40,8 @@ class Batch:
 
     Args:
         pairs: the list, as :func:`bundle.data.find_pairs` returns.
-        check: reads a pair and raises ``InputError`` where it cannot be used.
-        pipeline: does one case.
+        pipeline: reads and does one case.
         results: where outputs are.
-        records: what the pipeline's steps found out about cases.
         share: which part of the list is this process's, such as ``"2/10"``; ``None`` follows Slurm or torchrun, see
             :func:`bundle.batch.share.find_share`.
     """
@@ -47,20 +49,17 @@ class Batch:
     def __init__(
         self,
         pairs: Sequence[Pair],
-        check: Check,
         pipeline: Pipeline,
         results: Results,
-        records: Records,
         share: str | None = None,
     ) -> None:
         self.pairs = list(pairs)
-        self.check = check
         self.pipeline = pipeline
         self.results = results
-        self.records = records
         self.share = find_share(share)
         self._started = time.time()
         self._seconds: list[float] = []
+        self._read: dict[str, dict[Any, Any]] = {}
 
     def run(self, dry_run: bool = False, report: str | os.PathLike[str] | None = None) -> None:
         """Do the batch, or tell what it would do.
@@ -98,7 +97,8 @@ class Batch:
 
     def _do_all(self, pairs: Sequence[Pair], report: Report) -> None:
         """Check and do the pairs that are not done."""
-        usable, failures = check_pairs([pair for pair in pairs if not self._is_done(pair, report)], self.check)
+        self._read.clear()
+        usable, failures = check_pairs([pair for pair in pairs if not self._is_done(pair, report)], self._check)
         for case, reason in failures.items():
             report.add(case, FAILED, reason=reason)
         elsewhere = [pair for i, pair in enumerate(usable) if not self._try(pair, report, len(usable) - i - 1)]
@@ -106,6 +106,13 @@ class Batch:
             logger.info("waiting for another process that works on %s", ", ".join(pair[CASE] for pair in elsewhere))
         while elsewhere := [pair for pair in elsewhere if not self._try(pair, report, 0)]:
             time.sleep(POLL_SECONDS)
+
+    def _check(self, pair: Mapping[Any, Any]) -> None:
+        """Read a pair, and keep its volumes where they fit, else what was found of them."""
+        item = self.pipeline.read(dict(pair))
+        in_use = sum(volume.nbytes for kept in self._read.values() for volume in _volumes(kept))
+        fits = in_use + sum(volume.nbytes for volume in _volumes(item)) <= KEPT_BYTES
+        self._read[pair[CASE]] = item if fits else {**pair, CASE: item[CASE]}
 
     def _is_done(self, pair: Pair, report: Report) -> bool:
         """Tell whether a pair is done, and report it if so."""
@@ -135,26 +142,26 @@ class Batch:
 
     def _do(self, pair: Pair, report: Report, n_left: int) -> None:
         """Do a pair, and say what became of it."""
-        record = self.records.of({CASE: pair[CASE]})
-        start = time.monotonic()
+        item = self._read.pop(pair[CASE])
+        case: Case = item[CASE]
         try:
             self.results.check_free(pair)
             self.results.clear(pair)
-            self.pipeline.run(pair, record)
-            finished = self.results.mark(pair, record)
+            self.pipeline.run(item)
+            finished = self.results.mark(pair, case)
         except Exception as error:
             if is_disk_full(error):
                 raise InputError(
                     f"{self.results.output_dir}: the disk is full; free some space and run the same command again, "
                     "which goes on from here: nothing is half-written."
                 ) from error
-            found = {"warnings": list(record.warnings), "facts": json_value(record.facts)}
+            found = {"warnings": list(case.warnings), "facts": json_value(case.facts())}
             report.add(pair[CASE], FAILED, reason=reason_of(error), **found)
             logger.error("%s is left out: %s", pair[CASE], reason_of(error))
             logger.debug("", exc_info=True)
             return
         report.add(pair[CASE], DONE, **_told(finished))
-        self._seconds.append(time.monotonic() - start)
+        self._seconds.append(sum(case.seconds.values()))
         logger.info("%s done in %s%s", pair[CASE], duration(self._seconds[-1]), self._left(n_left))
 
     def _left(self, n_left: int) -> str:
@@ -188,8 +195,7 @@ class Batch:
 
         def check(pair: Any) -> None:
             self.results.check_free(pair)
-            record = self.records.of({CASE: pair[CASE]})
-            plan.add(self.check(dict(pair)), record, pair, self.results.name(pair))
+            plan.add(self.pipeline.read(pair), pair, self.results.name(pair))
 
         _, failures = check_pairs([pair for pair in pairs if pair not in done], check)
         logger.info("into %s:\n\n%s\n", Path(self.results.output_dir), plan.text())
@@ -197,6 +203,11 @@ class Batch:
 
     def _share_name(self) -> str:
         return f"{self.share[0] + 1}/{self.share[1]}"
+
+
+def _volumes(item: Mapping[Any, Any]) -> list[Tensor]:
+    """Return the volumes of an item."""
+    return [value for value in item.values() if isinstance(value, Tensor)]
 
 
 def _told(record: dict[str, Any]) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from monai.data import MetaTensor
 
+from bundle.case import Case
 from bundle.keys import CASE, IMAGE, REFERENCE
-from bundle.records import CaseRecord
 from bundle.reports.text_table import markdown_table
 from bundle.volumes.geometry import GRID_TOLERANCE, corner_distance
 
@@ -30,16 +30,15 @@ class Plan:
         self.rows: list[tuple[str, ...]] = []
         self.seconds = 0.0
 
-    def add(self, item: Mapping[Any, Any], record: CaseRecord, pair: Mapping[str, str], output: str) -> None:
+    def add(self, item: Mapping[Any, Any], pair: Mapping[str, str], output: str) -> None:
         """Add a case.
 
         Args:
             item: the pair as loaded, the low-res image on the matrix of the network.
-            record: what is known of it.
             pair: of paths.
             output: name of the output.
         """
-        low_res = record.facts.get("low_res", {})
+        low_res = Case.of(item).low_res
         shape = item[IMAGE].shape[1:]
         seconds = float(np.prod(shape)) * self.seconds_per_pixel
         self.seconds += seconds
@@ -48,8 +47,8 @@ class Plan:
                 pair[CASE],
                 Path(pair[IMAGE]).name,
                 Path(pair[REFERENCE]).name if pair.get(REFERENCE) else "none",
-                str(low_res.get("case", "as it comes")),
-                " x ".join(f"{factor:.3g}" for factor in low_res.get("factor", ())) or "-",
+                low_res.case if low_res else "as it comes",
+                " x ".join(f"{factor:.3g}" for factor in low_res.factor) if low_res else "-",
                 " x ".join(map(str, shape)),
                 self._grid(item),
                 duration(seconds),

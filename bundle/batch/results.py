@@ -10,11 +10,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from bundle.case import Case
 from bundle.data.bids import bids_sidecar
 from bundle.errors import InputError
 from bundle.files import atomic_path
 from bundle.keys import CASE, IMAGE, REFERENCE
-from bundle.records import CaseRecord
 from bundle.transforms.io import result_path
 from bundle.version import package_version
 
@@ -109,7 +109,7 @@ class Results:
             for leftover in path.parent.glob(f".*.partial.{glob.escape(path.name)}"):
                 leftover.unlink(missing_ok=True)
 
-    def mark(self, pair: Pair, found: CaseRecord) -> dict[str, Any]:
+    def mark(self, pair: Pair, found: Case) -> dict[str, Any]:
         """Write the record of a pair whose output is written, and return it.
 
         Args:
@@ -129,7 +129,7 @@ class Results:
             "settings": self.settings,
             "version": package_version(),
             "warnings": list(found.warnings),
-            "facts": json_value(found.facts),
+            "facts": json_value(found.facts()),
         }
         write_json(self.record_path(pair), record)
         return record

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Batches of patches in an order that is a pure function of seed and position, hence exactly resumable."""
 
+import copy
 from collections.abc import Iterator
 from typing import Literal
 
@@ -81,6 +82,12 @@ class PatchStream:
         self.part = part_of_batch(self.batch_size)
         self.position = 0
         self._pass: tuple[int, Tensor] = (-1, self.corners)
+
+    def of_seed(self, seed: int) -> "PatchStream":
+        """Return a stream from the start of the same slices in another order."""
+        stream = copy.copy(self)
+        stream.seed, stream.position, stream._pass = seed, 0, (-1, self.corners)
+        return stream
 
     def __len__(self) -> int:
         """Return the number of batches in one pass."""

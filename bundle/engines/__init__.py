@@ -2,10 +2,11 @@
 """Training, evaluation and inference engines: adapters to ignite and MONAI."""
 
 from bundle.engines.average import WeightAverage
+from bundle.engines.case_network import CaseNetwork
 from bundle.engines.checkpoint import TrainingCheckpoint
 from bundle.engines.evaluation import EvaluationReport, protocol
-from bundle.engines.inferer import SliceInferer
-from bundle.engines.precision import autocast, check_device, exact_float32, supports_bfloat16, use_threads
+from bundle.engines.inferer import TiledSliceInferer
+from bundle.engines.precision import autocast, supports_bfloat16, use_machine
 from bundle.engines.step import CriticUpdate, GeneratorUpdate, TrainingStep
 from bundle.engines.training import (
     LossProgress,
@@ -14,40 +15,29 @@ from bundle.engines.training import (
     middle_slices_of_output,
     prepare_batch,
     run_training,
+    training_record,
 )
-from bundle.engines.weights import (
-    GeneratorLoader,
-    cases_seen,
-    check_weights,
-    recorded_settings,
-    single_contrast_weights,
-    weights_at_hand,
-)
+from bundle.engines.weights import GeneratorLoader
 
 __all__ = [
+    "CaseNetwork",
     "CriticUpdate",
     "EvaluationReport",
     "GeneratorLoader",
     "GeneratorUpdate",
     "LossProgress",
-    "SliceInferer",
     "StopOnNan",
+    "TiledSliceInferer",
     "TrainingCheckpoint",
     "TrainingStep",
     "WeightAverage",
     "autocast",
-    "cases_seen",
-    "check_device",
-    "check_weights",
-    "exact_float32",
     "middle_slices_of_batch",
     "middle_slices_of_output",
     "prepare_batch",
     "protocol",
-    "recorded_settings",
     "run_training",
-    "single_contrast_weights",
     "supports_bfloat16",
-    "use_threads",
-    "weights_at_hand",
+    "training_record",
+    "use_machine",
 ]

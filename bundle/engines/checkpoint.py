@@ -7,22 +7,20 @@ import os
 import random
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
 from torch import nn
 
-from bundle.engines.weights import load_file, record_path
+from bundle.engines.weights import load_file
 from bundle.errors import InputError
 from bundle.files import atomic_path
 from bundle.parallel import is_first
+from bundle.settings import TrainingRecord, record_path
 
 logger = logging.getLogger(__name__)
-
-MEASURED_BY_TRAINING: Final = "seen"
-"""Entry of a training record that describes the data, for :class:`bundle.trust.InputChecksd`."""
 
 
 class Stateful(Protocol):
@@ -47,8 +45,7 @@ class TrainingCheckpoint:
         model_path: file of the generator's weights; the record goes to its name with ``.json``.
         kept_network: the generator, or another of the same architecture whose weights are kept in its place.
         objects: networks, optimizers, schedules and streams by name; those that are ``None`` are left out.
-        record: settings of the run, JSON values. A checkpoint whose record differs is refused, but for ``seen``, what
-            the data look like, which is measured and not set.
+        record: settings of the run; a checkpoint that was made with others is refused.
         interval: save every so many iterations, besides at the end of each epoch.
         resume: continue from ``path`` where it exists; otherwise start anew and replace it.
     """
@@ -59,7 +56,7 @@ class TrainingCheckpoint:
         model_path: str | os.PathLike[str],
         kept_network: nn.Module,
         objects: Mapping[str, Stateful | None],
-        record: Mapping[str, Any],
+        record: TrainingRecord,
         interval: int = 500,
         resume: bool = True,
     ) -> None:
@@ -67,7 +64,7 @@ class TrainingCheckpoint:
         self.model_path = Path(model_path)
         self.kept_network = kept_network
         self.objects = {name: thing for name, thing in objects.items() if thing is not None}
-        self.record = dict(record)
+        self.record = record
         if interval < 1:
             raise InputError(f"the interval between checkpoints is {interval}; give 1 iteration or more.")
         self.interval = interval
@@ -90,7 +87,7 @@ class TrainingCheckpoint:
         state = {
             "iteration": engine.state.iteration,
             "epoch_length": engine.state.epoch_length,
-            "record": self.record,
+            "record": self.record.to_json(),
             "objects": {name: thing.state_dict() for name, thing in self.objects.items()},
             "random": _random_states(),
         }
@@ -100,7 +97,7 @@ class TrainingCheckpoint:
             torch.save(self.kept_network.state_dict(), temporary)
         progress = {"iterations": engine.state.iteration, "epochs": engine.state.epoch}
         with atomic_path(record_path(self.model_path)) as temporary:
-            temporary.write_text(json.dumps({**self.record, **progress}, indent=2) + "\n")
+            temporary.write_text(json.dumps({**self.record.to_json(), **progress}, indent=2) + "\n")
 
     def _all_finite(self) -> bool:
         """Tell whether every weight is a number: a loss shows a divergence one update late."""
@@ -134,14 +131,13 @@ class TrainingCheckpoint:
 
     def _check_record(self, stored: Mapping[str, Any], stored_length: int, length: int) -> None:
         """Refuse to continue under other settings."""
-        now = json.loads(json.dumps({**self.record, "iterations in an epoch": length}))
-        before = {**stored, "iterations in an epoch": stored_length}
-        # a setting that the checkpoint does not know came later, and switched off it changes nothing
-        compared = [key for key in now if key != MEASURED_BY_TRAINING and (key in before or now[key])]
-        differing = [f"{key} {before.get(key)} -> {now[key]}" for key in compared if now[key] != before.get(key)]
-        if differing:
+        found = self.record.differences(TrainingRecord.from_json(stored))
+        if stored_length != length:
+            found["iterations in an epoch"] = (length, stored_length)
+        if found:
+            differing = ", ".join(f"{key} {before} -> {now}" for key, (now, before) in found.items())
             raise InputError(
-                f"{self.path}: this checkpoint was made with other settings ({', '.join(differing)}); "
+                f"{self.path}: this checkpoint was made with other settings ({differing}); "
                 "give another --output_dir, or start anew with --resume false."
             )
 

@@ -24,7 +24,7 @@ PIXELS_PER_BATCH: Final = {"cpu": 2**16, "cuda": 2**20}
 MINIMUM_TILE: Final = 32
 
 
-class SliceInferer(monai.inferers.Inferer):
+class TiledSliceInferer(monai.inferers.Inferer):
     """Super-resolve a volume slice by slice along its last axis, in mixed precision.
 
     A network's attribute ``reach``, how far an input pixel changes the output, allows to cut large slices into tiles
@@ -39,9 +39,6 @@ class SliceInferer(monai.inferers.Inferer):
         progress: show a bar over the slices.
         tile: largest number of positions along rows and columns that are computed at once, besides the overlap of
             tiles: pixels, or the blocks of ``multiple`` pixels that a network works on; ``None`` computes whole slices.
-
-    Attributes:
-        network: the last network that it ran, for checks that ask it again; ``None`` before.
 
     Raises:
         InputError: if ``slices_per_batch`` or ``tile`` is too small.
@@ -63,7 +60,6 @@ class SliceInferer(monai.inferers.Inferer):
         self.mixed_precision = mixed_precision
         self.progress = progress
         self.tile = tile
-        self.network: Callable[..., Any] | None = None
         self._warned = False
 
     def __call__(self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -71,7 +67,6 @@ class SliceInferer(monai.inferers.Inferer):
 
         Of a ``network`` that returns several images a slice, such as ``Generator.forward_levels``, a tuple of them.
         """
-        self.network = network
         volumes = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
         outputs: list[Tensor] = []
         several = False

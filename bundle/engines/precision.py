@@ -80,6 +80,21 @@ def check_device(device: torch.device | str) -> None:
         raise InputError(f"--device {device} cannot be used here; this machine and PyTorch have: {found}.") from error
 
 
+def use_machine(device: torch.device | str, n_threads: int | None = None) -> None:
+    """Check that a device is there, and compute on it in exact float32 where float32 is asked for.
+
+    Args:
+        device: such as ``cpu``, ``cuda`` or ``cuda:1``.
+        n_threads: processor cores to compute on, 1 or more; ``None`` leaves the choice to PyTorch, which takes all.
+
+    Raises:
+        InputError: if this machine, or this build of PyTorch, has no such device, or ``n_threads`` is below 1.
+    """
+    check_device(device)
+    exact_float32()
+    use_threads(n_threads)
+
+
 def channels_last(network: nn.Module) -> None:
     """Change the memory layout of a network's four-dimensional weights in place."""
     for parameter in network.parameters():

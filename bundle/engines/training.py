@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What surrounds the training step: batches for validation, progress on the screen, the run itself."""
 
+import dataclasses
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,10 +10,13 @@ import torch
 from ignite.engine import Engine, Events
 from ignite.handlers import ProgressBar, TerminateOnNan
 from monai.engines import Trainer
-from torch import Tensor
+from torch import Tensor, nn
 
+from bundle.data import contrast_of
 from bundle.errors import InputError
-from bundle.keys import HIGH_RES, IMAGE, LOW_RES, PRED
+from bundle.files import sha256
+from bundle.keys import CASE, HIGH_RES, IMAGE, LOW_RES, PRED, Pair
+from bundle.settings import ModelSettings, Recipe, TrainingRecord, cases_seen
 
 
 def prepare_batch(
@@ -58,6 +63,36 @@ class LossProgress(ProgressBar):
     def attach(self, engine: Engine, *_: Any, **__: Any) -> None:
         """Show whatever the engine's step returns."""
         super().attach(engine, output_transform=lambda output: {name: f"{value:.3g}" for name, value in output.items()})
+
+
+def training_record(
+    network: nn.Module,
+    model: ModelSettings,
+    recipe: Recipe,
+    pairs: Sequence[Pair],
+    train_pairs: Sequence[Pair],
+    initial_weights: str | os.PathLike[str] | None = None,
+    seen: Mapping[str, Any] | None = None,
+) -> TrainingRecord:
+    """Return the record of a training.
+
+    Args:
+        network: the generator; one that a user gave has a name of its own.
+        model: what it is.
+        recipe: how it is trained.
+        pairs: of the data set; the contrast of their references is recorded where the network takes one.
+        train_pairs: those that it sees.
+        initial_weights: where it starts, or ``None``.
+        seen: what these pairs look like.
+    """
+    return TrainingRecord(
+        model=dataclasses.replace(model, architecture=type(network).__name__),
+        recipe=recipe,
+        reference_contrast=None if model.fusion == "none" else contrast_of(pairs),
+        initial_weights=sha256(initial_weights),
+        train_cases=cases_seen([pair[CASE] for pair in train_pairs], initial_weights),
+        seen=dict(seen or {}),
+    )
 
 
 def run_training(trainer: Trainer) -> None:

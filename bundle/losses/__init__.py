@@ -2,12 +2,13 @@
 """The objectives of Section II-D: pure functions of images, features and scores."""
 
 from bundle.losses.feature import GramNorm, gram_matrix, perceptual_loss, texture_loss
-from bundle.losses.objective import GeneratorLoss
+from bundle.losses.objective import GeneratorLoss, generator_loss
 from bundle.losses.wasserstein import gradient_penalty, wasserstein_distance
 
 __all__ = [
     "GeneratorLoss",
     "GramNorm",
+    "generator_loss",
     "gradient_penalty",
     "gram_matrix",
     "perceptual_loss",

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The generator's objective, Eq. 7, over one level or, as in Eqs. 9-11, over all."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
@@ -110,6 +110,25 @@ class GeneratorLoss:
             if self.texture:
                 terms["texture"] = texture_loss(predicted, wanted, self.gram_norm)
         return terms
+
+
+def generator_loss(
+    weights: Mapping[str, float], gram_norm: GramNorm = "pixels", features: Features | None = None
+) -> GeneratorLoss:
+    """Return the objective of some terms alone.
+
+    Args:
+        weights: by the names of ``GeneratorLoss``; a term that is not named has weight 0.
+        gram_norm: as there.
+        features: as there.
+
+    Raises:
+        InputError: if there is no such term; and as there.
+    """
+    known = GeneratorLoss(features=lambda _: []).weights
+    if unknown := sorted(weights.keys() - known.keys()):
+        raise InputError(f"there is no {' or '.join(unknown)} loss; loss_weights takes {', '.join(known)}.")
+    return GeneratorLoss(**(dict.fromkeys(known, 0.0) | dict(weights)), gram_norm=gram_norm, features=features)
 
 
 def charbonnier_loss(output: Tensor, target: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The generator, the critic and the frozen VGG16 of Section II, a fast generator, and the trainable baselines."""
 
-from bundle.networks.build import build, from_record
+from bundle.networks.build import build
 from bundle.networks.consistency import DataConsistency
 from bundle.networks.critic import Critic
 from bundle.networks.fast import FastGenerator
@@ -19,5 +19,4 @@ __all__ = [
     "VGG16Features",
     "ZengCascade",
     "build",
-    "from_record",
 ]

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A network by its name and settings, as configs and training records give them."""
+"""A network by its settings, as configs and training records give them."""
 
 import inspect
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from torch import nn
 
@@ -13,6 +13,7 @@ from bundle.networks.fast import FastGenerator
 from bundle.networks.generator import Generator
 from bundle.networks.single_contrast import SingleContrastResidual
 from bundle.networks.zeng import ZengCascade
+from bundle.settings import ModelSettings
 
 ARCHITECTURES: Final[Mapping[str, type[nn.Module]]] = {
     cls.__name__: cls for cls in (Generator, FastGenerator, SingleContrastResidual, ZengCascade)
@@ -22,39 +23,34 @@ BUILT_IN: Final = frozenset({"fusion", "residual"})
 """Settings of the paper's generator that the others have decided."""
 
 
-def build(architecture: str = "Generator", size: Mapping[str, int] | None = None, **settings: Any) -> nn.Module:
+def build(model: ModelSettings) -> nn.Module:
     """Return a new network.
 
     Args:
-        architecture: a name in ``ARCHITECTURES``.
-        size: arguments that only this architecture has, such as ``n_features`` and ``n_blocks``.
-        settings: arguments of :class:`bundle.networks.Generator`. Other networks take those they have.
+        model: what it is; of its settings a network takes those it has.
 
     Raises:
         InputError: if there is no such architecture, ``size`` names what it does not have, or a setting asks for what
             it does not do.
     """
-    if architecture not in ARCHITECTURES:
+    if model.architecture not in ARCHITECTURES:
         raise InputError(
-            f"architecture is {architecture!r}; choose one of {', '.join(ARCHITECTURES)}, or give a network of your "
-            "own as network_def."
+            f"architecture is {model.architecture!r}; choose one of {', '.join(ARCHITECTURES)}, or give a network of "
+            "your own as network_def."
         )
-    network = ARCHITECTURES[architecture]
+    network = ARCHITECTURES[model.architecture]
     known = set(inspect.signature(network).parameters)
-    usual = inspect.signature(Generator).parameters
-    own = sorted(known - usual.keys())
-    if unknown := sorted((size or {}).keys() - own):
-        raise InputError(f"{architecture} has no {', '.join(unknown)}; its sizes are {', '.join(own) or 'fixed'}.")
-    for key, value in settings.items():
-        if key not in known and key not in BUILT_IN and value != usual[key].default:
-            raise InputError(f"{architecture} has no {key}; leave it at {usual[key].default}.")
-    return network(**{key: value for key, value in settings.items() if key in known}, **(size or {}))
-
-
-def from_record(record: Mapping[str, Any]) -> nn.Module:
-    """Return a new network as a training record describes it; what the record does not tell is as usual."""
-    names = ("fusion", "levels", "residual", "bias", "share_levels")
-    settings = {name: record[name] for name in names if name in record}
-    if record.get("consistency_layer"):
-        settings["consistency"] = DataConsistency(record["factor"], record.get("magnitude", True))
-    return build(record.get("architecture", Generator.__name__), record.get("size"), **settings)
+    own = sorted(known - inspect.signature(Generator).parameters.keys())
+    if unknown := sorted(model.size.keys() - own):
+        raise InputError(
+            f"{model.architecture} has no {', '.join(unknown)}; its sizes are {', '.join(own) or 'fixed'}."
+        )
+    settings = {name: getattr(model, name) for name in ("fusion", "levels", "residual", "bias", "share_levels")}
+    for name, value in settings.items():
+        usual = getattr(ModelSettings, name)
+        if name not in known and name not in BUILT_IN and value != usual:
+            raise InputError(f"{model.architecture} has no {name}; leave it at {usual}.")
+    settings["consistency"] = DataConsistency(model.factor, model.magnitude) if model.consistency_layer else None
+    if settings["consistency"] and "consistency" not in known:
+        raise InputError(f"{model.architecture} has no consistency_layer; leave it at False.")
+    return network(**{name: value for name, value in settings.items() if name in known}, **model.size)

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 
+from bundle.case import Case
 from bundle.keys import LOW_RES, PRED, REFERENCE, UNCERTAINTY
 from bundle.pages.embedded import GREY, data_uri
 from bundle.pages.fact_text import FactGroup, fact_groups, sentence_text
 from bundle.pages.shown_slices import CaseImages, ShownSlices
 from bundle.pages.slice_views import DIFFERENCE_LIMIT, UNCERTAINTY_LIMIT, slice_views
 from bundle.pages.template import render, save_page
-from bundle.records import CaseRecord
 
 _THUMBNAIL_HEIGHT = 96
 
@@ -36,7 +36,7 @@ class Origin:
     made: datetime
 
 
-def case_page(record: CaseRecord, images: CaseImages, origin: Origin) -> str:
+def case_page(record: Case, images: CaseImages, origin: Origin) -> str:
     """Return the page of a case as HTML that needs no other file and no network.
 
     Args:
@@ -53,13 +53,13 @@ def case_page(record: CaseRecord, images: CaseImages, origin: Origin) -> str:
     views = slice_views(shown)
     return render(
         "case.html",
-        case=record.case,
+        case=record,
         warnings=[sentence_text(warning) for warning in record.warnings],
         origin=origin,
         views=views,
         ratio=first.shape[1] / (first.shape[0] * shown.aspect),
         sides=shown.sides,
-        groups=fact_groups(record.facts) + _score_groups([view.scores for view in views]),
+        groups=fact_groups(record.facts()) + _score_groups([view.scores for view in views]),
         has_reference=REFERENCE in shown.images,
         has_uncertainty=UNCERTAINTY in shown.images,
         thumbnail=_thumbnail(shown),
@@ -68,7 +68,7 @@ def case_page(record: CaseRecord, images: CaseImages, origin: Origin) -> str:
     )
 
 
-def save_case_page(path: str | os.PathLike[str], record: CaseRecord, images: CaseImages, origin: Origin) -> Path:
+def save_case_page(path: str | os.PathLike[str], record: Case, images: CaseImages, origin: Origin) -> Path:
     """Write the page of a case.
 
     Args:

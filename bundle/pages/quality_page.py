@@ -14,6 +14,7 @@ from monai.data import MetaTensor
 from monai.transforms import SaveImaged
 from monai.utils import ImageMetaKey
 
+from bundle.case import Case
 from bundle.drawing.slice_choice import Image, quartile_slices
 from bundle.keys import (
     CASE,
@@ -28,8 +29,7 @@ from bundle.keys import (
 )
 from bundle.pages.case_page import Origin, save_case_page
 from bundle.pages.shown_slices import CaseImages
-from bundle.records import Records
-from bundle.transforms import DataConsistencyd
+from bundle.transforms.data_consistency import measured_factors
 from bundle.transforms.io import result_path
 from bundle.version import package_version
 from bundle.volumes.intensity import tissue_slices
@@ -45,28 +45,22 @@ class QualityPaged(SaveImaged):
 
     Place it between data consistency and :class:`bundle.transforms.RestoreNatived`: volumes (1, H, W, D) on the
     normalised scale. It shows the slices whose uncertainty is known, and fills up with those at the quartiles of
-    the tissue. A page that cannot be drawn or written becomes a warning in the case's record: it never costs an
+    the tissue. A page that cannot be drawn or written becomes a warning of the case: it never costs an
     output. A SaveImaged by name only, so that programs which leave out saving by that class (MONAI Label) leave
     this out too.
 
     Args:
         output_dir: folder of the outputs.
-        consistency: the data consistency, whether it was applied or not; it knows what was measured.
-        records: of the run; the page shows the warnings and facts that are there by then.
         weights: path of the network's weights; the page names the file.
     """
 
     def __init__(
         self,
         output_dir: str | os.PathLike[str],
-        consistency: DataConsistencyd,
-        records: Records | None = None,
         weights: str | os.PathLike[str] | None = None,
     ) -> None:
         super().__init__(PRED, output_dir=Path(output_dir), print_log=False)
         self.output_dir = Path(output_dir).expanduser()
-        self.consistency = consistency
-        self.records = records or Records()
         self.weights = weights
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -80,14 +74,14 @@ class QualityPaged(SaveImaged):
             A copy of the item, unchanged.
         """
         item = dict(data)
-        record = self.records.of(item)
+        item[CASE] = case = Case.of(item)
         try:
-            path = result_path(self.output_dir, {CASE: record.case, **item}, ext=".html")
+            path = result_path(self.output_dir, item, ext=".html")
             path.unlink(missing_ok=True)  # that of an earlier run would tell of another output
-            logger.info("Wrote %s", save_case_page(path, record, self._images(item), self._origin(item)))
+            logger.info("Wrote %s", save_case_page(path, case, self._images(item), self._origin(item)))
         except Exception as error:  # whatever it is, the output itself is sound
             logger.debug("no quality page", exc_info=True)
-            record.warn(f"The quality page could not be made ({error}): look at the output in a viewer instead.")
+            case.warn(f"The quality page could not be made ({error}): look at the output in a viewer instead.")
         return item
 
     def _images(self, item: dict[Hashable, Any]) -> CaseImages:
@@ -102,7 +96,7 @@ class QualityPaged(SaveImaged):
         if REFERENCE in volumes and not volumes[REFERENCE].any():  # a run without one
             del volumes[REFERENCE]
         in_file = np.asarray(item.get(SLICES, np.arange(item[PRED].shape[-1])))
-        rows, columns = self.consistency.factors_of(item)
+        rows, columns = measured_factors(item)
         height, width = item[PRED].shape[1:3]
         return CaseImages(
             volumes=volumes,

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bundle.engines import recorded_settings
 from bundle.errors import InputError
 from bundle.files import atomic_path, writable_folder, write_csv
 from bundle.keys import CASE, LOW_RES, SUPER_RES
 from bundle.reports.text_table import markdown_table
+from bundle.settings import recorded
 from bundle.studies.curves import Training, save_curves
 from bundle.studies.panels import save_level_panels, save_panels
 from bundle.studies.plan import Row, StudyPlan, known_labels
@@ -104,7 +104,7 @@ class Study:
                 done = read_finished(folder, stage)
                 minutes[stage] += float(done.get("seconds", 0)) / 60
                 hardware = str(done.get("hardware", hardware))
-            record = recorded_settings(folder / "model.pt") if row.train else {}
+            record = recorded(folder / "model.pt").to_json() if row.train else {}
         counts = [str(record.get(key, "-")) for key in ("iterations", "fidelity_iterations", "batch_size")]
         times = [f"{minutes['training']:.1f}" if row.train else "-", f"{minutes['evaluating']:.1f}"]
         return [row.label, f"`{row.run}`", *counts, *times, hardware]
@@ -126,14 +126,14 @@ class Study:
 
     def _level_figure(self, row: Row, folder: Path, case: str) -> None:
         """Draw a progressive row's levels; rows of one level have none."""
-        record = recorded_settings(self.runner.folders(row)[0] / "model.pt")
+        record = recorded(self.runner.folders(row)[0] / "model.pt").to_json()
         if int(record.get("levels", 1)) > 1:
             save_level_panels(self.output_dir / f"{case}_levels_{row.run}.png", folder, case, title=row.label)
 
     def _training(self, row: Row) -> Training:
         """Return where a row's first run logged its course."""
         folder = self.runner.folders(row)[0]
-        record = recorded_settings(folder / "model.pt")
+        record = recorded(folder / "model.pt").to_json()
         epoch_length = max(int(record.get("iterations", 1)) // max(int(record.get("epochs", 1)), 1), 1)
         return Training(row.label, folder / "tensorboard", epoch_length)
 

@@ -19,11 +19,12 @@ from torch import Tensor, nn
 from bundle.batch.results import write_json
 from bundle.cli.root import bundle_root
 from bundle.console import told
-from bundle.engines.weights import check_weights, load_file
+from bundle.engines.weights import load_file
 from bundle.errors import InputError
 from bundle.files import atomic_path, sha256
 from bundle.metrics import METRICS
-from bundle.networks import from_record
+from bundle.networks import build
+from bundle.settings import recorded
 
 TOLERANCE: Final = 1e-3
 """How much the output of weights in float16 may differ from that of the trained ones, on images in [0, 1]."""
@@ -47,17 +48,17 @@ def publish(run: Path, target: Path, about: Mapping[str, str]) -> str:
     Raises:
         InputError: if there is no training or evaluation.
     """
-    record = check_weights(run / "model.pt", {})
     weights = load_file(run / "model.pt", "train again")
+    record = recorded(run / "model.pt")
     halved = {name: value.half() if value.is_floating_point() else value for name, value in weights.items()}
-    network = from_record(record)
+    network = build(record.model)
     slices = list(_kept_slices(run / "evaluation"))
     outputs = [_outputs(network, state, slices) for state in (weights, halved)]
     difference = max(float((a - b).abs().max()) for a, b in zip(*outputs, strict=True))
     small = difference < TOLERANCE
     with atomic_path(target) as temporary, temporary.open("wb") as stream:  # by name, the file would hold its name
         torch.save(halved if small else weights, stream)
-    write_json(target.with_suffix(".json"), {**record, **about, "scores": _scores(run / "evaluation")})
+    write_json(target.with_suffix(".json"), {**record.to_json(), **about, "scores": _scores(run / "evaluation")})
     write_sums(target.parent)
     return f"{'float16' if small else 'float32'}; float16 changes the output by {difference:.1e}"
 

@@ -13,7 +13,7 @@ from monai.transforms import MapTransform, Transform
 
 from bundle import kspace
 from bundle.errors import InputError
-from bundle.keys import CASE, HIGH_RES, IMAGE, LEVEL_TARGETS, LOW_RES, REFERENCE
+from bundle.keys import CASE, HIGH_RES, IMAGE, LEVEL_TARGETS, LOW_RES, MEASURED, REFERENCE, SLICE_AXIS
 from bundle.phantom.scanner import bias_field, rician
 
 Item = dict[Hashable, Any]
@@ -79,15 +79,25 @@ class ZeroFilld(Transform):
     def __call__(self, data: Mapping[Hashable, Any]) -> Item:
         """Return the item with ``high_res`` and ``low_res``, both (1, H, W, D) on one intensity scale.
 
-        Level targets, on the same scale, are ``level_targets`` (n_levels - 1, H, W, D).
+        How much of k-space is left is ``measured_samples``. Level targets, on the same scale, are ``level_targets``
+        (n_levels - 1, H, W, D).
         """
         item = dict(data)
         item[HIGH_RES] = item[IMAGE]
         item[LOW_RES] = self._zero_filled(item[IMAGE], self.factors)
+        item[MEASURED] = self._measured(item)
         if self.level_factors:
             targets = [self._zero_filled(item[IMAGE], factors).as_tensor() for factors in self.level_factors]
             item[LEVEL_TARGETS] = MetaTensor(torch.cat(targets), meta=item[IMAGE].meta)
         return item
+
+    def _measured(self, item: Item) -> torch.Tensor:
+        """Return how many samples of k-space are left along each native axis, (3,)."""
+        _, height, width, n_slices = item[IMAGE].shape
+        blocks = [kspace.kept_block(n, f) for n, f in zip((height, width), self.factors, strict=True)]
+        measured = [end - start for start, end in blocks]
+        measured.insert(int(item.get(SLICE_AXIS, 2)), n_slices)
+        return torch.tensor(measured)
 
     def _zero_filled(self, high_res: MetaTensor, factors: tuple[float, float]) -> MetaTensor:
         """Return every slice of a volume (1, H, W, D) zero-filled; factor 1 is the volume itself."""

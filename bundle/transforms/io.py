@@ -5,6 +5,7 @@ MONAI's own pair, LoadImaged and SaveImaged, accepts what cannot be super-resolv
 description and form codes; these stand in their place and leave the same metadata.
 """
 
+import dataclasses
 import logging
 import os
 from collections.abc import Hashable, Mapping, Sequence
@@ -18,6 +19,7 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform, SaveImaged
 from monai.utils import ImageMetaKey, MetaKeys, SpaceKeys, ensure_tuple_rep
 
+from bundle.case import Case
 from bundle.errors import InputError
 from bundle.keys import CASE, IMAGE, OUTPUT, PRED, REFERENCE
 from bundle.volumes.enlarge import regrid
@@ -38,7 +40,8 @@ class LoadPaird(MapTransform):
     Each becomes a float32 ``MetaTensor`` (1, X, Y, Z) of native intensities, with the metadata that
     LoadImaged and EnsureChannelFirstd leave and later steps use: affine, original_affine,
     spatial_shape, space, original_channel_dim, filename_or_obj; and ``spacing``. A reference whose
-    axes are flipped or permuted is reordered to the target's, without interpolation.
+    axes are flipped or permuted is reordered to the target's, without interpolation. The item's case gets the
+    target's header. An item that holds volumes already passes.
     """
 
     def __init__(
@@ -71,9 +74,13 @@ class LoadPaird(MapTransform):
         """
         item = dict(data)
         target_key, *reference_keys = self.keys
+        if isinstance(item.get(target_key), MetaTensor):
+            return item
         if not item.get(target_key):
             raise InputError(f'an item of the datalist names no image; give its path under "{target_key}".')
         target = read_volume(item[target_key])
+        item[CASE] = Case.of(item)
+        item[CASE].header = dataclasses.replace(target, voxels=np.broadcast_to(np.float32(0), target.voxels.shape))
         item[target_key] = as_meta_tensor(target)
         for key in reference_keys:
             if item.get(key):
@@ -94,8 +101,8 @@ class LoadPaird(MapTransform):
 class SaveVolumed(SaveImaged):
     """Write results as ``<output_dir>/<case>_<postfix>.nii.gz`` under the header of the image they came from.
 
-    A pair that has ``output`` names its result itself, see :func:`result_path`. The header is read again from the
-    image's file: what passes through a data loader's collation loses its types. Where the image was enlarged
+    A pair that has ``output`` names its result itself, see :func:`result_path`. The header is the one that the
+    case carries, or else is read from the image's file. Where the image was enlarged
     (:mod:`bundle.volumes.enlarge`), the header is that of the enlarged grid. A SaveImaged by name only, so that
     programs which leave out saving by that class (MONAI Label) leave this out too.
     """
@@ -135,7 +142,6 @@ class SaveVolumed(SaveImaged):
             raise ValueError(f"output_postfix is {output_postfix!r}: give each of {self.keys} one of its own.")
         self.output_ext = output_ext
         self.image_key = image_key
-        self._written: dict[Path, tuple[str, ...]] = {}
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Write the results of one item.
@@ -147,7 +153,7 @@ class SaveVolumed(SaveImaged):
             The item, unchanged.
 
         Raises:
-            InputError: if the folder cannot be written, or another case had this file name.
+            InputError: if the folder cannot be written.
             KeyError: if the first result is not there.
             ValueError: if a result is not (1, X, Y, Z) on the image's grid.
         """
@@ -168,22 +174,12 @@ class SaveVolumed(SaveImaged):
             raise ValueError(f'"{key}" is {tuple(result.shape)}: one volume (1, X, Y, Z) can be saved.')
         named = {**item, CASE: str(item.get(CASE) or _stem(source))}
         path = result_path(self.output_dir, named, postfix, self.output_ext)
-        self._claim(path, (source, _file_name(item.get(REFERENCE)) or ""))
         voxels = result[0].float().numpy(force=True)
-        like = read_header(source)
+        like = Case.of(item).header or read_header(source)
         if any(new > old for new, old in zip(voxels.shape, like.voxels.shape, strict=True)):
             like = regrid(like, voxels.shape)
         write_volume(path, voxels, like, self.output_dtype)
         logger.info("Wrote %s", path)
-
-    def _claim(self, path: Path, sources: tuple[str, ...]) -> None:
-        """Keep a file name for one pair; writing the same pair again is no conflict."""
-        first = self._written.setdefault(path, sources)
-        if first != sources:
-            raise InputError(
-                f"{path}: results of {' and '.join(filter(None, first))} are here already and those of "
-                f"{' and '.join(filter(None, sources))} would replace them; give each its own case in the datalist."
-            )
 
 
 def result_path(

@@ -3,8 +3,7 @@
 
 import logging
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -14,10 +13,11 @@ from monai.utils import ImageMetaKey, MetaKeys
 from nibabel.affines import voxel_sizes
 from nibabel.orientations import io_orientation
 
+from bundle.case import Case, LowResFinding
 from bundle.errors import InputError
 from bundle.keys import CASE, IMAGE, MEASURED, REFERENCE
 from bundle.kspace import in_plane_factors, kept_block
-from bundle.records import Records
+from bundle.settings import TrainingRecord
 from bundle.transforms.io import SPACING
 from bundle.volumes.enlarge import enlarge_voxels, regrid_affine
 from bundle.volumes.geometry import through_plane_axis
@@ -31,37 +31,36 @@ Item = dict[Hashable, Any]
 CASES: Final = ("zero-filled", "small matrix", "zero-filled and small matrix")
 
 
-@dataclass(frozen=True)
-class LowRes:
-    """Say how a low-res image is to be taken.
+class Block(NamedTuple):
+    """What of a target's k-space was measured; shapes along native axes.
 
     Attributes:
-        case: name of the case of the three that it is.
-        slice_axis: native axis of the slices.
-        shape: matrix after enlarging, native axes.
-        measured: samples of k-space that were measured, native axes.
-        drop_db: confidence that the block was seen, rows and columns; empty where nobody looked.
+        case: which of ``CASES`` it is.
+        slice_axis: of the slices.
+        shape: matrix after enlarging.
+        measured: samples of k-space that were measured.
+        drop_db: confidence that the block was seen, rows and columns; ``None`` where nobody looked.
     """
 
     case: str
     slice_axis: int
     shape: tuple[int, ...]
     measured: tuple[int, ...]
-    drop_db: tuple[float, ...] = ()
+    drop_db: list[float] | None = None
 
 
 class MeasuredBlockd(Transform):
     """Find out how much of the target's k-space was measured, and bring a small matrix to the network's.
 
     It follows :class:`bundle.transforms.LoadPaird` and precedes all that looks at the grid. The item gets
-    ``measured_samples``; a target that is enlarged changes its shape, affine and metadata.
+    ``measured_samples`` and its case the finding; a target that is enlarged changes its shape, affine and metadata. An
+    item that has been here passes, and what the case knows of its file is not looked for again.
 
     Args:
         factor: factor that the weights were trained for; a number, or a pair [rows, columns].
         mode: ``auto`` looks at k-space and at the reference's voxels; ``zero_filled`` takes the target as zero-filled
             by ``factor``, unseen; ``small`` enlarges it by ``factor``, unseen.
-        at_hand: training records of other weights by name, to be named where the factor is another.
-        records: where to note what was found, topic ``low_res``.
+        weights: training records of other weights by their names, to be named where the factor is another.
 
     Raises:
         InputError: if ``factor`` or ``mode`` is none.
@@ -71,15 +70,13 @@ class MeasuredBlockd(Transform):
         self,
         factor: float | Sequence[float],
         mode: Mode = "auto",
-        at_hand: Mapping[str, Mapping[str, Any]] | None = None,
-        records: Records | None = None,
+        weights: Mapping[str, TrainingRecord] | None = None,
     ) -> None:
         if mode not in get_args(Mode):
             raise InputError(f"low_res is {mode!r}; choose one of {', '.join(get_args(Mode))}.")
         self.factors = in_plane_factors(factor)
         self.mode = mode
-        self.at_hand = dict(at_hand or {})
-        self.records = records or Records()
+        self.weights = dict(weights or {})
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Item:
         """Return the item with the target on the network's matrix, and ``measured_samples``.
@@ -88,22 +85,25 @@ class MeasuredBlockd(Transform):
             InputError: if the target is at full resolution, or low-res by another factor than the weights'.
         """
         item = dict(data)
-        target = item[IMAGE]
-        low_res = {"auto": self._found, "zero_filled": self._zero_filled, "small": self._small}[self.mode](item)
-        if low_res.shape != tuple(target.shape[1:]):
-            item[IMAGE] = _enlarged(target, low_res.shape)
-        item[MEASURED] = torch.tensor(low_res.measured)
-        self._note(item, target, low_res)
+        item[CASE] = case = Case.of(item)
+        if MEASURED in item:
+            return item
+        look = {"auto": self._found, "zero_filled": self._zero_filled, "small": self._small}[self.mode]
+        block = _known(case.low_res, item[IMAGE]) or look(item)
+        case.low_res = _finding(item, block, is_new=case.low_res is None)
+        if block.shape != tuple(item[IMAGE].shape[1:]):
+            item[IMAGE] = _enlarged(item[IMAGE], block.shape)
+        item[MEASURED] = torch.tensor(block.measured)
         return item
 
-    def _zero_filled(self, item: Item) -> LowRes:
+    def _zero_filled(self, item: Item) -> Block:
         """Take the target as it is."""
         shape = tuple(item[IMAGE].shape[1:])
         slice_axis = _slice_axes(item[IMAGE])[0]
         blocks = (kept_block(n, f) for n, f in zip(_in_plane(shape, slice_axis), self.factors, strict=True))
-        return LowRes(CASES[0], slice_axis, shape, _replaced(shape, slice_axis, [end - start for start, end in blocks]))
+        return Block(CASES[0], slice_axis, shape, _replaced(shape, slice_axis, [end - start for start, end in blocks]))
 
-    def _small(self, item: Item) -> LowRes:
+    def _small(self, item: Item) -> Block:
         """Enlarge the target by the weights' factor."""
         shape = tuple(item[IMAGE].shape[1:])
         zooms = _zooms(item)
@@ -111,9 +111,9 @@ class MeasuredBlockd(Transform):
         # small voxels between thin slices: the reference tells which axes are too coarse
         slice_axis = next((axis for axis in axes if min(_in_plane(zooms, axis)) > COARSER), axes[0])
         sizes = [round(n * f) for n, f in zip(_in_plane(shape, slice_axis), self.factors, strict=True)]
-        return LowRes(CASES[1], slice_axis, _replaced(shape, slice_axis, sizes), shape)
+        return Block(CASES[1], slice_axis, _replaced(shape, slice_axis, sizes), shape)
 
-    def _found(self, item: Item) -> LowRes:
+    def _found(self, item: Item) -> Block:
         """Look at k-space and at the reference's voxels."""
         target = item[IMAGE]
         shape = tuple(target.shape[1:])
@@ -126,7 +126,7 @@ class MeasuredBlockd(Transform):
             affine = regrid_affine(target.affine.numpy(), shape, enlarged)
             if through_plane_axis(_spacing(affine), enlarged) == slice_axis:
                 case = CASES[0] if enlarged == shape else CASES[1] if measured == shape else CASES[2]
-                return LowRes(case, slice_axis, enlarged, measured, tuple(axis.block.drop_db for axis in axes))
+                return Block(case, slice_axis, enlarged, measured, [axis.block.drop_db for axis in axes])
         raise InputError(self._refusal(item))
 
     def _axes(self, item: Item, slice_axis: int) -> list[InPlaneAxis]:
@@ -160,7 +160,7 @@ class MeasuredBlockd(Transform):
 
     def _other_weights(self, axes: Sequence[InPlaneAxis]) -> str:
         """Name weights that would fit, or else those that there are."""
-        known = {name: in_plane_factors(about["factor"]) for name, about in self.at_hand.items() if "factor" in about}
+        known = {name: in_plane_factors(record.model.factor) for name, record in self.weights.items()}
         fitting = [
             name
             for name, factors in known.items()
@@ -171,35 +171,43 @@ class MeasuredBlockd(Transform):
         others = ", ".join(f"{name} for {_times(factors)}" for name, factors in known.items())
         return f"give weights for that factor (at hand: {others or 'no others'})"
 
-    def _note(self, item: Item, before: MetaTensor, low_res: LowRes) -> None:
-        """Keep what was found, and say it."""
-        after, axis = item[IMAGE], low_res.slice_axis
-        measured = _in_plane(low_res.measured, axis)
-        sizes = [_in_plane(volume.shape[1:], axis) for volume in (before, after)]
-        factors = [size / n for size, n in zip(sizes[1], measured, strict=True)]
-        record = self.records.of(item)
-        known = "low_res" in record.facts  # from the check of all inputs before the first was computed
-        record.note(
-            "low_res",
-            case=low_res.case,
-            matrix_before=list(before.shape[1:]),
-            matrix_after=list(after.shape[1:]),
-            spacing_before=_spacing(before.affine.numpy()),
-            spacing_after=_spacing(after.affine.numpy()),
-            measured=list(low_res.measured),
-            factor=factors,
-            drop_db=list(low_res.drop_db) or None,
-        )
-        logger.log(
-            logging.DEBUG if known else logging.INFO,
-            "%s: low-res image, %s%s; %d x %d samples of k-space on a matrix of %d x %d, factor %s.",
-            item.get(CASE, "case"),
-            low_res.case,
-            "" if sizes[0] == sizes[1] else f" of {sizes[0][0]} x {sizes[0][1]}, enlarged",
-            *measured,
-            *sizes[1],
-            _times(factors),
-        )
+
+def _known(finding: LowResFinding | None, target: MetaTensor) -> Block | None:
+    """Return what an earlier look at the same file has found."""
+    if finding is None or finding.matrix_before != list(target.shape[1:]):
+        return None
+    return Block(
+        finding.case, finding.slice_axis, tuple(finding.matrix_after), tuple(finding.measured), finding.drop_db
+    )
+
+
+def _finding(item: Item, block: Block, is_new: bool) -> LowResFinding:
+    """Return what was found, and say it once."""
+    target = item[IMAGE]
+    before, affine = tuple(target.shape[1:]), target.affine.numpy()
+    measured, *sizes = (_in_plane(shape, block.slice_axis) for shape in (block.measured, before, block.shape))
+    factors = [size / n for size, n in zip(sizes[1], measured, strict=True)]
+    logger.log(
+        logging.INFO if is_new else logging.DEBUG,
+        "%s: low-res image, %s%s; %d x %d samples of k-space on a matrix of %d x %d, factor %s.",
+        item[CASE],
+        block.case,
+        "" if sizes[0] == sizes[1] else f" of {sizes[0][0]} x {sizes[0][1]}, enlarged",
+        *measured,
+        *sizes[1],
+        _times(factors),
+    )
+    return LowResFinding(
+        case=block.case,
+        slice_axis=block.slice_axis,
+        matrix_before=list(before),
+        matrix_after=list(block.shape),
+        spacing_before=_spacing(affine),
+        spacing_after=_spacing(regrid_affine(affine, before, block.shape)),
+        measured=list(block.measured),
+        factor=factors,
+        drop_db=block.drop_db,
+    )
 
 
 def _slice_axes(volume: MetaTensor) -> list[int]:

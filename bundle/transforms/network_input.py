@@ -3,14 +3,11 @@
 
 They stand in this order in ``configs/inference.yaml``: load, slices last, normalise, (tissue slices,)
 (zero-fill,) stack; network; (data consistency,) restore, save; those in k-space are in
-``bundle.transforms.fourier``. Volumes are channel-first with the slices along the last
-axis, (1, H, W, D), everywhere between :class:`SlicesLastd` and :class:`RestoreNatived`.
-
-Volumes may be as large as a few fit into memory. So those who make new volumes of old ones take the old ones out of
-the item that they are given, one by one, or work in place, where they say so.
+``bundle.transforms.degrade`` and ``bundle.transforms.data_consistency``. Volumes are channel-first with the slices
+along the last axis, (1, H, W, D), everywhere between :class:`SlicesLastd` and :class:`RestoreNatived`.
 """
 
-from collections.abc import Hashable, Mapping, MutableMapping
+from collections.abc import Hashable, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -56,8 +53,6 @@ class SlicesLastd(MapTransform):
 class NormaliseIntensityd(MapTransform):
     """Map each volume to [0, 1] by its own range; keep the target's range to restore it later.
 
-    Takes the volumes out of the item given, so that each can go as the next is made.
-
     Args:
         keys: tensors (1, H, W, D); the first is the target.
         per: one range per volume, or one per slice along the last axis.
@@ -69,11 +64,10 @@ class NormaliseIntensityd(MapTransform):
             raise InputError(f"normalise is {per!r}; choose volume or slice.")
         self.per = per
 
-    def __call__(self, data: MutableMapping[Hashable, Any]) -> Item:
+    def __call__(self, data: Mapping[Hashable, Any]) -> Item:
         """Return the item normalised, with the target's offset and scale under ``intensity_scale``."""
         item = dict(data)
         for key in self.keys:
-            data.pop(key)
             scale = IntensityScale.from_array(item[key], per=self.per)
             item[key] = scale.normalise(item[key])
             if key == self.keys[0]:
@@ -134,26 +128,18 @@ class ThinSlicesd(MapTransform):
 class StackContrastsd(Transform):
     """Stack the low-res target and the reference to the network's two-channel input.
 
-    Where nothing was zero-filled, the target as it came is the low-res. Takes the volumes out of the item given, and
-    leaves ``low_res`` and ``reference`` as views of the stack.
+    Where nothing was zero-filled, the target as it came is the low-res. ``low_res`` and ``reference`` become views of
+    the stack.
     """
 
-    def __call__(self, data: MutableMapping[Hashable, Any]) -> Item:
+    def __call__(self, data: Mapping[Hashable, Any]) -> Item:
         """Return the item with ``image`` (2, H, W, D): channel 0 low-res, channel 1 reference."""
-        item = dict(data)
-        meta = {key: item[key].meta for key in (IMAGE, REFERENCE)}
-        meta[LOW_RES] = item.get(LOW_RES, item[IMAGE]).meta
-        _, height, width, n_slices = item[IMAGE].shape
-        stack = torch.empty(2, n_slices, height, width, device=item[IMAGE].device).movedim(1, -1)
-        for key in (IMAGE, LOW_RES, REFERENCE):
-            data.pop(key, None)
-        low_res = item.pop(LOW_RES) if LOW_RES in item else item[IMAGE]
-        del item[IMAGE]
-        stack[0] = low_res.as_tensor()[0]
-        del low_res  # before memory is touched for the reference
-        stack[1] = item.pop(REFERENCE).as_tensor()[0]
-        volumes = {IMAGE: stack, LOW_RES: stack[:1], REFERENCE: stack[1:]}
-        return item | {key: MetaTensor(volume, meta=meta[key]) for key, volume in volumes.items()}
+        low_res, reference = data.get(LOW_RES, data[IMAGE]), data[REFERENCE]
+        _, height, width, n_slices = low_res.shape
+        stack = torch.empty(2, n_slices, height, width, device=low_res.device).movedim(1, -1)
+        stack[0], stack[1] = low_res.as_tensor()[0], reference.as_tensor()[0]
+        volumes = {IMAGE: (stack, data[IMAGE]), LOW_RES: (stack[:1], low_res), REFERENCE: (stack[1:], reference)}
+        return dict(data) | {key: MetaTensor(volume, meta=like.meta) for key, (volume, like) in volumes.items()}
 
 
 class RestoreNatived(MapTransform):

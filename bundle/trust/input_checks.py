@@ -11,8 +11,8 @@ from typing import Any, Final
 import numpy as np
 from monai.transforms import Transform
 
-from bundle.keys import IMAGE, LOW_RES, REFERENCE
-from bundle.records import Records
+from bundle.case import Case
+from bundle.keys import CASE, IMAGE, LOW_RES, REFERENCE
 from bundle.trust.profile import Profile, profile
 from bundle.trust.training_profile import distance_from_training
 
@@ -43,29 +43,27 @@ class InputChecksd(Transform):
     Args:
         seen: the entry of that name of the training record, see :func:`bundle.trust.seen_in_training`; ``None`` or
             empty where the weights have none: what cannot be compared is said once.
-        records: where warnings and facts go, topic ``input``.
     """
 
-    def __init__(self, seen: Seen | None = None, records: Records | None = None) -> None:
+    def __init__(self, seen: Seen | None = None) -> None:
         self.seen = dict(seen or {})
-        self.records = records or Records()
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Measure and warn; return the item as it came."""
+        """Measure and warn; return the item, its case with what was found."""
         item = dict(data)
         target = item[LOW_RES] if LOW_RES in item else item[IMAGE]
         reference = None if REFERENCE not in item else item[REFERENCE][0].numpy(force=True)
-        record = self.records.of(item)
+        item[CASE] = case = Case.of(item)
         found = profile(target[0].numpy(force=True), reference, target.pixdim.tolist())
         if found is None:
-            record.warn("The target holds no tissue: check that this is the right file.")
+            case.warn("The target holds no tissue: check that this is the right file.")
             return item
-        record.note("input", **vars(found))
+        case.measured["input"] = dict(vars(found))
         if not self.seen:
-            record.note("input", not_compared="the training record of these weights does not say what they saw")
-        is_doubted = record.facts.get("registration", {}).get("doubted")  # and that is said
+            case.measured["input"]["not_compared"] = "the training record of these weights does not say what they saw"
+        is_doubted = case.registration is not None and case.registration.doubted  # and that is said
         for sentence in warnings_of(found, self.seen, left_out=("edges",) if is_doubted else ()):
-            record.warn(sentence)
+            case.warn(sentence)
         return item
 
 

@@ -3,20 +3,22 @@
 
 import copy
 import os
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 import torch
 from monai.data import MetaTensor
+from monai.inferers import Inferer
 from monai.transforms import Transform
 from torch import Tensor, nn
 
+from bundle.case import Case
 from bundle.drawing.slice_choice import quartile_slices
-from bundle.engines import GeneratorLoader, SliceInferer
-from bundle.keys import IMAGE, LOW_RES, MEASURED, PRED, SHOWN_UNCERTAINTY, SLICE_AXIS, UNCERTAINTY
-from bundle.records import CaseRecord, Records
-from bundle.transforms import DataConsistencyd
+from bundle.engines import GeneratorLoader
+from bundle.keys import CASE, IMAGE, PRED, SHOWN_UNCERTAINTY, UNCERTAINTY
+from bundle.settings import TrainingRecord
+from bundle.transforms.data_consistency import measured_factors, restored
 from bundle.trust.influence import measured_disagreement, reference_influence
 from bundle.trust.profile import slices_with_tissue
 from bundle.trust.spread import PASSES, Finish, Predict, predictive_spread
@@ -41,33 +43,33 @@ class NetworkChecksd(Transform):
     (all slices), how much it changes when the reference is replaced (one slice), and how far passes that should
     agree lie apart: of a few slices, or as a map of the volume. The output itself stays the plain pass, so that it
     does not depend on these settings. Spread and influence are those of the final output: after data consistency,
-    where it follows.
+    where it follows. The case gets the findings ``data_consistency``, ``influence`` and ``uncertainty``.
 
     Args:
-        inferer: the one that ran the network; it knows which network that was.
-        consistency: the data consistency; it knows what was measured.
+        inferer: runs a network over a volume.
+        network: the network of a case, see :class:`bundle.engines.CaseNetwork`.
+        magnitude: whether the low-res image is a magnitude.
         consistent: whether data consistency follows.
         members: further networks of an ensemble, which take part in the spread alone.
         uncertainty: make a map of the whole volume, which takes ``len(PASSES)`` times as long as the output, and as
             long for each further network.
-        records: where warnings and facts go, topics ``data_consistency``, ``influence`` and ``uncertainty``.
     """
 
     def __init__(
         self,
-        inferer: SliceInferer,
-        consistency: DataConsistencyd,
+        inferer: Inferer,
+        network: Callable[[Case], nn.Module],
+        magnitude: bool = True,
         consistent: bool = True,
         members: Sequence[nn.Module] = (),
         uncertainty: bool = False,
-        records: Records | None = None,
     ) -> None:
         self.inferer = inferer
-        self.consistency = consistency
+        self.network = network
+        self.magnitude = magnitude
         self.consistent = consistent
         self.members = list(members)
         self.uncertainty = uncertainty
-        self.records = records or Records()
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Item:
         """Return the item with ``uncertainty`` (1, H, W, D), or with ``shown_uncertainty``.
@@ -76,12 +78,12 @@ class NetworkChecksd(Transform):
             data: ``image`` (2, H, W, D), the network's input, and ``pred`` (1, H, W, D), its output.
         """
         item = dict(data)
-        record = self.records.of(item)
-        self._disagree(item, record)
+        item[CASE] = Case.of(item)
+        self._disagree(item)
         shown = self._shown(item)
         if not shown:
             return item
-        self._influence(item, record, shown[len(shown) // 2])
+        self._influence(item, shown[len(shown) // 2])
         if self.uncertainty:
             item[UNCERTAINTY] = MetaTensor(self._spread_of_volume(item), meta=item[IMAGE].meta)
             spreads = {position: item[UNCERTAINTY].as_tensor()[0, ..., position] for position in shown}
@@ -90,7 +92,8 @@ class NetworkChecksd(Transform):
             item[SHOWN_UNCERTAINTY] = spreads
         level = float(np.mean([_level(spread, item[PRED].as_tensor()[0, ..., p]) for p, spread in spreads.items()]))
         n_passes = len(PASSES) * (1 + len(self.members))
-        record.note("uncertainty", typical=level, n_passes=n_passes, slices=list(spreads), whole=self.uncertainty)
+        found = {"typical": level, "n_passes": n_passes, "slices": list(spreads), "whole": self.uncertainty}
+        item[CASE].measured["uncertainty"] = found
         return item
 
     def _shown(self, item: Item) -> list[int]:
@@ -101,33 +104,32 @@ class NetworkChecksd(Transform):
         n_slices = (SHARE_OF_TIME * len(tissue) - 2) / (len(PASSES) - 1)
         return quartile_slices(tissue.tolist(), 3 if self.uncertainty else min(3, max(1, int(n_slices))))
 
-    def _disagree(self, item: Item, record: CaseRecord) -> None:
+    def _disagree(self, item: Item) -> None:
         """Note how far the output departs from the measured block of k-space."""
         norms = np.zeros(2)
         for part in _chunks(item[PRED]):
             output, low_res = _slices(item[PRED], part).float(), _input(item, part)[:, :1].float()
-            factors = self.consistency.factors_of(item)
-            norms += np.square(measured_disagreement(output, low_res, factors, self.consistency.magnitude))
+            norms += np.square(measured_disagreement(output, low_res, measured_factors(item), self.magnitude))
         share = float(np.sqrt(norms[0] / norms[1])) if norms[1] else 0.0
-        record.note("data_consistency", disagreement=share, restored=self.consistent)
+        item[CASE].measured["data_consistency"] = {"disagreement": share, "restored": self.consistent}
         if share > LARGEST_DISAGREEMENT:
-            record.warn(
+            item[CASE].warn(
                 f"The network's own output disagrees with the measured k-space by {share:.1%}, more than with images "
                 "like those of training: check that the reference fits, and look for detail that the input does not "
                 "support."
             )
 
-    def _influence(self, item: Item, record: CaseRecord, position: int) -> None:
+    def _influence(self, item: Item, position: int) -> None:
         """Note how much the reference decides."""
         part = slice(position, position + 1)
         image, plain = _input(item, part), _slices(item[PRED], part)
         mirror_axis = -2 + int(np.argmax(np.abs(item[IMAGE].affine[0, :2].numpy(force=True))))
         found = reference_influence(
-            image, self._predictors()[0], self._finish(item, part), plain, mirror_axis=mirror_axis
+            image, self._predictors(item)[0], self._finish(item, part), plain, mirror_axis=mirror_axis
         )
-        record.note("influence", slice=position, **found)
+        item[CASE].measured["influence"] = {"slice": position, **found}
         if found["removed"] > LARGEST_INFLUENCE:
-            record.warn(
+            item[CASE].warn(
                 "The reference decides more of the output than in any image that was tried: structures of the "
                 "reference may appear in it; compare the output with the input by eye."
             )
@@ -143,23 +145,18 @@ class NetworkChecksd(Transform):
     def _spread(self, item: Item, part: slice) -> Tensor:
         """Return the standard deviation (N, 1, H, W) of some slices."""
         image, plain = _input(item, part), _slices(item[PRED], part)
-        return predictive_spread(image, self._predictors(), self._finish(item, part), plain)[1].cpu()
+        return predictive_spread(image, self._predictors(item), self._finish(item, part), plain)[1].cpu()
 
-    def _predictors(self) -> list[Predict]:
+    def _predictors(self, item: Item) -> list[Predict]:
         """Return the networks as functions of slices (N, 2, H, W), the output's own first."""
-        if self.inferer.network is None:
-            raise ValueError("the inferer has not run a network yet; place this transform after the network.")
-        return [self._predictor(network) for network in (self.inferer.network, *self.members)]
+        return [self._predictor(network) for network in (self.network(item[CASE]), *self.members)]
 
-    def _predictor(self, network: Any) -> Predict:
+    def _predictor(self, network: nn.Module) -> Predict:
         """Return one network as a function of slices."""
-        own = self.inferer.network
 
         def predict(slices: Tensor) -> Tensor:
             volume = slices.movedim(0, -1)[None]  # 1, 2, H, W, N
-            output = self.inferer(volume, network)[0].movedim(-1, 0)
-            self.inferer.network = own  # of the output, not of an ensemble
-            return output
+            return self.inferer(volume, network)[0].movedim(-1, 0)
 
         return predict
 
@@ -167,37 +164,25 @@ class NetworkChecksd(Transform):
         """Return what follows the network, for some slices."""
         if not self.consistent:
             return None
-        low_res = _input(item, part)[:, :1]
-        about: Item = {key: item[key] for key in (MEASURED, SLICE_AXIS) if key in item}
-
-        def finish(output: Tensor) -> Tensor:
-            volumes: Item = {PRED: MetaTensor(output.movedim(0, -1)), LOW_RES: MetaTensor(low_res.movedim(0, -1))}
-            done = self.consistency({**about, **volumes})[self.consistency.output_key]
-            return done.as_tensor().movedim(-1, 0)
-
-        return finish
+        low_res, factors = _input(item, part)[:, :1].float(), measured_factors(item)
+        return lambda output: restored(output.float(), low_res, factors, self.magnitude)
 
 
-def ensemble(
-    paths: Sequence[str | os.PathLike[str]], network: nn.Module, recorded: Mapping[str, Any]
-) -> list[nn.Module]:
+def ensemble(paths: Sequence[str | os.PathLike[str]], network: nn.Module, record: TrainingRecord) -> list[nn.Module]:
     """Load further checkpoints of the same network.
 
     Args:
         paths: files of weights, trained for the same task with the same architecture.
         network: a network of that architecture.
-        recorded: training record of the weights that make the output; the others must agree with it.
+        record: of the weights that make the output; the others must agree with it.
 
     Raises:
         InputError: if one cannot be loaded or was trained for something else.
     """
-    expected = {
-        key: recorded.get(key) for key in ("architecture", "factor", "magnitude", "normalise", "reference_contrast")
-    }
     members = []
     for path in paths:
         member = copy.deepcopy(network)
-        GeneratorLoader(path, member, expected).load()
+        GeneratorLoader(path, member, record.model, record.reference_contrast).load()
         members.append(member.eval())
     return members
 

@@ -1,0 +1,274 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a generator is, how it was trained, and the record of both beside its weights: every setting, once.
+
+A config gives each setting once, under ``model`` or ``recipe``; checkpoints, weights, fine-tuning, studies and model
+cards read them from here. In a record, JSON beside the weights, all settings stand side by side under their own names.
+"""
+
+import dataclasses
+import json
+import logging
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Self, TypeVar
+
+from bundle.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+Factor = float | list[float]
+"""Ratio of full to measured k-space samples: of both in-plane axes, or of rows and of columns."""
+PathLike = str | os.PathLike[str]
+Settings = TypeVar("Settings", "ModelSettings", "Recipe")
+
+STRUCTURE: Final = ("architecture", "fusion", "levels", "share_levels", "residual")
+"""What weights must have in common for one to go on from the other."""
+IMAGES: Final = ("factor", "magnitude", "normalise")
+"""What a network's images must have in common with those that trained it."""
+PAPER_WEIGHTS: Final = {"adversarial": 1.0, "mse": 0.1, "perceptual": 1.0, "texture": 0.1}
+"""Of Eq. 7, in Section III-B."""
+_WEIGHT: Final = "_weight"
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """What a generator is (Table I, Fig. 1) and which low-res images it is for.
+
+    Attributes:
+        architecture: ``Generator``, the paper's; ``FastGenerator``, ``SingleContrastResidual`` or ``ZengCascade``.
+        size: what another architecture than the paper's has of its own: ``n_features``, ``n_blocks`` ...
+        fusion: how the reference comes in: ``feature`` SR4, ``image`` SR3, ``none`` SR1, ``reference`` SR2.
+        levels: networks in sequence: 1, or 2 and 3 of a progressive generator.
+        share_levels: whether the levels have their weights in common.
+        residual: whether the output is added to the low-res image.
+        bias: whether convolutions have biases.
+        consistency_layer: whether the measured block of k-space is put back after each level.
+        factor: of the low-res images.
+        magnitude: whether the low-res image is the magnitude of the zero-filled one, or its real part.
+        normalise: intensities to [0, 1] per ``volume`` or per ``slice``.
+    """
+
+    architecture: str = "Generator"
+    size: dict[str, int] = field(default_factory=dict)
+    fusion: str = "feature"
+    levels: int = 1
+    share_levels: bool = False
+    residual: bool = False
+    bias: bool = False
+    consistency_layer: bool = False
+    factor: Factor = 4
+    magnitude: bool = True
+    normalise: str = "volume"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a generator is trained: what its weights depend on besides the data and the number of updates.
+
+    Attributes:
+        noise: of noise-free simulations, Rician, relative to the maximum.
+        bias_field: amplitude of a simulated receive field.
+        level_factors: factors of the targets of the levels before the last (Eqs. 9-11); empty: the last alone.
+        tissue_only: train on slices with tissue.
+        slices_per_volume: of these, evenly spaced; ``None`` for all.
+        patch_size: rows and columns of a patch.
+        batch_size: patches of an update, of all processes together.
+        patch_sampling: ``grid``, the paper's, or ``random``.
+        gain_jitter: random factor exp(+-gain_jitter) on low-res and high-res against the reference.
+        flips: mirror images and quarter turns.
+        reference_shift: random shift of the reference in pixels.
+        noise_jitter: white noise on low-res and reference, of a random standard deviation up to this.
+        learning_rate: of the generator's Adam.
+        critic_learning_rate: of the critic's.
+        max_gradient_norm: clip gradients to this norm; ``None``: no clipping.
+        weight_average: decay of the moving average of the weights that is kept; 0: the weights themselves.
+        mixed_precision: bfloat16: ``auto``, true or false.
+        n_critic: critic updates before each generator update.
+        fidelity_iterations: generator updates by the MSE alone at the start.
+        loss_weights: of the terms of Eq. 7, by their names in :class:`bundle.losses.GeneratorLoss`; those of 0 are left
+            out. In JSON each is ``<name>_weight``.
+        gram_norm: what a Gram matrix is divided by.
+        penalty_weight: of the gradient penalty (Eq. 8).
+        seed: of all random numbers.
+    """
+
+    noise: float = 0.0
+    bias_field: float = 0.0
+    level_factors: list[Any] = field(default_factory=list)
+    tissue_only: bool = True
+    patch_size: int = 64
+    batch_size: int = 32
+    patch_sampling: str = "grid"
+    gain_jitter: float = 0.0
+    flips: bool = False
+    reference_shift: int = 0
+    noise_jitter: float = 0.0
+    slices_per_volume: int | None = None
+    learning_rate: float = 2.0e-5
+    critic_learning_rate: float = 2.0e-5
+    max_gradient_norm: float | None = None
+    weight_average: float = 0.0
+    mixed_precision: str | bool = "auto"
+    n_critic: int = 4
+    fidelity_iterations: int = 0
+    loss_weights: dict[str, float] = field(default_factory=lambda: dict(PAPER_WEIGHTS))
+    gram_norm: str = "pixels"
+    penalty_weight: float = 10.0
+    seed: int = 0
+
+    @property
+    def needs_features(self) -> bool:
+        """Whether a loss looks at VGG16 features."""
+        return bool(self.loss_weights.keys() & {"perceptual", "texture"})
+
+    def __post_init__(self) -> None:
+        """Leave out losses that are switched off."""
+        object.__setattr__(self, "loss_weights", {name: w for name, w in self.loss_weights.items() if w})
+
+
+@dataclass(frozen=True)
+class TrainingRecord:
+    """What is kept beside weights.
+
+    Attributes:
+        model: what the generator is.
+        recipe: how it was trained.
+        reference_contrast: of the references that trained it; ``None`` where unknown, or where it takes none.
+        initial_weights: checksum of the weights that it went on from, if any.
+        train_cases: cases that it has seen.
+        seen: what the training images look like, see :func:`bundle.trust.seen_in_training`; empty where unknown.
+        about: all else, such as ``iterations``, ``epochs``, ``data``, ``licence`` and ``scores``.
+    """
+
+    model: ModelSettings = field(default_factory=ModelSettings)
+    recipe: Recipe = field(default_factory=Recipe)
+    reference_contrast: str | None = None
+    initial_weights: str | None = None
+    train_cases: list[str] = field(default_factory=list)
+    seen: dict[str, Any] = field(default_factory=dict)
+    about: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """Return the record that JSON tells; what it leaves out, as older versions do, is at its default."""
+        left = dict(content)
+        if weights := {key: left.pop(key) for key in list(left) if key.endswith(_WEIGHT) and key != "penalty_weight"}:
+            left["loss_weights"] = {key.removesuffix(_WEIGHT): weight for key, weight in weights.items()}
+        model, recipe = _taken(ModelSettings, left), _taken(Recipe, left)
+        own = {f.name: left.pop(f.name) for f in dataclasses.fields(cls)[2:-1] if left.get(f.name) is not None}
+        return cls(model, recipe, **own, about=left)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all settings side by side, and the rest, as JSON values."""
+        parts = dataclasses.asdict(self)
+        about = parts.pop("about")
+        weights = {f"{name}{_WEIGHT}": weight for name, weight in parts["recipe"].pop("loss_weights").items()}
+        flat = {**parts.pop("model"), **parts.pop("recipe"), **weights, **parts, **about}
+        return dict(json.loads(json.dumps(flat)))
+
+    def differences(self, other: "TrainingRecord") -> dict[str, tuple[Any, Any]]:
+        """Return own and other value of each setting in which two trainings differ; not what was measured of the data.
+
+        A training is one only where these are equal.
+        """
+        own, others = (record.to_json() for record in (self, other))
+        left_out = {"seen", *self.about, *other.about}
+        keys = [key for key in own if key not in left_out]
+        keys += [key for key in others if key not in own and key not in left_out]
+        return {key: (own.get(key), others.get(key)) for key in keys if own.get(key) != others.get(key)}
+
+
+def differing(recorded: ModelSettings, given: ModelSettings, names: Iterable[str]) -> dict[str, tuple[Any, Any]]:
+    """Return the recorded and the given value of each of some settings in which two models differ."""
+    pairs = {name: (getattr(recorded, name), getattr(given, name)) for name in names}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def recorded_model(path: PathLike | None, **given: Any) -> ModelSettings:
+    """Return the settings of weights by their training record, those that are given in their place.
+
+    Args:
+        path: file of the weights; ``None`` for a method without.
+        given: settings that the caller insists on; :class:`bundle.engines.GeneratorLoader` refuses weights that were
+            trained with others.
+
+    Raises:
+        InputError: if there is no such setting.
+    """
+    known = [f.name for f in dataclasses.fields(ModelSettings)]
+    if unknown := sorted(given.keys() - set(known)):
+        raise InputError(f"model has no setting {', '.join(unknown)}; it has {', '.join(known)}.")
+    return dataclasses.replace(recorded(path).model, **given)
+
+
+def recorded(path: PathLike | None) -> TrainingRecord:
+    """Return the training record of weights; all defaults where there is none or it is damaged.
+
+    :func:`read_record` reports these.
+    """
+    try:
+        return read_record(path) or TrainingRecord()
+    except InputError:
+        return TrainingRecord()
+
+
+def read_record(path: PathLike | None) -> TrainingRecord | None:
+    """Return the training record beside weights.
+
+    Args:
+        path: file of the weights; ``None`` for a method without.
+
+    Returns:
+        The record; ``None`` where there is none.
+
+    Raises:
+        InputError: if it is damaged.
+    """
+    if path is None or not (file := record_path(path)).is_file():
+        return None
+    try:
+        return TrainingRecord.from_json(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise InputError(f"{file}: this training record is damaged; restore it, or move it away.") from error
+
+
+def record_path(weights: PathLike) -> Path:
+    """Return where the training record of a file of weights is."""
+    return Path(weights).expanduser().with_suffix(".json")
+
+
+def records_in(folder: PathLike) -> dict[Path, TrainingRecord]:
+    """Return the training records of all weights of a folder that have one, by the file of the weights."""
+    files = sorted(Path(folder).expanduser().glob("*.pt"))
+    return {file: recorded(file) for file in files if record_path(file).is_file()}
+
+
+def other_weights(path: PathLike | None) -> dict[str, TrainingRecord]:
+    """Return the training records of the other weights in the folder of some weights, by file name."""
+    if path is None:
+        return {}
+    own = Path(path).expanduser()
+    return {file.name: record for file, record in records_in(own.parent).items() if file.name != own.name}
+
+
+def single_contrast_weights(folder: PathLike, factor: Factor) -> str | None:
+    """Return the weights in a folder that need no reference and are for a factor; ``None`` without, or with several."""
+    fitting = [
+        file
+        for file, record in records_in(folder).items()
+        if record.model.fusion == "none" and record.model.factor == factor
+    ]
+    return str(fitting[0]) if len(fitting) == 1 else None
+
+
+def cases_seen(cases: Iterable[str], initial_weights: PathLike | None) -> list[str]:
+    """Return the cases that weights have seen after training: these, and those of the weights it starts from."""
+    return list(dict.fromkeys([*cases, *recorded(initial_weights).train_cases]))
+
+
+def _taken(kind: type[Settings], content: dict[str, Any]) -> Settings:
+    """Take out of JSON what some settings hold."""
+    names = [f.name for f in dataclasses.fields(kind)]
+    return kind(**{name: content.pop(name) for name in names if name in content})
