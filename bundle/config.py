@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a command line may hold: MONAI takes any key and never uses a mistyped one, and reads ``false`` as text."""
 
-import dataclasses
 import difflib
 import inspect
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import yaml
 from monai.bundle import ConfigExpression, ConfigParser
@@ -15,13 +14,9 @@ from monai.bundle.utils import DEFAULT_EXP_MGMT_SETTINGS, ID_SEP_KEY
 
 from bundle.console import explain_input_errors
 from bundle.errors import InputError
-from bundle.settings import ModelSettings, Recipe
+from bundle.settings import BLOCKS, place_of, setting_names
 
 TARGET = "_target_"
-SETTINGS: Final = {"model": ModelSettings, "recipe": Recipe}
-"""Parts of a config that hold typed settings."""
-WEIGHT: Final = "_weight"
-LOSSES: Final = f"loss_weights{ID_SEP_KEY}"
 YAML_WORDS = {"true": True, "false": False, "null": None}
 
 
@@ -38,9 +33,9 @@ def start(base: str | os.PathLike[str]) -> None:
         InputError: naming an unknown key or setting and the nearest known one.
     """
     explain_input_errors()
+    read_yaml_words()
     place_settings(running_parser(), yaml.safe_load(Path(base).read_text()))
     check_keys(base)
-    read_yaml_words()
 
 
 def place_settings(parser: ConfigParser, known: Mapping[str, Any]) -> None:
@@ -53,17 +48,14 @@ def place_settings(parser: ConfigParser, known: Mapping[str, Any]) -> None:
     Raises:
         InputError: naming an unknown setting and the nearest known one.
     """
-    moved = False
-    for block, kind in SETTINGS.items():
-        names = {field.name for field in dataclasses.fields(kind)}
-        for key in [key for key in parser.config if block in known and key not in known]:
-            place = f"{LOSSES}{key.removesuffix(WEIGHT)}" if block == "recipe" and key.endswith(WEIGHT) else key
-            if key in names or place != key:
-                parser[f"{block}{ID_SEP_KEY}{key if key in names else place}"] = parser.config.pop(key)
-                moved = True
-        given = set(parser.config.get(block, {})) - names - set(known.get(block, {}))
-        if given:
-            raise InputError(" ".join(_sentence(key, sorted(names), block) for key in sorted(given)))
+    moved = {key: place for key in parser.config if (place := place_of(key, known))}
+    for key, place in moved.items():
+        parser[place] = parser.config.pop(key)
+    for block, kind in BLOCKS.items():
+        names = [*setting_names(kind), *known.get(block, {})]
+        unknown = [key for key in parser.config.get(block, {}) if key not in names]
+        if unknown:
+            raise InputError(" ".join(_sentence(key, names, block) for key in unknown))
     if moved:
         parser.parse(reset=True)
 

@@ -180,6 +180,32 @@ class TrainingRecord:
         return {key: (own.get(key), others.get(key)) for key in keys if own.get(key) != others.get(key)}
 
 
+def place_of(name: str, config: Mapping[str, Any]) -> str | None:
+    """Return where a config holds a setting that is given by its own name.
+
+    Args:
+        name: such as ``factor``, or ``mse_weight``.
+        config: the config, with a ``model`` or a ``recipe``.
+
+    Returns:
+        Such as ``model::factor`` or ``recipe::loss_weights::mse``; ``None`` for a key of the config itself, and for
+        what is no setting.
+    """
+    for block, kind in BLOCKS.items():
+        if block not in config or name in config:
+            continue
+        if name in setting_names(kind):
+            return f"{block}::{name}"
+        if name.endswith(_WEIGHT) and "loss_weights" in config[block]:
+            return f"{block}::loss_weights::{name.removesuffix(_WEIGHT)}"
+    return None
+
+
+def setting_names(kind: type[ModelSettings] | type[Recipe]) -> list[str]:
+    """Return the names of some settings."""
+    return [f.name for f in dataclasses.fields(kind)]
+
+
 def differing(recorded: ModelSettings, given: ModelSettings, names: Iterable[str]) -> dict[str, tuple[Any, Any]]:
     """Return the recorded and the given value of each of some settings in which two models differ."""
     pairs = {name: (getattr(recorded, name), getattr(given, name)) for name in names}
@@ -197,7 +223,7 @@ def recorded_model(path: PathLike | None, **given: Any) -> ModelSettings:
     Raises:
         InputError: if there is no such setting.
     """
-    known = [f.name for f in dataclasses.fields(ModelSettings)]
+    known = setting_names(ModelSettings)
     if unknown := sorted(given.keys() - set(known)):
         raise InputError(f"model has no setting {', '.join(unknown)}; it has {', '.join(known)}.")
     return dataclasses.replace(recorded(path).model, **given)
@@ -268,7 +294,10 @@ def cases_seen(cases: Iterable[str], initial_weights: PathLike | None) -> list[s
     return list(dict.fromkeys([*cases, *recorded(initial_weights).train_cases]))
 
 
+BLOCKS: Final = {"model": ModelSettings, "recipe": Recipe}
+"""Parts of a config that hold settings."""
+
+
 def _taken(kind: type[Settings], content: dict[str, Any]) -> Settings:
     """Take out of JSON what some settings hold."""
-    names = [f.name for f in dataclasses.fields(kind)]
-    return kind(**{name: content.pop(name) for name in names if name in content})
+    return kind(**{name: content.pop(name) for name in setting_names(kind) if name in content})
