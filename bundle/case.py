@@ -84,11 +84,12 @@ class Case(str):
     warnings: list[str]
     seconds: dict[str, float]
 
-    def __new__(cls, name: str) -> Self:
-        """Start a case of which nothing is known."""
+    def __new__(cls, name: str, **known: Any) -> Self:
+        """Start a case of which nothing is known but the attributes that are given."""
         case = super().__new__(cls, name)
         case.header = case.low_res = case.registration = None
         case.measured, case.warnings, case.seconds = {}, [], {}
+        vars(case).update(known)
         return case
 
     @classmethod

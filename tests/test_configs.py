@@ -13,6 +13,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 
 from bundle.config import unknown_keys
 from bundle.errors import InputError
+from bundle.settings import BLOCKS, PAPER_WEIGHTS, ModelSettings, Recipe, place_of, setting_names
 from bundle.studies import read_study
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -34,6 +35,24 @@ class StrictLoader(yaml.SafeLoader):
 
 def read(path: Path) -> dict[str, Any]:
     return yaml.load(path.read_text(), StrictLoader)
+
+
+def nested(overlay: dict[str, Any]) -> dict[str, Any]:
+    """Return an overlay with ``a::b: 1`` as ``a: {b: 1}``."""
+    found: dict[str, Any] = {}
+    for key, value in overlay.items():
+        *above, last = key.split("::")
+        place = found
+        for part in above:
+            place = place.setdefault(part, {})
+        place[last] = value
+    return found
+
+
+def unknown_in(overlay: Path, base: Path) -> list[str]:
+    given, known = nested(read(overlay)), read(base)
+    settings = [key for block, kind in BLOCKS.items() for key in given.get(block, {}) if key not in setting_names(kind)]
+    return [*settings, *unknown_keys(given, known)]
 
 
 def leaves(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -71,12 +90,12 @@ def test_no_number_is_read_as_a_string(path) -> None:
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_every_key_of_a_variant_exists_in_train(name) -> None:
-    assert list(unknown_keys(read(CONFIGS / "variants" / name), read(CONFIGS / "train.yaml"))) == []
+    assert unknown_in(CONFIGS / "variants" / name, CONFIGS / "train.yaml") == []
 
 
 @pytest.mark.parametrize("name", SCALES)
 def test_every_key_of_a_scale_exists_in_train(name) -> None:
-    assert list(unknown_keys(read(CONFIGS / "scales" / name), read(CONFIGS / "train.yaml"))) == []
+    assert unknown_in(CONFIGS / "scales" / name, CONFIGS / "train.yaml") == []
 
 
 @pytest.mark.parametrize("name", BASELINES)
@@ -89,7 +108,7 @@ def test_every_study_can_be_read_and_names_what_exists(path) -> None:
     plan = read_study(path)
     assert plan.rows
     known = read(CONFIGS / "train.yaml")
-    assert {key for row in plan.rows for key in row.settings} <= set(known)
+    assert all(key in known or place_of(key, known) for row in plan.rows for key in row.settings)
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -105,21 +124,36 @@ def test_every_stage_defines_run_and_its_alias(stage, run_id) -> None:
     assert config["run"]
 
 
-def test_network_and_preprocessing_are_defined_once() -> None:
-    for stage in ("train", "evaluate"):
-        config = read(CONFIGS / f"{stage}.yaml")
-        assert config["network_def"] == "%configs/inference.yaml::network_def"
-    assert read(CONFIGS / "train.yaml")["train"]["preprocessing"] == "%configs/inference.yaml::prepare"
-    assert read(CONFIGS / "evaluate.yaml")["preprocessing"] == "%configs/inference.yaml::prepare"
+def steps(config: dict[str, Any]) -> list[str]:
+    """Return the transforms of a chain in order, those of a chain within it too."""
+    found = []
+    for step in config["transforms"]:
+        found.append(step if isinstance(step, str) else step["_target_"])
+    return found
 
 
-def test_settings_shared_by_stages_have_the_same_defaults() -> None:
-    stages = {stage: read(CONFIGS / f"{stage}.yaml") for stage in STAGES}
-    assert len({config["mixed_precision"] for config in stages.values()}) == 1
-    keys = ("factor", "magnitude", "normalise", "fusion", "levels", "share_levels", "residual", "bias")
-    for key in (*keys, "consistency_layer"):
-        fallback = f"$@recorded.get({key!r}, {stages['train'][key]!r})"
-        assert [stages[stage][key] for stage in ("evaluate", "inference")] == [fallback] * 2, key
+def test_training_and_evaluation_prepare_their_images_alike() -> None:
+    train, evaluate = (read(CONFIGS / f"{stage}.yaml") for stage in ("train", "evaluate"))
+    of_training, of_evaluation = steps(train["train"]["preprocessing"]), steps(evaluate["preprocessing"])
+    assert of_evaluation[0] == "@load"
+    assert [evaluate["load"]["_target_"], *of_evaluation[1:]] == of_training
+    assert train["network_def"] == evaluate["network_def"] == read(CONFIGS / "inference.yaml")["network_def"]
+
+
+def test_no_config_takes_text_from_another() -> None:
+    for stage in STAGES:
+        assert "%configs" not in (CONFIGS / f"{stage}.yaml").read_text()
+
+
+def test_every_setting_stands_in_train_once_and_at_the_default_of_its_type() -> None:
+    config = read(CONFIGS / "train.yaml")
+    for block, kind in (("model", ModelSettings), ("recipe", Recipe)):
+        given = {key: value for key, value in config[block].items() if key != "_target_"}
+        assert sorted(given) == sorted(setting_names(kind))
+        defaults = vars(kind())
+        literal = {key: value for key, value in given.items() if not str(value).startswith(("@", "$"))}
+        assert {key: defaults[key] for key in literal} == literal
+        assert not set(given) & set(config), "a setting stands in its block alone"
 
 
 def test_defaults_are_the_paper_s_hyper_parameters() -> None:
@@ -128,24 +162,16 @@ def test_defaults_are_the_paper_s_hyper_parameters() -> None:
         "learning_rate": 2e-5,
         "batch_size": 32,
         "patch_size": 64,
-        "max_epochs": 50,
         "n_critic": 4,
-        "adversarial_weight": 1.0,
-        "mse_weight": 0.1,
-        "perceptual_weight": 1.0,
-        "texture_weight": 0.1,
+        "loss_weights": {"adversarial": 1.0, "mse": 0.1, "perceptual": 1.0, "texture": 0.1},
         "penalty_weight": 10.0,
         "fidelity_iterations": 0,
         "max_gradient_norm": None,
-        "fusion": "feature",
-        "residual": False,
     }
-    assert {key: config[key] for key in paper} == paper
+    assert {key: config["recipe"][key] for key in paper} == paper
+    assert paper["loss_weights"] == PAPER_WEIGHTS
+    assert (config["max_epochs"], config["model"]["fusion"], config["model"]["residual"]) == (50, "feature", False)
     assert config["generator_optimizer"]["betas"] == [0.9, 0.999]
-
-
-def test_inference_needs_no_other_file() -> None:
-    assert "%configs" not in (CONFIGS / "inference.yaml").read_text()
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -204,7 +230,8 @@ def test_yaml_s_words_on_the_command_line_mean_what_they_mean_in_yaml(tmp_path) 
     """MONAI's command line hands ``--resume false`` over as the text "false"."""
     flow = workflow("train", tmp_path, resume="false", residual="true", max_gradient_norm="null")
     flow.initialize()
-    values = [flow.parser.get_parsed_content(key) for key in ("resume", "residual", "max_gradient_norm")]
+    keys = ("resume", "model::residual", "recipe::max_gradient_norm")
+    values = [flow.parser.get_parsed_content(key) for key in keys]
     assert values == [False, True, None]
     assert flow.parser.get_parsed_content("network_def").levels[0].decoder.residual is True
 

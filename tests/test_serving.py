@@ -11,10 +11,10 @@ import pytest
 import torch
 from monai.bundle import ConfigParser
 
+from bundle.case import RegistrationFinding
 from bundle.errors import InputError
 from bundle.networks import Generator
-from bundle.records import Records
-from bundle.serving import ServedPreprocessing
+from bundle.serving import ServedPreprocessing, ServedResultd
 
 NAMES = {"_T2w": ["_PDw", "_T1w"]}
 
@@ -77,18 +77,15 @@ def test_a_request_may_name_its_reference(absolute, studies) -> None:
 
 
 def test_what_the_steps_note_is_answered_and_belongs_to_this_request(studies) -> None:
-    records = Records()
-
     def prepare(item: dict[str, Any]) -> dict[str, Any]:
-        record = records.of(item)
-        record.warn(f"warning {len(record.warnings)}")
+        item["case"].warn(f"warning {len(item['case'].warnings)}")
         return item
 
-    serve = served(studies, prepare, records=records)
     for _ in range(2):
-        item = serve(request(studies))
-    records.of(item).note("later", done=True)  # by the postprocessing
-    assert item["result"] == {"case": "sub-A", "warnings": ["warning 0"], "facts": {"later": {"done": True}}}
+        item = served(studies, prepare)(request(studies))
+    item["case"].measured["later"] = {"done": True}  # by the postprocessing
+    answer = {"case": "sub-A", "warnings": ["warning 0"], "facts": {"later": {"done": True}}}
+    assert ServedResultd()(item)["result"] == answer
 
 
 @pytest.mark.parametrize(
@@ -126,14 +123,12 @@ def test_weights_that_do_not_fit_are_refused(studies) -> None:
 
 
 def test_a_reference_that_registration_gives_up_is_refused_since_one_network_is_served(studies) -> None:
-    records = Records()
-
     def prepare(item: dict[str, Any]) -> dict[str, Any]:
-        records.of(item).note("registration", usable=False, reason="b.nii: it shows another head.")
+        item["case"].registration = RegistrationFinding(usable=False, reason="b.nii: it shows another head.")
         return item
 
     with pytest.raises(HTTPError, match=r"^b\.nii: it shows another head; give another reference\.$"):
-        served(studies, prepare, records=records)(request(studies))
+        served(studies, prepare)(request(studies))
 
 
 def test_the_rule_in_the_config_knows_bids_and_ixi(bundle_root) -> None:

@@ -1,24 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """A network by its settings, as configs and training records give them."""
 
+import importlib
 import inspect
-from collections.abc import Mapping
+import pkgutil
+from pathlib import Path
 from typing import Final
 
 from torch import nn
 
 from bundle.errors import InputError
 from bundle.networks.consistency import DataConsistency
-from bundle.networks.fast import FastGenerator
 from bundle.networks.generator import Generator
-from bundle.networks.single_contrast import SingleContrastResidual
-from bundle.networks.zeng import ZengCascade
+from bundle.networks.registry import ARCHITECTURES
 from bundle.settings import ModelSettings
 
-ARCHITECTURES: Final[Mapping[str, type[nn.Module]]] = {
-    cls.__name__: cls for cls in (Generator, FastGenerator, SingleContrastResidual, ZengCascade)
-}
-"""The trainable networks by name: a training record may choose among these and nothing else."""
+for _module in pkgutil.iter_modules([str(Path(__file__).parent)]):
+    importlib.import_module(f"{__package__}.{_module.name}")  # each marks its architectures
 BUILT_IN: Final = frozenset({"fusion", "residual"})
 """Settings of the paper's generator that the others have decided."""
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from bundle.errors import InputError
 from bundle.networks.blocks import OutputConvolution, ResidualBlock, hidden_convolution
+from bundle.networks.registry import architecture
 
 Fusion = Literal["feature", "image", "none"]
 
@@ -44,6 +45,7 @@ class FastLevel(nn.Module):
         return self.last(self.after(features))
 
 
+@architecture
 class FastGenerator(nn.Module):
     """Super-resolve a low-res target with a high-res reference, on a coarser grid of more channels.
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bundle.errors import InputError
+from bundle.networks.registry import architecture
 
 Fusion = Literal["feature", "image", "none", "reference"]
 
@@ -140,6 +141,7 @@ class EncoderDecoder(nn.Module):
         return self.decoder(bottleneck, features, low_res)
 
 
+@architecture
 class Generator(nn.Module):
     """Super-resolve a low-res target with a high-res reference (Fig. 1, Fig. 4, Table I).
 

@@ -5,8 +5,10 @@ from torch import Tensor, nn
 
 from bundle.errors import InputError
 from bundle.networks.blocks import OutputConvolution, ResidualBlock, hidden_convolution
+from bundle.networks.registry import architecture
 
 
+@architecture
 class SingleContrastResidual(nn.Module):
     """Super-resolve from the low-res alone: residual blocks without normalisation, output added to the low-res.
 

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from bundle.errors import InputError
 from bundle.networks.blocks import OutputConvolution, hidden_convolution
+from bundle.networks.registry import architecture
 
 
 class PlainNetwork(nn.Module):
@@ -31,6 +32,7 @@ class PlainNetwork(nn.Module):
         return contrasts[:, :1] + self.last(self.hidden(contrasts))
 
 
+@architecture
 class ZengCascade(nn.Module):
     """Super-resolve the low-res alone, then its result with the reference, by two plain networks.
 

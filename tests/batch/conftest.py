@@ -11,18 +11,21 @@ from typing import Any
 import pytest
 
 from bundle.batch import Batch, Results
+from bundle.case import Case
 from bundle.errors import InputError
 from bundle.files import atomic_path
-from bundle.records import CaseRecord, Records
 
 
 class StubPipeline:
     """Write the case's name into its output and into a list of what was treated; fail by the name of the case."""
 
-    def __init__(self, results: Results, treated: Path, seconds: float = 0.0) -> None:
-        self.results, self.treated, self.seconds = results, treated, seconds
+    def __init__(self, results: Results, treated: Path, check: Any, seconds: float = 0.0) -> None:
+        self.results, self.treated, self.check, self.seconds = results, treated, check, seconds
 
-    def run(self, pair: Mapping[str, str], record: CaseRecord) -> None:
+    def read(self, pair: Mapping[str, str]) -> dict[str, Any]:
+        return {**pair, **(self.check(dict(pair)) or {}), "case": Case(pair["case"])}
+
+    def run(self, pair: Mapping[str, Any]) -> None:
         with self.treated.open("a") as stream:
             stream.write(f"{pair['case']}\n")
         with atomic_path(self.results.path(pair)) as temporary:
@@ -30,8 +33,8 @@ class StubPipeline:
             time.sleep(self.seconds)
             fail(pair["case"])
             temporary.write_text(pair["case"])
-        record.warn(f"{pair['case']} looks odd.")
-        record.note("time", seconds=self.seconds)
+        pair["case"].warn(f"{pair['case']} looks odd.")
+        pair["case"].seconds["network"] = self.seconds
 
     def seconds_per_pixel(self) -> float:
         return 1e-3
@@ -79,8 +82,8 @@ def make_batch(tmp_path: Path) -> Callable[..., Batch]:
     def make(pairs: Sequence[Mapping[str, str]], check: Any = dict, seconds: float = 0.0, **options: Any) -> Batch:
         settings = options.pop("settings", {"factor": 4})
         results = Results(tmp_path / "out", settings, resume=options.pop("resume", True))
-        pipeline: Any = StubPipeline(results, tmp_path / "treated", seconds)
-        return Batch([dict(pair) for pair in pairs], check, pipeline, results, Records(), **options)
+        pipeline: Any = StubPipeline(results, tmp_path / "treated", check, seconds)
+        return Batch([dict(pair) for pair in pairs], pipeline, results, **options)
 
     return make
 

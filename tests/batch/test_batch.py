@@ -31,7 +31,7 @@ def test_every_case_gets_an_output_and_its_record(make_pairs, make_batch, tmp_pa
     record = json.loads((tmp_path / "out" / "a_sr.json").read_text())
     assert record["settings"] == {"factor": 4}
     assert record["warnings"] == ["a looks odd."]
-    assert record["facts"]["time"] == {"seconds": 0.0}
+    assert record["facts"]["time"] == {"seconds": 0.0, "network_seconds": 0.0}
     assert record["inputs"]["image"]["path"] == str(tmp_path / "in" / "a_image.nii")
 
 

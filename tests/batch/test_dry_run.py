@@ -7,8 +7,8 @@ import torch
 from monai.data import MetaTensor
 
 from bundle.batch.dry_run import Plan, duration
+from bundle.case import Case, LowResFinding
 from bundle.errors import SomeFailedError
-from bundle.records import CaseRecord
 
 PAIR = {"case": "sub-1", "image": "in/sub-1_T2w.nii.gz", "reference": "in/sub-1_T1w.nii.gz"}
 
@@ -25,8 +25,9 @@ def item(shift: float = 0.0, shape: tuple[int, int, int] = (20, 30, 4)) -> dict[
 
 def row(register: object = None, **options: Any) -> list[str]:
     plan = Plan(1e-2, register)
-    record = CaseRecord("sub-1", facts={"low_res": {"case": "zero-filled", "factor": [4.0, 2.5]}})
-    plan.add(item(**options), record, PAIR, "sub-1_sr.nii.gz")
+    sizes: Any = ([20, 30, 4],) * 2
+    low_res = LowResFinding("zero-filled", 2, *sizes, [1.0] * 3, [1.0] * 3, [5, 12, 4], [4.0, 2.5])
+    plan.add(item(**options) | {"case": Case("sub-1", low_res=low_res)}, PAIR, "sub-1_sr.nii.gz")
     return [cell.strip() for cell in plan.text().splitlines()[2].strip("|").split("|")]
 
 

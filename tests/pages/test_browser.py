@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from bundle.case import Case
 from bundle.pages import batch_page, case_page
-from bundle.records import CaseRecord
 
 pytestmark = pytest.mark.long
 
@@ -43,7 +43,7 @@ def test_slider_moves_and_pictures_enlarge(images, origin, parse, run_in_browser
         document.querySelectorAll('.tile button')[2].click();
         document.body.dataset.pictures = [...document.images].filter((image) => image.naturalWidth > 1).length;
     """
-    parsed = parse(run_in_browser(case_page(CaseRecord("x"), images, origin), script))
+    parsed = parse(run_in_browser(case_page(Case("x"), images, origin), script))
     cuts = [frame["style"] for frame in parsed.all("div", **{"class": "frame"})]
     assert [cut.replace(" ", "").strip(";") for cut in cuts] == ["--cut:30%", "--cut:50%", "--cut:50%"]
     assert "open" in parsed.all("dialog")[0]

@@ -10,17 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
+from bundle.case import Case
 from bundle.keys import HIGH_RES, REFERENCE, UNCERTAINTY
 from bundle.pages import CaseImages, Origin, case_page, save_case_page
-from bundle.records import CaseRecord
 
 HOSTILE = "<script>alert('1')</script> & \"x\"=`y`\n{{ 7 * 7 }} é \N{CJK UNIFIED IDEOGRAPH-4E00}"
 ANY_TEXT = st.text(st.characters(exclude_characters="\r\0"), min_size=1)
 
 
-def record(*warnings: str, case: str = "sub-01") -> CaseRecord:
+def record(*warnings: str, case: str = "sub-01") -> Case:
     facts = {"low_res": {"factor": 4.0}, "registration": {"shift_mm": 1.25, "method": "rigid"}}
-    return CaseRecord(case, list(warnings), facts)
+    return Case(case, warnings=list(warnings), measured=facts)
 
 
 def test_page_fetches_nothing_and_follows_nothing(images, origin, parse) -> None:
@@ -112,7 +112,7 @@ def test_numbers_stand_in_labelled_rows_with_units(images, origin, parse) -> Non
 
 def test_page_without_reference_truth_and_uncertainty_says_nothing_of_them(images, origin, parse) -> None:
     volumes = {k: v for k, v in images.volumes.items() if k not in (HIGH_RES, REFERENCE, UNCERTAINTY)}
-    page = case_page(CaseRecord("x"), CaseImages(volumes, images.affine, [4, 7, 9]), origin)
+    page = case_page(Case("x"), CaseImages(volumes, images.affine, [4, 7, 9]), origin)
     parsed = parse(page)
     assert not parsed.all("input", type="checkbox")
     assert parsed.text("dt")[-3:] == ["Slices", "Difference", "K-space residual"]
@@ -134,9 +134,11 @@ def test_text_from_outside_stays_text(parse, case, warning, name, value) -> None
     small = {key: np.eye(8, dtype=np.float32)[..., None] for key in ("low_res", "pred")}
     images = CaseImages(small, np.eye(4), [0])
     origin = Origin({"Input": name}, "1", datetime(2026, 1, 1, tzinfo=UTC))
-    parsed = parse(case_page(CaseRecord(case, [warning], {"input": {"name": value}}), images, origin))
+    parsed = parse(case_page(Case(case, warnings=[warning], measured={"input": {"name": value}}), images, origin))
     plain = parse(
-        case_page(CaseRecord("x", ["x"], {"input": {"name": "x"}}), images, replace(origin, files={"Input": "x"}))
+        case_page(
+            Case("x", warnings=["x"], measured={"input": {"name": "x"}}), images, replace(origin, files={"Input": "x"})
+        )
     )
     assert parsed.tags == plain.tags
     assert parsed.text("h1") == [case]

@@ -9,6 +9,7 @@ import torch
 from monai.data import DataLoader, Dataset, MetaTensor, decollate_batch
 from monai.utils import ImageMetaKey
 
+from bundle.case import Case
 from bundle.keys import (
     CASE,
     HIGH_RES,
@@ -25,8 +26,6 @@ from bundle.keys import (
 )
 from bundle.kspace import zero_fill
 from bundle.pages import QualityPaged
-from bundle.records import Records
-from bundle.transforms import DataConsistencyd
 
 SHAPE = (36, 40, 12)
 AFFINE = torch.diag(torch.tensor([-0.9, 0.9, 3.0, 1.0], dtype=torch.float64))
@@ -44,11 +43,12 @@ def item() -> dict[str, Any]:
     image = MetaTensor(torch.cat((low_res, 1 - truth)), affine=AFFINE)
     image.meta[ImageMetaKey.FILENAME_OR_OBJ] = "/private/folder/sub-01_T2w.nii.gz"
     # slices 10, 12, ... of a file whose slices lie along its second axis
-    return {**made, IMAGE: image, CASE: "sub-01", SLICE_AXIS: 1, SLICES: torch.arange(10, 34, 2)}
+    known = {SLICE_AXIS: 1, MEASURED: torch.tensor([18, 34, 20]), SLICES: torch.arange(10, 34, 2)}
+    return {**made, **known, IMAGE: image, CASE: Case("sub-01")}
 
 
-def paged(folder: Path, records: Records | None = None, **settings: Any) -> QualityPaged:
-    return QualityPaged(folder, DataConsistencyd(2), records, **settings)
+def paged(folder: Path, **settings: Any) -> QualityPaged:
+    return QualityPaged(folder, **settings)
 
 
 def slices_of(path: Path) -> list[int]:
@@ -121,10 +121,9 @@ def test_reference_without_signal_is_not_shown(tmp_path: Path, item) -> None:
 
 
 def test_warnings_and_facts_of_the_run_are_on_the_page(tmp_path: Path, item, parse) -> None:
-    records = Records()
-    records.of(item).warn("The reference moved 6 mm.")
-    records.of(item).note("time", seconds=3.0)
-    paged(tmp_path, records)(item)
+    item[CASE].warn("The reference moved 6 mm.")
+    item[CASE].seconds["network"] = 3.0
+    paged(tmp_path)(item)
     parsed = parse((tmp_path / "sub-01_sr.html").read_text(encoding="utf-8"))
     assert parsed.text("li") == ["The reference moved 6 mm."]
     assert "3 s" in parsed.text("td")
@@ -132,26 +131,25 @@ def test_warnings_and_facts_of_the_run_are_on_the_page(tmp_path: Path, item, par
 
 @pytest.mark.parametrize("damage", [LOW_RES, PRED, "folder"])
 def test_page_that_cannot_be_made_is_a_warning(tmp_path: Path, item, damage) -> None:
-    records, folder = Records(), tmp_path
+    folder = tmp_path
     if damage == "folder":
         folder = tmp_path / "file"
         folder.touch()
     else:
         item[damage] = item[damage][..., :5, :3]
     (tmp_path / "sub-01_sr.html").write_text("of an earlier run", encoding="utf-8")
-    assert paged(folder, records)(item) == item
-    (warning,) = records.of(item).warnings
+    assert paged(folder)(item) == item
+    (warning,) = item[CASE].warnings
     assert warning.startswith("The quality page could not be made (")
     assert not list(folder.glob("*.html"))
 
 
 @pytest.mark.parametrize("value", [0.0, float("nan"), -1.0])
 def test_empty_volumes_have_a_page_all_the_same(tmp_path: Path, item, value) -> None:
-    records = Records()
     for key in (LOW_RES, PRED, REFERENCE):
         item[key] = torch.full_like(item[key], value)
-    paged(tmp_path, records)(item)
-    assert records.of(item).warnings == []
+    paged(tmp_path)(item)
+    assert item[CASE].warnings == []
     assert len(slices_of(tmp_path / "sub-01_sr.html")) == 3
 
 
@@ -164,9 +162,8 @@ def test_volume_of_one_slice_has_a_page_of_one(tmp_path: Path, item) -> None:
 def test_item_may_have_passed_through_a_data_loader(tmp_path: Path, item) -> None:
     (batch,) = DataLoader(Dataset([item]), batch_size=1)
     (passed,) = decollate_batch(batch)
-    records = Records()
-    paged(tmp_path, records)(passed)
-    assert records.of(passed).warnings == []
+    paged(tmp_path)(passed)
+    assert passed[CASE].warnings == []
     assert slices_of(tmp_path / "sub-01_sr.html") == [16, 22, 28]
 
 
