@@ -4,9 +4,10 @@
 import difflib
 import inspect
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
 from monai.bundle import ConfigExpression, ConfigParser
@@ -17,6 +18,7 @@ from bundle.errors import InputError
 from bundle.settings import BLOCKS, place_of, setting_names
 
 TARGET = "_target_"
+_SETTING: Final = re.compile(rf"({'|'.join(BLOCKS)}){ID_SEP_KEY}")
 YAML_WORDS = {"true": True, "false": False, "null": None}
 
 
@@ -77,7 +79,7 @@ def check_keys(base: str | os.PathLike[str]) -> None:
     known = yaml.safe_load(Path(base).read_text())
     unknown = list(unknown_keys(running_parser().config, known))
     if unknown:
-        every_key = list(_all_keys(known))
+        every_key = [_SETTING.sub("", key) for key in _all_keys(known)]
         raise InputError(" ".join(_sentence(key, every_key, Path(base).name) for key in unknown))
 
 
