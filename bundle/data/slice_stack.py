@@ -38,7 +38,9 @@ class StackSlicesd(Transform):
         float16 has 11 significant bits: an error of 2e-4 of a voxel's value, far below noise.
         """
         if HIGH_RES not in data:
-            raise InputError("training needs low-res and high-res of every pair; zero-fill the images in its preprocessing.")
+            raise InputError(
+                "training needs low-res and high-res of every pair; zero-fill the images in its preprocessing."
+            )
         volumes = [torch.as_tensor(data[key].as_tensor()).movedim(-1, 0) for key in CHANNELS if key in data]
         return {STACK: torch.cat(volumes, dim=1).to(torch.float16).contiguous(), CASE: str(data[CASE])}
 

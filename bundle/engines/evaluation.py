@@ -19,13 +19,10 @@ from bundle.keys import (
     IMAGE,
     LEVEL_TARGETS,
     LOW_RES,
-    PRED,
-    PRED_CONSISTENT,
     REFERENCE,
+    REPORTED,
     SLICES,
     SUBJECT,
-    SUPER_RES,
-    SUPER_RES_CONSISTENT,
 )
 from bundle.kspace import in_plane_factors
 from bundle.metrics import HEAD_METRICS, METRICS, head_mask
@@ -89,10 +86,8 @@ class EvaluationReport:
     def add_case(self, engine: Engine) -> None:
         """Score the case that the engine has just finished, and draw its montage."""
         (item,), (output,) = engine.state.batch, engine.state.output
-        volumes = {LOW_RES: item[LOW_RES], SUPER_RES: output[PRED]}
-        if PRED_CONSISTENT in output:
-            volumes[SUPER_RES_CONSISTENT] = output[PRED_CONSISTENT]
-        volumes |= {HIGH_RES: item[HIGH_RES], REFERENCE: item[REFERENCE]}
+        made = {name: output[key] for key, name in REPORTED.items() if key in output}
+        volumes = {LOW_RES: item[LOW_RES], **made, HIGH_RES: item[HIGH_RES], REFERENCE: item[REFERENCE]}
         volumes = {name: torch.as_tensor(volume).float() for name, volume in volumes.items()}
         scores = _scores({name: volume.to(engine.state.device) for name, volume in volumes.items()})
         volumes = {name: volume.cpu() for name, volume in volumes.items()}

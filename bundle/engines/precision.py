@@ -40,59 +40,29 @@ def autocast(device: torch.device, mixed_precision: MixedPrecision = "auto") -> 
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
 
 
-def exact_float32() -> None:
-    """Let float32 be float32 on GPUs too: their convolutions would round operands to 11 bits (TF32) by default.
+def use_machine(device: torch.device | str, n_threads: int | None = None) -> None:
+    """Check that a device is there, and compute on it in exact float32 where float32 is asked for.
 
-    What runs in float32 here, the gradient penalty and the generator's last layer, does so for its precision.
-    """
-    torch.backends.cudnn.allow_tf32 = False
-
-
-def use_threads(n_threads: int | None) -> None:
-    """Let PyTorch compute on so many processor cores.
-
-    Args:
-        n_threads: 1 or more; ``None`` leaves the choice to PyTorch, which takes all.
-
-    Raises:
-        InputError: if it is below 1.
-    """
-    if n_threads is None:
-        return
-    if isinstance(n_threads, bool) or not isinstance(n_threads, int) or n_threads < 1:
-        raise InputError(f"threads is {n_threads!r}; give 1 or more, or null for all.")
-    torch.set_num_threads(n_threads)
-
-
-def check_device(device: torch.device | str) -> None:
-    """Refuse a device that this machine, or this build of PyTorch, does not have.
+    GPUs' convolutions would round operands to 11 bits (TF32) by default. What runs in float32 here, the gradient
+    penalty and the generator's last layer, does so for its precision.
 
     Args:
         device: such as ``cpu``, ``cuda`` or ``cuda:1``.
+        n_threads: processor cores to compute on; ``None`` leaves the choice to PyTorch, which takes all.
 
     Raises:
-        InputError: naming the devices that there are.
+        InputError: if this machine, or this build of PyTorch, has no such device, or ``n_threads`` is below 1.
     """
     try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         found = ", ".join(["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))])
         raise InputError(f"--device {device} cannot be used here; this machine and PyTorch have: {found}.") from error
-
-
-def use_machine(device: torch.device | str, n_threads: int | None = None) -> None:
-    """Check that a device is there, and compute on it in exact float32 where float32 is asked for.
-
-    Args:
-        device: such as ``cpu``, ``cuda`` or ``cuda:1``.
-        n_threads: processor cores to compute on, 1 or more; ``None`` leaves the choice to PyTorch, which takes all.
-
-    Raises:
-        InputError: if this machine, or this build of PyTorch, has no such device, or ``n_threads`` is below 1.
-    """
-    check_device(device)
-    exact_float32()
-    use_threads(n_threads)
+    torch.backends.cudnn.allow_tf32 = False
+    if n_threads is not None:
+        if isinstance(n_threads, bool) or not isinstance(n_threads, int) or n_threads < 1:
+            raise InputError(f"threads is {n_threads!r}; give 1 or more, or null for all.")
+        torch.set_num_threads(n_threads)
 
 
 def channels_last(network: nn.Module) -> None:

@@ -14,7 +14,7 @@ from bundle.engines import (
     TrainingStep,
     WeightAverage,
     autocast,
-    check_device,
+    use_machine,
     supports_bfloat16,
 )
 from bundle.keys import HIGH_RES, IMAGE, LEVEL_TARGETS
@@ -215,8 +215,8 @@ def test_a_device_that_is_not_there_is_refused_with_those_that_are(device) -> No
     if device == "cuda" and torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
     with pytest.raises(ValueError, match=f"--device {device} cannot be used here; .* have: cpu"):
-        check_device(device)
+        use_machine(device)
 
 
 def test_the_cpu_is_always_there() -> None:
-    check_device("cpu")
+    use_machine("cpu")
