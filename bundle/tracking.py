@@ -12,7 +12,8 @@ import yaml
 from ignite.engine import Engine, Events
 from monai.bundle import ConfigParser
 
-from bundle.config import TARGET, running_parser
+from bundle.config import running_parser
+from bundle.config_files import TARGET
 from bundle.files import atomic_path
 from bundle.parallel import is_first
 from bundle.version import package_version
@@ -36,7 +37,7 @@ def save_config(output_dir: str | os.PathLike[str], base: str | os.PathLike[str]
 
     Args:
         output_dir: folder of the run's results, which gets ``config.yaml``.
-        base: the config of the stage, beside which metadata and the format of messages lie.
+        base: the config of the stage.
         run_id: what ``monai.bundle run`` runs.
     """
     if not is_first():
@@ -62,13 +63,12 @@ def extend_handlers() -> None:
     """
     parser = running_parser()
     more = parser.get("mlflow", {})
-    found = False
-    for engine, handlers in _handlers(parser).items():
-        for index in (i for i, handler in enumerate(handlers) if _is_mlflow(handler)):
-            handlers[index] = {**handlers[index], **more.get(engine, {})}  # MONAI's dictionary is its global default
-            handlers[index]["_disabled_"] = not is_first()
-            found = True
-    if found:
+    lists = [(engine, handlers) for engine, handlers in _handlers(parser).items() if any(map(_is_mlflow, handlers))]
+    for engine, handlers in lists:
+        added = more.get(engine, {}) | {"_disabled_": not is_first()}
+        # a new dictionary: MONAI's is its global default
+        handlers[:] = [{**handler, **added} if _is_mlflow(handler) else handler for handler in handlers]
+    if lists:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # hospitals' machines tell nobody what they do
         parser.parse(reset=True)  # what was parsed before holds MONAI's own
 
@@ -85,13 +85,9 @@ def hyper_parameters(record: Mapping[str, Any]) -> dict[str, bool | float | str]
 
 
 class RunRecord:
-    """Put settings and config into TensorBoard when training starts, beside its curves and images.
+    """Put hyper-parameters and ``config.yaml`` of ``output_dir`` into TensorBoard when training starts.
 
-    Args:
-        writer: of the run.
-        settings: hyper-parameters by name.
-        output_dir: folder with ``config.yaml``.
-        metrics: names of the curves that runs are compared by.
+    ``metrics`` are the names of the curves that runs are compared by.
     """
 
     def __init__(
@@ -104,13 +100,13 @@ class RunRecord:
         self.writer = writer
         self.settings = dict(settings)
         self.config = Path(output_dir) / CONFIG_NAME
-        self.metrics = list(metrics)
+        self.metrics = metrics
 
     def attach(self, engine: Engine) -> None:
         """Write when the engine starts."""
         engine.add_event_handler(Events.STARTED, self.write)
 
-    def write(self, _: Engine) -> None:
+    def write(self) -> None:
         """Write the hyper-parameters, for TensorBoard's tab of that name, and the config as text."""
         from torch.utils.tensorboard.summary import hparams
 
@@ -135,7 +131,7 @@ def _is_mlflow(handler: Any) -> bool:
 
 def _untracked(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a configuration without what ``--tracking`` adds, and without metadata."""
-    parser = ConfigParser({key: value for key, value in copy.deepcopy(dict(config)).items() if key != "_meta_"})
+    parser = ConfigParser(copy.deepcopy(dict(config)))
     for engine, handlers in _handlers(parser).items():
         parser[HANDLERS[engine]] = [handler for handler in handlers if not _is_mlflow(handler)]
     return {key: value for key, value in parser.config.items() if key != "_meta_"}

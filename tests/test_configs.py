@@ -11,7 +11,7 @@ import pytest
 import yaml
 from monai.bundle import ConfigParser, ConfigWorkflow
 
-from bundle.config import unknown_keys
+from bundle.config_files import refuse_unknown_keys
 from bundle.errors import InputError
 from bundle.studies import read_study
 
@@ -71,17 +71,17 @@ def test_no_number_is_read_as_a_string(path) -> None:
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_every_key_of_a_variant_exists_in_train(name) -> None:
-    assert list(unknown_keys(read(CONFIGS / "variants" / name), read(CONFIGS / "train.yaml"))) == []
+    refuse_unknown_keys(read(CONFIGS / "variants" / name), read(CONFIGS / "train.yaml"), "train.yaml")
 
 
 @pytest.mark.parametrize("name", SCALES)
 def test_every_key_of_a_scale_exists_in_train(name) -> None:
-    assert list(unknown_keys(read(CONFIGS / "scales" / name), read(CONFIGS / "train.yaml"))) == []
+    refuse_unknown_keys(read(CONFIGS / "scales" / name), read(CONFIGS / "train.yaml"), "train.yaml")
 
 
 @pytest.mark.parametrize("name", BASELINES)
 def test_every_key_of_a_baseline_exists_in_evaluate(name) -> None:
-    assert list(unknown_keys(read(CONFIGS / "baselines" / name), read(CONFIGS / "evaluate.yaml"))) == []
+    refuse_unknown_keys(read(CONFIGS / "baselines" / name), read(CONFIGS / "evaluate.yaml"), "evaluate.yaml")
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)

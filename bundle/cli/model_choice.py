@@ -27,33 +27,47 @@ def choose_weights(model: Path, options: Mapping[str, Any]) -> Path:
     """
     if not model.is_dir():
         return model
-    records = {file: record for file in sorted(model.glob("*.pt")) if (record := _record(file)) is not None}
-    if not records:
-        return _only_file(model)
-    guided = {file: record for file, record in records.items() if record.get("fusion") != "none"}
-    records = guided or records  # those without a reference are for cases where it cannot be used
+    files = sorted(model.glob("*.pt"))
+    trained = {file: purpose for file in files if (purpose := _purpose(file)) is not None}
+    if not trained:
+        return _only_file(model, files)
+    guided = {file: purpose for file, purpose in trained.items() if purpose["fusion"] != "none"}
+    trained = guided or trained  # those without a reference are for cases where it cannot be used
     wanted = {"factor": options.get("factor")}
-    fitting = _fitting(records, wanted)
-    if len({record.get("reference_contrast") for record in fitting.values()}) > 1:
+    fitting = _fitting(trained, wanted)
+    if len({purpose["reference_contrast"] for purpose in fitting.values()}) > 1:
         wanted["reference_contrast"] = _contrast(options)
-        fitting = _fitting(records, wanted)
+        fitting = _fitting(trained, wanted)
     if len(fitting) == 1:
         return next(iter(fitting))
     if model / DEFAULT in fitting:
         return model / DEFAULT
     asked = ", ".join(f"{key} {value}" for key, value in wanted.items() if value is not None) or "any factor"
-    at_hand = "; ".join(f"{file.name}: {_told(record)}" for file, record in (fitting or records).items())
-    count = f"{len(fitting)} weights are" if fitting else "no weights are"
-    raise InputError(f"{model}: {count} for {asked} ({at_hand}); name one file as --model, or give another --factor.")
+    at_hand = "; ".join(
+        f"{file.name}: factor {purpose['factor'] or '?'}, reference {purpose['reference_contrast'] or '?'}"
+        for file, purpose in (fitting or trained).items()
+    )
+    number = f"{len(fitting)} weights are" if fitting else "no weights are"
+    raise InputError(f"{model}: {number} for {asked} ({at_hand}); name one file as --model, or give another --factor.")
 
 
-def _fitting(records: Mapping[Path, Mapping[str, Any]], wanted: Mapping[str, Any]) -> dict[Path, Mapping[str, Any]]:
-    """Keep the weights whose record agrees with what is wanted, as far as both tell."""
+def _purpose(weights: Path) -> dict[str, Any] | None:
+    """Return what weights were trained for, by the training record beside them; ``None`` without one."""
+    try:
+        record = json.loads(weights.with_suffix(".json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    keys = ("factor", "reference_contrast", "fusion")
+    return {key: record.get(key) for key in keys} if isinstance(record, dict) else None
+
+
+def _fitting(trained: Mapping[Path, dict[str, Any]], wanted: Mapping[str, Any]) -> dict[Path, dict[str, Any]]:
+    """Keep the weights that were trained for what is wanted, as far as both tell."""
     stated = {key: value for key, value in wanted.items() if value is not None}
     return {
-        file: record
-        for file, record in records.items()
-        if all(record.get(key) in (None, value) for key, value in stated.items())
+        file: purpose
+        for file, purpose in trained.items()
+        if all(purpose[key] in (None, value) for key, value in stated.items())
     }
 
 
@@ -67,26 +81,9 @@ def _contrast(options: Mapping[str, Any]) -> str | None:
     return contrast_of(pairs)
 
 
-def _only_file(folder: Path) -> Path:
+def _only_file(folder: Path, files: list[Path]) -> Path:
     """Return the only file of weights in a folder without training records."""
-    files = sorted(folder.glob("*.pt"))
-    if len(files) != 1:
-        found = f"{len(files)} files" if files else "no file"
-        raise InputError(
-            f"{folder}: it holds {found} of weights (.pt) and no training record; name one file as --model."
-        )
-    return files[0]
-
-
-def _record(weights: Path) -> dict[str, Any] | None:
-    """Return the training record beside weights, or ``None``."""
-    try:
-        content = json.loads(weights.with_suffix(".json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return content if isinstance(content, dict) else None
-
-
-def _told(record: Mapping[str, Any]) -> str:
-    """Say in a few words what weights were trained for."""
-    return f"factor {record.get('factor', '?')}, reference {record.get('reference_contrast') or '?'}"
+    if len(files) == 1:
+        return files[0]
+    found = f"{len(files)} files" if files else "no file"
+    raise InputError(f"{folder}: it holds {found} of weights (.pt) and no training record; name one file as --model.")

@@ -12,9 +12,9 @@ import pytest
 
 from bundle.cli import main
 from bundle.cli.command import build_parser
-from bundle.cli.overrides import read_config
 from bundle.cli.stages import OWN, STAGES
-from bundle.console import told
+from bundle.config_files import read_config
+from bundle.console import error_text
 from bundle.errors import InputError, SomeFailedError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -230,6 +230,10 @@ def test_a_config_may_be_a_file_or_the_name_of_a_variant(here: Path, recorder: A
             ["train", "-o", "out", "--config", "below.yaml"],
             "has no key trian, so it would change nothing; did you mean train?",
         ),
+        (
+            ["train", "-o", "out", "--config", "nested.yaml"],
+            "has no key trainr, so it would change nothing; did you mean",
+        ),
         (["train", "-o", "out", "--config", "broken.yaml"], "broken.yaml: this config is no YAML"),
         (["train", "-o", "out", "--config", "list.yaml"], "list.yaml: this config is no mapping"),
         (["train", "-o", "out", "--initial-weights", "nowhere/model.pt"], "give a .pt file, or one of the bundle's: "),
@@ -247,6 +251,7 @@ def test_a_mistake_is_told_in_one_sentence_and_nothing_runs(
 ) -> None:
     (here / "wrong.yaml").write_text("batch_siez: 4\n")
     (here / "below.yaml").write_text("trian::max_epochs: 4\n")
+    (here / "nested.yaml").write_text("train:\n  trainr: 4\n")
     (here / "broken.yaml").write_text("a: [1\n")
     (here / "list.yaml").write_text("- a\n")
     assert part.replace("{here}", str(here)) in sentence(capsys, *arguments)
@@ -313,7 +318,7 @@ def test_verbose_shows_where_an_input_error_came_from(
 def test_an_interruption_has_a_status_of_its_own(here: Path, recorder: Any, capsys: pytest.CaptureFixture[str]) -> None:
     recorder.error = KeyboardInterrupt()
     assert main(ENHANCE) == 130
-    assert capsys.readouterr().err == told(KeyboardInterrupt())
+    assert capsys.readouterr().err == error_text(KeyboardInterrupt())
 
 
 def test_a_defect_keeps_its_traceback_and_has_a_status_of_its_own(
@@ -354,7 +359,7 @@ def test_a_package_apart_from_its_bundle_is_told_where_it_lies_by_the_environmen
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(ROOT / "configs", tmp_path / "moved" / "configs")
-    monkeypatch.setattr("bundle.cli.root.__file__", str(tmp_path / "site-packages" / "bundle" / "cli" / "root.py"))
+    monkeypatch.setattr("bundle.config_files.__file__", str(tmp_path / "site-packages" / "bundle" / "config_files.py"))
     asked = ("train", "-o", "out", "--show-config")
     monkeypatch.delenv("MCSR_BUNDLE", raising=False)
     assert "MCSR_BUNDLE is not set; set it to the folder that holds them" in sentence(capsys, *asked)
