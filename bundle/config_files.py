@@ -67,7 +67,7 @@ def refuse_unknown_keys(
     Args:
         settings: values by key, nested, or with ``::`` between the parts of a key.
         known: content of the config that defines the keys.
-        file: what to call it.
+        file: name of that config.
         options: of the command line, one of which may have been meant.
 
     Raises:

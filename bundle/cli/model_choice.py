@@ -16,11 +16,8 @@ def choose_weights(model: Path, options: Mapping[str, Any]) -> Path:
 
     Args:
         model: a file of weights, or a folder of several; ``.pt`` files with a training record (``.json`` of the same
-            name) count, or else the only ``.pt`` file.
+            name) count, or else the only ``.pt`` file. Of several that fit, ``model.pt`` is taken.
         options: of them ``factor``, ``reference``, ``reference_contrast`` and ``dataset_dir`` tell which weights fit.
-
-    Returns:
-        The file; of several that fit, the one that is the folder's default by its name, ``model.pt``.
 
     Raises:
         InputError: if none fits, or several do.

@@ -51,11 +51,7 @@ def split_keys(
 
 
 def read_settings(pairs: Iterable[tuple[str, str]], texts: Iterable[str] = ()) -> dict[str, Any]:
-    """Return values by key, with ``::`` between the parts of a key, and paths made absolute.
-
-    Args:
-        pairs: keys and their values as YAML.
-        texts: the same as ``key=value``; of one key, these win.
+    """Return values by key, from pairs of key and YAML and, which win, from ``key=value`` texts; paths made absolute.
 
     Raises:
         InputError: if a text has no equals sign, or a value is no YAML.
