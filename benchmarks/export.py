@@ -22,7 +22,7 @@ import onnxruntime
 import torch
 from monai.bundle import ConfigParser, ckpt_export, onnx_export
 
-from bundle.cli.root import bundle_root
+from bundle.config_files import bundle_root
 from bundle.reports.text_table import markdown_table
 
 SIZES = [(1, 2, 17, 23), (3, 2, 64, 48), (2, 2, 31, 64), (1, 2, 255, 256)]

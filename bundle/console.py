@@ -8,11 +8,9 @@ from types import TracebackType
 
 from bundle.errors import input_error
 
-logger = logging.getLogger(__name__)
 
-
-def told(error: BaseException) -> str:
-    """Return what to tell of an exception, lines and all: a sentence, or the traceback of what is no input error."""
+def error_text(error: BaseException) -> str:
+    """Return lines to tell of an exception: a sentence, or the traceback of what is no input error."""
     found = input_error(error)
     if isinstance(error, KeyboardInterrupt):
         return "\ninterrupted: nothing is half-written; run the same command again to go on.\n"
@@ -28,11 +26,7 @@ def explain_input_errors() -> None:
     sys.excepthook = _show
 
 
-def _show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Print the sentence of an input error, or the traceback of any other."""
-    if issubclass(kind, KeyboardInterrupt):
-        sys.stderr.write(told(error))
-    elif input_error(error) is None or logging.getLogger().isEnabledFor(logging.DEBUG):
-        sys.__excepthook__(kind, error, trace)
-    else:
-        sys.stderr.write(told(error))
+def _show(_: type[BaseException], error: BaseException, __: TracebackType | None) -> None:
+    """Print what to tell of an error, or its traceback while debugging."""
+    debugging = logging.getLogger().isEnabledFor(logging.DEBUG) and not isinstance(error, KeyboardInterrupt)
+    sys.stderr.write("".join(traceback.format_exception(error)) if debugging else error_text(error))

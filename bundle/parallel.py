@@ -2,16 +2,17 @@
 """Several processes, started by torchrun, that train or evaluate as if they were one.
 
 Every process knows the whole order of patches and takes its part of each batch; gradients are averaged over the
-processes, so that a step is that of one process on the whole batch. Without torchrun all of this does nothing.
+processes, so that a step is that of one process on the whole batch. Without torchrun all of this does nothing. Rank
+and number of processes, barriers and what is gathered are those of ``ignite.distributed``.
 """
 
-import contextlib
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
+import ignite.distributed as idist
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -34,33 +35,32 @@ def start() -> torch.device:
     Raises:
         InputError: if this process was not started by torchrun, or the machine has fewer GPUs than processes.
     """
+    if dist.is_initialized():
+        return idist.device()
     if "LOCAL_RANK" not in os.environ:
         raise InputError(
             "this config is for several processes: start it by torchrun --nproc_per_node N -m monai.bundle run ..., "
             "or leave it out."
         )
-    local = int(os.environ["LOCAL_RANK"])
-    device = torch.device("cpu")
     if torch.cuda.is_available():
-        if local >= torch.cuda.device_count():
+        local, n_devices = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+        if local >= n_devices:
             raise InputError(
-                f"process {local} of this machine has no GPU, there are {torch.cuda.device_count()}; give torchrun "
-                "a smaller --nproc_per_node."
+                f"process {local} of this machine has no GPU, there are {n_devices}; give torchrun a smaller "
+                "--nproc_per_node."
             )
-        device = torch.device("cuda", local)
-        torch.cuda.set_device(device)
-    if not dist.is_initialized():
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
-        if not is_first():
-            logging.getLogger("bundle").setLevel(logging.WARNING)
-    return device
+        torch.cuda.set_device(local)
+    # not by idist.initialize, which under Slurm wants variables that torchrun does not need
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
+    if not is_first():
+        logging.getLogger("bundle").setLevel(logging.WARNING)
+    return idist.device()
 
 
 def stop() -> None:
     """Take leave of the other processes, once all are done."""
-    if dist.is_initialized():
-        dist.barrier()
-        dist.destroy_process_group()
+    idist.barrier()
+    idist.finalize()
 
 
 def require_joined() -> None:
@@ -76,14 +76,9 @@ def require_joined() -> None:
         )
 
 
-def n_processes() -> int:
-    """Return how many processes there are."""
-    return dist.get_world_size() if dist.is_initialized() else 1
-
-
 def is_first() -> bool:
     """Tell whether this is the process that writes."""
-    return not dist.is_initialized() or dist.get_rank() == 0
+    return idist.get_rank() == 0
 
 
 def part_of_batch(batch_size: int) -> slice:
@@ -92,13 +87,13 @@ def part_of_batch(batch_size: int) -> slice:
     Raises:
         InputError: if the batch cannot be dealt out evenly: the mean of the processes' means would be another.
     """
-    size, rest = divmod(batch_size, n_processes())
+    n_processes, rank = idist.get_world_size(), idist.get_rank()
+    size, rest = divmod(batch_size, n_processes)
     if rest or not size:
         raise InputError(
-            f"a batch of {batch_size} patches cannot be dealt out evenly to {n_processes()} processes; give a "
+            f"a batch of {batch_size} patches cannot be dealt out evenly to {n_processes} processes; give a "
             "--batch_size that is a multiple of them."
         )
-    rank = dist.get_rank() if dist.is_initialized() else 0
     return slice(rank * size, (rank + 1) * size)
 
 
@@ -107,9 +102,8 @@ def share(items: Sequence[Item]) -> list[Item]:
 
     A mean over what all processes did is the same either way.
     """
-    if len(items) < n_processes() or not dist.is_initialized():
-        return list(items)
-    return list(items[dist.get_rank() :: n_processes()])
+    n_processes = idist.get_world_size()
+    return list(items) if len(items) < n_processes else list(items[idist.get_rank() :: n_processes])
 
 
 def data_parallel(module: nn.Module) -> nn.Module:
@@ -126,27 +120,7 @@ def data_parallel(module: nn.Module) -> nn.Module:
 
 def mean_of_processes(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the means of scalars over the processes, which all give the same names in the same order."""
-    if not dist.is_initialized() or not values:
+    if idist.get_world_size() == 1 or not values:
         return dict(values)
-    means = torch.stack([value.detach().float() for value in values.values()])
-    dist.all_reduce(means)
-    return dict(zip(values, means / n_processes(), strict=True))
-
-
-def gathered(value: Item) -> list[Item]:
-    """Return what every process gives, in their order; any object that can be pickled."""
-    if not dist.is_initialized():
-        return [value]
-    values: list[Any] = [None] * n_processes()
-    dist.all_gather_object(values, value)
-    return values
-
-
-@contextlib.contextmanager
-def first_goes_first() -> Iterator[None]:
-    """Let the first process do a block before the others, which find on the disk what it has left there."""
-    if dist.is_initialized() and not is_first():
-        dist.barrier()
-    yield
-    if dist.is_initialized() and is_first():
-        dist.barrier()
+    sums = idist.all_reduce(torch.stack([value.detach().float() for value in values.values()]))
+    return dict(zip(values, sums / idist.get_world_size(), strict=True))

@@ -5,6 +5,7 @@ A config gives each setting once, under ``model`` or ``recipe``; checkpoints, we
 cards read them from here. In a record, JSON beside the weights, all settings stand side by side under their own names.
 """
 
+import contextlib
 import dataclasses
 import json
 import logging
@@ -266,9 +267,13 @@ def record_path(weights: PathLike) -> Path:
 
 
 def records_in(folder: PathLike) -> dict[Path, TrainingRecord]:
-    """Return the training records of all weights of a folder that have one, by the file of the weights."""
-    files = sorted(Path(folder).expanduser().glob("*.pt"))
-    return {file: recorded(file) for file in files if record_path(file).is_file()}
+    """Return the training records in a folder, of those that can be read, by the file of the weights."""
+    found: dict[Path, TrainingRecord] = {}
+    for file in sorted(Path(folder).expanduser().glob("*.pt")):
+        with contextlib.suppress(InputError):
+            if record := read_record(file):
+                found[file] = record
+    return found
 
 
 def other_weights(path: PathLike | None) -> dict[str, TrainingRecord]:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is kept of a run, to find it among others and to repeat it: settings, the config as it ran, metrics, images."""
 
-import copy
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -10,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 from ignite.engine import Engine, Events
-from monai.bundle import ConfigParser
 
-from bundle.config import TARGET, running_parser
+from bundle.config import running_parser
+from bundle.config_files import TARGET
 from bundle.files import atomic_path
 from bundle.parallel import is_first
 from bundle.settings import TrainingRecord
@@ -33,12 +32,8 @@ HANDLERS: Final = {"trainer": "train::handlers", "validator": "validate::handler
 def save_config(output_dir: str | os.PathLike[str], base: str | os.PathLike[str], run_id: str) -> None:
     """Write the configuration that is running, overlays and overrides merged, as one file that can be run again.
 
-    For use as an expression in ``initialize``. What ``--tracking`` has added is left out.
-
-    Args:
-        output_dir: folder of the run's results, which gets ``config.yaml``.
-        base: the config of the stage, beside which metadata and the format of messages lie.
-        run_id: what ``monai.bundle run`` runs.
+    For use as an expression in ``initialize``. It is ``config.yaml`` in the folder of the run's results, and names the
+    command that runs ``run_id`` of the stage's config, ``base``, again. What ``--tracking`` has added is left out.
     """
     if not is_first():
         return
@@ -64,11 +59,12 @@ def extend_handlers() -> None:
     parser = running_parser()
     more = parser.get("mlflow", {})
     found = False
-    for engine, handlers in _handlers(parser).items():
-        for index in (i for i, handler in enumerate(handlers) if _is_mlflow(handler)):
-            handlers[index] = {**handlers[index], **more.get(engine, {})}  # MONAI's dictionary is its global default
-            handlers[index]["_disabled_"] = not is_first()
-            found = True
+    for engine, identity in HANDLERS.items():
+        handlers = parser.get(identity)
+        for index, handler in enumerate(handlers if isinstance(handlers, list) else []):
+            if _is_mlflow(handler):  # a new dictionary, since MONAI's is its global default
+                handlers[index] = {**handler, **more.get(engine, {}), "_disabled_": not is_first()}
+                found = True
     if found:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # hospitals' machines tell nobody what they do
         parser.parse(reset=True)  # what was parsed before holds MONAI's own
@@ -86,13 +82,9 @@ def hyper_parameters(record: TrainingRecord) -> dict[str, bool | float | str]:
 
 
 class RunRecord:
-    """Put settings and config into TensorBoard when training starts, beside its curves and images.
+    """Put hyper-parameters and ``config.yaml`` of ``output_dir`` into TensorBoard when training starts.
 
-    Args:
-        writer: of the run.
-        settings: hyper-parameters by name.
-        output_dir: folder with ``config.yaml``.
-        metrics: names of the curves that runs are compared by.
+    ``metrics`` are the names of the curves that runs are compared by.
     """
 
     def __init__(
@@ -105,13 +97,13 @@ class RunRecord:
         self.writer = writer
         self.settings = dict(settings)
         self.config = Path(output_dir) / CONFIG_NAME
-        self.metrics = list(metrics)
+        self.metrics = metrics
 
     def attach(self, engine: Engine) -> None:
         """Write when the engine starts."""
         engine.add_event_handler(Events.STARTED, self.write)
 
-    def write(self, _: Engine) -> None:
+    def write(self) -> None:
         """Write the hyper-parameters, for TensorBoard's tab of that name, and the config as text."""
         from torch.utils.tensorboard.summary import hparams
 
@@ -124,19 +116,14 @@ class RunRecord:
         self.writer.flush()
 
 
-def _handlers(parser: ConfigParser) -> dict[str, list[Any]]:
-    """Return the lists of handlers in a configuration, by MONAI's names of their engines."""
-    found = {engine: parser.get(identity) for engine, identity in HANDLERS.items()}
-    return {engine: handlers for engine, handlers in found.items() if isinstance(handlers, list)}
-
-
 def _is_mlflow(handler: Any) -> bool:
     return isinstance(handler, dict) and handler.get(TARGET) == HANDLER
 
 
-def _untracked(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a configuration without what ``--tracking`` adds, and without metadata."""
-    parser = ConfigParser({key: value for key, value in copy.deepcopy(dict(config)).items() if key != "_meta_"})
-    for engine, handlers in _handlers(parser).items():
-        parser[HANDLERS[engine]] = [handler for handler in handlers if not _is_mlflow(handler)]
-    return {key: value for key, value in parser.config.items() if key != "_meta_"}
+def _untracked(value: Any) -> Any:
+    """Return a configuration, or a part of one, without what ``--tracking`` adds, and without metadata."""
+    if isinstance(value, dict):
+        return {key: _untracked(inner) for key, inner in value.items() if key != "_meta_"}
+    if isinstance(value, list):
+        return [_untracked(inner) for inner in value if not _is_mlflow(inner)]
+    return value

@@ -2,7 +2,6 @@
 """Which version this is, for all that is written down about an output."""
 
 import json
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +13,8 @@ def package_version() -> str:
     metadata = Path(__file__).resolve().parents[1] / "configs" / "metadata.json"
     if metadata.is_file():
         return str(json.loads(metadata.read_text(encoding="utf-8"))["version"])
+    from importlib.metadata import PackageNotFoundError, version  # takes longer than all else, and few need it
+
     try:
         return version(DISTRIBUTION)
     except PackageNotFoundError:

@@ -1,29 +1,45 @@
 # SPDX-License-Identifier: Apache-2.0
+from typing import Any
+
 import pytest
+import yaml
+from monai.bundle import ConfigParser
 
-from bundle.config import check_keys, unknown_keys
+from bundle.config import start
+from bundle.errors import InputError
 
-KNOWN = {"epochs": 1, "train": {"trainer": {"_target_": "Trainer", "epochs": 1}, "steps": {"first": 1}}, "more": {}}
+KNOWN = {"epochs": 1, "train": {"trainer": {"_target_": "Trainer"}}, "more": {}, "sizes": [1, 2]}
 
 
-@pytest.mark.parametrize(
-    ("config", "unknown"),
-    [
-        ({"epochs": 5}, []),
-        ({"epoch": 5}, ["epoch"]),
-        ({"train": {"trainer": {"_target_": "Other", "other": 1}}}, []),  # the component checks its own arguments
-        ({"train": {"trainr": {}}}, ["train::trainr"]),
-        ({"train": {"steps": {"first": 2, "second": 3}}}, ["train::steps::second"]),
-        ({"_meta_": {"version": "1"}, "tracking_uri": "here"}, []),  # MONAI's own
-        ({"train": {"_meta_": 1}}, ["train::_meta_"]),
-        ({"more": {"anything": 1}}, []),  # empty in the base: takes any key
-    ],
-)
-def test_unknown_keys_are_those_that_the_base_does_not_define(config, unknown) -> None:
-    assert list(unknown_keys(config, KNOWN)) == unknown
+def check(config: dict[str, Any], known: dict[str, Any], folder: Any) -> None:
+    """Check keys as a bundle does: by an expression of the config that is running."""
+    base = folder / "base.yaml"
+    base.write_text(yaml.safe_dump(known | {"imports": [], "check": ""}))
+    expression = {"imports": ["$import bundle.config as config"], "check": f"$config.start({str(base)!r})"}
+    try:
+        ConfigParser(config | expression).get_parsed_content("check")
+    except RuntimeError as error:
+        raise error.__cause__ from error
+
+
+def test_a_running_config_may_have_the_keys_of_its_base_and_those_of_monai(tmp_path) -> None:
+    added = {
+        "_meta_": {"version": "1"},
+        "finalize": [],
+        "tracking_uri": "here",
+        "trainer": {"_target_": "MLFlowHandler"},
+    }
+    check(KNOWN | {"epochs": 5} | added, KNOWN, tmp_path)
+
+
+def test_a_running_config_with_a_mistyped_key_is_refused(tmp_path) -> None:
+    with pytest.raises(
+        InputError, match=r"train::trainr: base.yaml has no key trainr, .* did you mean train::trainer\?"
+    ):
+        check({"train": {"trainr": {}}}, KNOWN, tmp_path)
 
 
 def test_keys_can_be_checked_only_while_a_config_is_evaluated(tmp_path) -> None:
     (tmp_path / "base.yaml").write_text("a: 1\n")
     with pytest.raises(RuntimeError, match="from a bundle's initialize section"):
-        check_keys(tmp_path / "base.yaml")
+        start(tmp_path / "base.yaml")

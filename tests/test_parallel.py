@@ -134,11 +134,9 @@ def test_a_killed_process_ends_the_job_and_the_next_one_goes_on(small_dataset: P
 
 
 def test_without_torchrun_one_process_does_all() -> None:
-    assert parallel.n_processes() == 1
     assert parallel.is_first()
     assert parallel.part_of_batch(5) == slice(0, 5)
     assert parallel.share([1, 2]) == [1, 2]
-    assert parallel.gathered("a") == ["a"]
     module = torch.nn.Linear(1, 1)
     assert parallel.data_parallel(module) is module
     parallel.require_joined()
@@ -147,9 +145,8 @@ def test_without_torchrun_one_process_does_all() -> None:
 
 def pretend(monkeypatch: pytest.MonkeyPatch, rank: int, size: int) -> None:
     """Let there be several processes."""
-    monkeypatch.setattr(parallel.dist, "is_initialized", lambda: True)
-    monkeypatch.setattr(parallel.dist, "get_rank", lambda: rank)
-    monkeypatch.setattr(parallel.dist, "get_world_size", lambda: size)
+    monkeypatch.setattr(parallel.idist, "get_rank", lambda: rank)
+    monkeypatch.setattr(parallel.idist, "get_world_size", lambda: size)
 
 
 def test_a_batch_is_dealt_out_evenly_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,26 +3,28 @@
 
 import contextlib
 import errno
-import fcntl
 import logging
 import os
 from pathlib import Path
-from types import TracebackType
+from typing import Final
+
+from filelock import FileLock, Timeout
 
 from bundle.errors import InputError
 from bundle.files import writable_folder
 
 logger = logging.getLogger(__name__)
 
-FOLDER = ".locks"
+FOLDER: Final = ".locks"
 """Hidden folder of the lock files, below that of the outputs."""
+_WITHOUT_LOCKS: Final = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 class Lock:
     """Keep other processes from one thing while this one works on it.
 
-    The lock is on a file (flock), which is removed when it is given back. Where a file system has no locks, such as
-    some network file systems, nothing is kept apart, and a warning says so.
+    A ``filelock`` whose file is removed when the lock is given back, or kept with a note in it. Where a file system
+    has no locks, such as some network file systems, nothing is kept apart, and a warning says so.
 
     Args:
         folder: of the outputs.
@@ -31,13 +33,11 @@ class Lock:
 
     def __init__(self, folder: Path, name: str) -> None:
         self.path = folder / FOLDER / f"{name.replace(os.sep, '__')}.lock"
-        self._descriptor: int | None = None
+        self._lock = FileLock(self.path, fallback_to_soft=False)  # soft ones outlive a process that is killed
+        self._held = False
 
     def acquire(self, wait: bool = False) -> bool:
-        """Take the lock.
-
-        Args:
-            wait: until another process gives it back; otherwise return at once.
+        """Take the lock, once another process gives it back or, without ``wait``, if it is free now.
 
         Returns:
             Whether this process has the lock.
@@ -46,46 +46,28 @@ class Lock:
             InputError: if the lock's folder cannot be written.
         """
         writable_folder(self.path.parent.parent)
-        while True:
-            descriptor = self._open()
+        while not self._held:
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            except BlockingIOError:
-                os.close(descriptor)
-                return False
-            except OSError as error:
-                _warn_without_locks(self.path, error)
-            if _is_file_at(descriptor, self.path):
-                self._descriptor = descriptor
-                return True
-            os.close(descriptor)  # whoever had it has removed it meanwhile: this lock would keep nobody out
-
-    def _open(self) -> int:
-        """Open the file; its folder comes and goes, as other processes give their locks back."""
-        while True:
-            try:
-                self.path.parent.mkdir(exist_ok=True)
-                return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-            except (FileNotFoundError, FileExistsError) as error:
-                if self.path.parent.exists() and not self.path.parent.is_dir():
+                self._lock.acquire(blocking=wait)
+                self._held = True
+            except Timeout:
+                if self.path.exists():  # or else it was given back this moment
+                    return False
+            except (FileNotFoundError, FileExistsError) as error:  # the folder goes with another process's last lock
+                if self.path.parent.is_file():
                     raise InputError(f"{self.path.parent}: a file is where the locks go; move it away.") from error
             except OSError as error:
-                raise InputError(
-                    f"{self.path}: cannot be locked ({error.strerror}); make the output folder writable for all."
-                ) from error
+                self._held = self._without_locks(error)
+        return True
 
     def release(self, keep: bool = False) -> None:
-        """Give the lock back.
-
-        Args:
-            keep: leave the file, for another process to read its note.
-        """
-        if self._descriptor is None:
+        """Give the lock back; ``keep`` leaves the file, for another process to read its note."""
+        if not self._held:
             return
         if not keep:
-            self.path.unlink(missing_ok=True)
-        os.close(self._descriptor)
-        self._descriptor = None
+            self.path.unlink(missing_ok=True)  # while it is locked: whoever waits for it takes no removed file
+        self._lock.release()
+        self._held = False
         with contextlib.suppress(OSError):  # others are still in it
             self.path.parent.rmdir()
 
@@ -102,23 +84,16 @@ class Lock:
         self.acquire(wait=True)
         return self
 
-    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         """Give it back."""
         self.release()
 
-
-def _is_file_at(descriptor: int, path: Path) -> bool:
-    """Tell whether an open file is still the one of its name."""
-    try:
-        there = path.stat()
-    except FileNotFoundError:
-        return False
-    own = os.fstat(descriptor)
-    return (own.st_ino, own.st_dev) == (there.st_ino, there.st_dev)
-
-
-def _warn_without_locks(path: Path, error: OSError) -> None:
-    """Say that nothing is kept apart, or raise what is no lack of locks."""
-    if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
-        raise error
-    logger.warning("%s: this file system has no locks; let no other process work in this folder.", path.parent.parent)
+    def _without_locks(self, error: OSError) -> bool:
+        """Say that nothing is kept apart; refuse what is no lack of locks."""
+        if error.errno not in _WITHOUT_LOCKS:
+            raise InputError(
+                f"{self.path}: cannot be locked ({error.strerror}); make the output folder writable for all."
+            ) from error
+        folder = self.path.parent.parent
+        logger.warning("%s: this file system has no locks; let no other process work in this folder.", folder)
+        return True

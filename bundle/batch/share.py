@@ -14,12 +14,9 @@ T = TypeVar("T")
 def find_share(text: str | None = None, environment: Mapping[str, str] = os.environ) -> tuple[int, int]:
     """Return which share this process takes and how many there are.
 
-    Without a text, what starts processes together tells: a Slurm array (``SLURM_ARRAY_TASK_ID``, ``_MIN``, ``_STEP``
-    and ``_COUNT``), and within it, or alone, torchrun (``RANK`` and ``WORLD_SIZE``) or the tasks of ``srun``
-    (``SLURM_PROCID`` and ``SLURM_STEP_NUM_TASKS``).
-
     Args:
-        text: such as ``"2/10"`` for the second of ten.
+        text: such as ``"2/10"`` for the second of ten; without it, what starts processes together tells: a Slurm array,
+            and within it, or alone, torchrun or the tasks of ``srun``.
         environment: environment variables.
 
     Returns:
@@ -48,10 +45,10 @@ def _array(environment: Mapping[str, str]) -> tuple[int, int]:
     """Return the place in a Slurm array."""
     if "SLURM_ARRAY_TASK_ID" not in environment:
         return 0, 1
-    task, first, count = (_number(environment, f"SLURM_ARRAY_TASK_{name}") for name in ("ID", "MIN", "COUNT"))
-    step = _number(environment, "SLURM_ARRAY_TASK_STEP") if "SLURM_ARRAY_TASK_STEP" in environment else 1
-    index = (task - first) // max(step, 1)
-    if not 0 <= index < count or (task - first) % max(step, 1):
+    values = {"SLURM_ARRAY_TASK_STEP": "1", **environment}
+    task, first, count, step = (_number(values, f"SLURM_ARRAY_TASK_{name}") for name in ("ID", "MIN", "COUNT", "STEP"))
+    index, rest = divmod(task - first, max(step, 1))
+    if rest or not 0 <= index < count:
         raise InputError(
             f"task {task} of this Slurm array of {count} has no place in a row from {first} by {step}; give each task "
             "its --share, such as 1/4, or an array without gaps."

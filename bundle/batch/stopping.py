@@ -16,8 +16,7 @@ _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 def exit_on_signals() -> Iterator[None]:
     """Let Ctrl-C and SIGTERM raise ``SystemExit`` with the status shells give them, 130 and 143, once.
 
-    What follows, the report and the removal of partial files, is not to be interrupted by a second one. Threads other
-    than the main one never see a signal.
+    A second one must not interrupt what follows. Threads other than the main one never see a signal.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

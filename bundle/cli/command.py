@@ -4,28 +4,23 @@
 import argparse
 import contextlib
 import difflib
+import os
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from bundle.cli import overrides
 from bundle.cli.datasets import add_dataset_commands
-from bundle.cli.root import bundle_root
-from bundle.cli.show_config import shown
+from bundle.cli.options import add_command
+from bundle.cli.overrides import read_settings, split_keys
+from bundle.cli.show_config import command_lines
 from bundle.cli.stage_run import Messages, run_stage
 from bundle.cli.stages import OWN, STAGES, Stage, add_common_options
-from bundle.console import told
+from bundle.config_files import bundle_root, read_config, refuse_unknown_keys
+from bundle.console import error_text
 from bundle.errors import InputError, SomeFailedError, input_error
 from bundle.version import package_version
-
-DONE: Final = 0
-SOME_FAILED: Final = 1
-UNUSABLE: Final = 2
-DEFECT: Final = 70
-"""As sysexits.h numbers an internal error."""
-INTERRUPTED: Final = 130
 
 _DESCRIPTION: Final = """\
 Sharpen low-resolution T2-weighted MR images with the help of a sharp T1- or PD-weighted image of the same patient.
@@ -46,14 +41,6 @@ class _Parser(argparse.ArgumentParser):
         raise InputError(f"{message}; '{self.prog} --help' explains.")
 
 
-class _Version(argparse.Action):
-    """Print the version; the file that holds it is read for this alone."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        sys.stdout.write(f"mcsr {package_version()}\n")
-        parser.exit()
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
@@ -61,8 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: what follows ``mcsr``; by default what the process was started with.
 
     Returns:
-        The exit status: 0 all is done; 1 some cases failed and the others are done; 2 nothing could be done, for a
-        reason that is told in one sentence; 130 interrupted; 70 a defect of this program, with its traceback.
+        The exit status, as the help of ``mcsr`` explains; each but 0 with one sentence, and 70 with a traceback.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     verbose = "-v" in words or "--verbose" in words
@@ -71,32 +57,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (Exception, KeyboardInterrupt) as error:
         if verbose and input_error(error):
             traceback.print_exception(error)
-        sys.stderr.write(told(error))
+        sys.stderr.write(error_text(error))
         return _status(error)
-    return DONE
+    return 0
 
 
 def build_parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
     """Return the parser, and those of the commands by name."""
-    examples = "\n".join(f"  {stage.example}" for stage in STAGES.values())
     parser = _Parser(
         prog="mcsr",
         description=_DESCRIPTION,
-        epilog=_EPILOG.format(examples=examples),
+        epilog=_EPILOG.format(examples="\n".join(f"  {stage.example}" for stage in STAGES.values())),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
+    version = f"mcsr {package_version()}"
+    parser.add_argument("--version", action="version", version=version, help="print the version")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
     for stage in STAGES.values():
-        command = commands.add_parser(
-            stage.name,
-            help=stage.summary,
-            description=f"{stage.summary[0].upper()}{stage.summary[1:]}.\n\nexample:\n  {stage.example}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            argument_default=argparse.SUPPRESS,  # what is not given stays as the config has it
-            allow_abbrev=False,
-        )
+        description = f"{stage.summary[0].upper()}{stage.summary[1:]}.\n\nexample:\n  {stage.example}"
+        # what is not given stays as the config has it
+        command = add_command(commands, stage.name, stage.summary, description, argument_default=argparse.SUPPRESS)
         stage.add_options(command)
         add_common_options(command)
     add_dataset_commands(commands)
@@ -112,7 +93,7 @@ def _run(words: list[str]) -> None:
         namespace.run(namespace)
         return
     names = commands[name]._option_string_actions  # argparse tells its options nowhere else
-    known, unknown = overrides.split_keys(words, names)
+    known, unknown = split_keys(words, names)
     options = {key: value for key, value in vars(parser.parse_args(known)).items() if value is not None}
     _run_stage(STAGES[name], options, unknown, list(names))
 
@@ -120,18 +101,17 @@ def _run(words: list[str]) -> None:
 def _run_stage(stage: Stage, options: dict[str, Any], unknown: list[tuple[str, str]], names: list[str]) -> None:
     """Run a stage, or show how MONAI would be told to."""
     root = bundle_root()
-    config = overrides.read_config(root / "configs" / stage.config)
-    pairs = [*unknown, *overrides.entries(options.get("settings", []))]
-    free = overrides.values(pairs)
-    overrides.check(free, config, stage.config, names)
+    config = read_config(root / "configs" / stage.config)
+    free = read_settings(unknown, options.get("settings", []))
+    refuse_unknown_keys(free, config, stage.config, names)
     keys = {key: value for key, value in options.items() if key not in OWN} | free
     keys |= stage.keys(options | free, root)
     overlays = [_overlay(name, root) for name in options.get("configs", [])]
     for overlay in overlays:
-        overrides.check(overrides.read_config(root / overlay), config, stage.config)
+        refuse_unknown_keys(read_config(root / overlay), config, stage.config)
     configs = [f"configs/{stage.config}", *overlays]
     if options.get("show_config"):
-        sys.stdout.write(shown(root, stage.run_id, configs, keys))
+        sys.stdout.write(command_lines(root, stage.run_id, configs, keys))
         return
     log = options.get("log")
     quiet = options.get("quiet", False) and not keys.get("dry_run")  # whose plan is all that it is for
@@ -167,8 +147,8 @@ def _overlay(name: str, root: Path) -> str:
 def _status(error: BaseException) -> int:
     """Return the exit status that an error stands for."""
     if isinstance(error, KeyboardInterrupt):
-        return INTERRUPTED
+        return 130
     found = input_error(error)
-    if isinstance(found, SomeFailedError):
-        return SOME_FAILED
-    return DEFECT if found is None else UNUSABLE
+    if found is None:
+        return os.EX_SOFTWARE
+    return 1 if isinstance(found, SomeFailedError) else 2

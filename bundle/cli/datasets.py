@@ -5,39 +5,32 @@ import argparse
 import logging
 from typing import Any
 
-from bundle.cli import values
+from bundle.cli.options import add_command, count, path
 
 
 def add_dataset_commands(commands: Any) -> None:
-    """Add the commands; each sets ``run``, which does it.
-
-    Args:
-        commands: what ``ArgumentParser.add_subparsers`` returns.
-    """
-    phantom = commands.add_parser(
+    """Add the commands to ``commands``; each sets ``run``, which does it."""
+    phantom = add_command(
+        commands,
         "phantom",
-        help="write a simulated data set",
-        description="Write simulated heads as T2w, PDw and T1w images, to try things with. No person was scanned.\n\n"
+        "write a simulated data set",
+        "Write simulated heads as T2w, PDw and T1w images, to try things with. No person was scanned.\n\n"
         "example:\n  mcsr phantom data/phantom --subjects 8",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
-    phantom.add_argument("folder", type=values.path, metavar="FOLDER", help="new folder")
-    phantom.add_argument("--subjects", type=values.count, default=8, metavar="N", help="how many; default: 8")
-    phantom.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="another number gives other heads; default: 0"
-    )
+    phantom.add_argument("folder", type=path, metavar="FOLDER", help="new folder")
+    phantom.add_argument("--subjects", type=count, default=8, metavar="N", help="how many; default: 8")
+    seed = "another number gives other heads; default: 0"
+    phantom.add_argument("--seed", type=int, default=0, metavar="N", help=seed)
     phantom.set_defaults(run=_write_phantom)
-    ixi = commands.add_parser(
+    ixi = add_command(
+        commands,
         "ixi",
-        help="download the IXI data set",
-        description="Download T2 and PD images of the 578 healthy people of IXI: 8 GB, 12 GB on the way. Licence\n"
+        "download the IXI data set",
+        "Download T2 and PD images of the 578 healthy people of IXI: 8 GB, 12 GB on the way. Licence\n"
         "CC BY-SA 3.0; acknowledge https://brain-development.org/ixi-dataset/. Run it again to go on after an\n"
         "interruption.\n\nexample:\n  mcsr ixi data/ixi",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
-    ixi.add_argument("folder", type=values.path, metavar="FOLDER", help="where to put IXI-T2 and IXI-PD")
+    ixi.add_argument("folder", type=path, metavar="FOLDER", help="where to put IXI-T2 and IXI-PD")
     ixi.add_argument("--contrasts", nargs="+", choices=("T2", "PD", "T1"), default=["T2", "PD"], help="default: T2 PD")
     ixi.add_argument("--base-url", metavar="URL", help="folder on the web that holds IXI-T2.tar, such as a mirror")
     ixi.add_argument("--no-checksum", action="store_true", help="check sizes alone")
@@ -56,13 +49,9 @@ def _download_ixi(options: argparse.Namespace) -> None:
     from bundle.tools.ixi import BASE_URL, CHECKSUMS, download_ixi
 
     _show_progress()
-    download_ixi(
-        options.folder,
-        options.contrasts,
-        options.base_url or BASE_URL,
-        {} if options.no_checksum else CHECKSUMS,
-        keep_archives=options.keep_archives,
-    )
+    checksums = {} if options.no_checksum else CHECKSUMS
+    url = options.base_url or BASE_URL
+    download_ixi(options.folder, options.contrasts, url, checksums, keep_archives=options.keep_archives)
 
 
 def _show_progress() -> None:

@@ -6,9 +6,8 @@ import re
 from pathlib import Path
 from typing import Any, Final
 
-from bundle.cli import values
 from bundle.cli.model_choice import choose_weights
-from bundle.cli.options import add_contrast, add_device, add_output, add_switch
+from bundle.cli.options import add_contrast, add_device, add_output, add_switch, count, existing, factor, path
 from bundle.errors import InputError
 
 MODELS: Final = "models"
@@ -17,44 +16,62 @@ LIST_ENDINGS: Final = (".json", ".csv", ".tsv")
 
 def add_enhance_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``mcsr enhance``; ``dest`` is the config key they set."""
-    parser.add_argument(
-        "input",
-        nargs="?",
-        default=None,
-        type=values.existing,
-        metavar="INPUT",
-        help="what to sharpen: one T2w image (NIfTI file or DICOM folder, with --reference), a folder of pairs, a BIDS "
-        "data set, a folder of DICOM studies, or a CSV or JSON list with columns image and reference",
+    add = parser.add_argument
+    what = (
+        "what to sharpen: one T2w image (NIfTI file or DICOM folder, with --reference), a folder of pairs, a BIDS "
+        "data set, a folder of DICOM studies, or a CSV or JSON list with columns image and reference"
     )
-    parser.add_argument(
-        "-r", "--reference", type=values.existing, metavar="FILE", help="sharp T1w or PDw image of the same patient"
+    weights = (
+        "trained weights (.pt), or a folder of several, of which --factor and the reference choose one; default: those "
+        "that come with the bundle"
     )
+    add("input", nargs="?", default=None, type=existing, metavar="INPUT", help=what)
+    add("-r", "--reference", type=existing, metavar="FILE", help="sharp T1w or PDw image of the same patient")
     add_output(parser, "where to write the results")
-    parser.add_argument(
-        "-m",
-        "--model",
-        type=values.existing,
-        metavar="FILE",
-        help="trained weights (.pt), or a folder of several, of which --factor and the reference choose one; default: "
-        "those that come with the bundle",
-    )
+    add("-m", "--model", type=existing, metavar="FILE", help=weights)
     add_device(parser)
-    parser.add_argument("--threads", type=values.count, metavar="N", help="processor cores to use; default: all")
-    _add_low_res(parser.add_argument_group("the image"))
-    _add_reference(parser.add_argument_group("the reference"))
-    _add_result(parser.add_argument_group("the result"))
-    _add_batch(parser.add_argument_group("many images"))
+    add("--threads", type=count, metavar="N", help="processor cores to use; default: all")
+    _add_image_options(parser)
+    _add_batch_options(parser)
+
+
+def _add_image_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("the image")
+    coarse = "how many times too coarse it is: 4, or 4,2 for rows and columns; default: as the weights expect"
+    size = "zero_filled: enlarged by the scanner already; small: still of few pixels; default: auto, by looking"
+    group.add_argument("--factor", type=factor, metavar="F", help=coarse)
+    group.add_argument("--low-res", choices=("auto", "zero_filled", "small"), help=size)
+    add_switch(group, "--degrade", "for tests: the images are sharp; make them coarse first")
+    group = parser.add_argument_group("the reference")
+    add_contrast(group, "which to take in a folder; default: auto, whichever has more pairs")
+    add_switch(group, "--register", "move the reference onto the image, even where they seem to lie on one grid")
+    add_switch(group, "--no-register", "never move the reference: lay it on by what the headers say")
+    misfit = "what to do where the reference does not fit: skip the case, or sharpen without it"
+    group.add_argument("--on-bad-reference", choices=("skip", "single_contrast"), help=misfit)
+
+
+def _add_batch_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("the result")
+    add_switch(group, "--no-data-consistency", "do not put back what the scanner has measured")
+    add_switch(group, "--uncertainty", "write a map of how sure the result is; takes longer")
+    group = parser.add_argument_group("many images")
+    add_switch(group, "--dry-run", "check all images, tell the plan, write nothing")
+    add_switch(group, "--no-resume", "do again what is done already")
+    share = "do the I-th of N shares of them; default: as Slurm or torchrun say"
+    group.add_argument("--share", type=_share, metavar="I/N", help=share)
+    group.add_argument("--json", metavar="FILE", help="write the report of all images to this file; - prints it")
+
+
+def _share(text: str) -> str:
+    """Check that a share is one of N."""
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise argparse.ArgumentTypeError(f"{text} is no share; write 1/4 for the first of four")
+    return text
 
 
 def enhance_keys(options: dict[str, Any], root: Path) -> dict[str, Any]:
-    """Say in the config's keys what to sharpen, and by which weights: those of the bundle unless others are named.
-
-    Args:
-        options: the options that were given.
-        root: the bundle's folder.
-
-    Returns:
-        The keys ``image``, ``dataset_dir``, ``ckpt_path`` and ``report``, as far as they are set.
+    """Return ``image``, ``dataset_dir``, ``ckpt_path`` and ``report``, as far as the options that were given set them.
 
     Raises:
         InputError: if it is not clear what to sharpen, where to write, or which weights to use.
@@ -91,52 +108,4 @@ def _report(options: dict[str, Any]) -> dict[str, Any]:
     given = options.get("json")
     if given and options.get("dry_run"):
         raise InputError("--json reports what became of the images, and --dry-run does none; leave out one of them.")
-    return {"report": values.path(given)} if given and given != "-" else {}
-
-
-def _add_low_res(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--factor",
-        type=values.factor,
-        metavar="F",
-        help="how many times too coarse it is: 4, or 4,2 for rows and columns; default: as the weights expect",
-    )
-    group.add_argument(
-        "--low-res",
-        choices=("auto", "zero_filled", "small"),
-        help="zero_filled: enlarged by the scanner already; small: still of few pixels; default: auto, by looking",
-    )
-    add_switch(group, "--degrade", "for tests: the images are sharp; make them coarse first")
-
-
-def _add_reference(group: argparse._ArgumentGroup) -> None:
-    add_contrast(group, "which to take in a folder; default: auto, whichever has more pairs")
-    add_switch(group, "--register", "move the reference onto the image, even where they seem to lie on one grid")
-    add_switch(group, "--no-register", "never move the reference: lay it on by what the headers say")
-    group.add_argument(
-        "--on-bad-reference",
-        choices=("skip", "single_contrast"),
-        help="what to do where the reference does not fit: skip the case, or sharpen without it",
-    )
-
-
-def _add_result(group: argparse._ArgumentGroup) -> None:
-    add_switch(group, "--no-data-consistency", "do not put back what the scanner has measured")
-    add_switch(group, "--uncertainty", "write a map of how sure the result is; takes longer")
-
-
-def _add_batch(group: argparse._ArgumentGroup) -> None:
-    add_switch(group, "--dry-run", "check all images, tell the plan, write nothing")
-    add_switch(group, "--no-resume", "do again what is done already")
-    group.add_argument(
-        "--share", type=_share, metavar="I/N", help="do the I-th of N shares of them; default: as Slurm or torchrun say"
-    )
-    group.add_argument("--json", metavar="FILE", help="write the report of all images to this file; - prints it")
-
-
-def _share(text: str) -> str:
-    """Check that a share is one of N."""
-    match = re.fullmatch(r"(\d+)/(\d+)", text)
-    if match is None or not 1 <= int(match[1]) <= int(match[2]):
-        raise argparse.ArgumentTypeError(f"{text} is no share; write 1/4 for the first of four")
-    return text
+    return {"report": path(given)} if given and given != "-" else {}

@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run a stage in this process, in the bundle's folder, with messages as they were asked for."""
 
-import configparser
 import contextlib
 import logging
 import sys
-import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,10 +11,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from bundle.console import told
+from bundle.console import error_text
 from bundle.errors import InputError
 
-_REPEAT_SETTINGS: Final = ("monai.bundle.scripts", "monai.bundle.workflows")
+_TALKATIVE: Final = ("monai.bundle.scripts", "monai.bundle.workflows")
+"""Loggers that repeat the settings."""
 _REPEAT_ERRORS: Final = (
     "monai.handlers.StatsHandler",
     "ignite.engine.engine.SupervisedEvaluator",
@@ -27,13 +26,7 @@ _REPEAT_ERRORS: Final = (
 
 @dataclass(frozen=True)
 class Messages:
-    """What of a run is shown and kept.
-
-    Attributes:
-        log: file that gets all messages, or ``None``.
-        quiet: show warnings and errors only.
-        verbose: show more.
-    """
+    """What of a run is shown, and the file that gets all messages."""
 
     log: Path | None = None
     quiet: bool = False
@@ -41,14 +34,9 @@ class Messages:
 
 
 def run_stage(root: Path, run_id: str, configs: Sequence[str], keys: Mapping[str, Any], messages: Messages) -> None:
-    """Run a stage of the bundle as ``python -m monai.bundle run`` does.
+    """Run ``run_id`` of configs, each laid over those before, as ``python -m monai.bundle run`` does.
 
-    Args:
-        root: the bundle's folder; it is the working directory meanwhile, since its configs name files from there.
-        run_id: what to run.
-        configs: config files, each laid over those before.
-        keys: values by config key.
-        messages: what to show and keep.
+    The bundle's folder, ``root``, is the working directory meanwhile, since its configs name files from there.
 
     Raises:
         InputError: if the log cannot be written; and whatever the stage raises.
@@ -56,20 +44,37 @@ def run_stage(root: Path, run_id: str, configs: Sequence[str], keys: Mapping[str
     with (
         contextlib.chdir(root),
         contextlib.redirect_stdout(sys.stderr),  # what libraries print; the standard output is for results
-        _no_bars() if messages.quiet else contextlib.nullcontext(),
-        _log_of_end(messages.log),
-        _logging_file(root, messages) as logging_file,
+        _without_bars() if messages.quiet else contextlib.nullcontext(),
+        _error_kept(messages.log),
         warnings.catch_warnings(),
     ):
         if not messages.verbose:
             warnings.simplefilter("ignore")  # of libraries, about their own code
         from monai.bundle import run  # takes seconds
 
-        for name in _REPEAT_SETTINGS:
-            logging.getLogger(name).setLevel(logging.WARNING)
-        for name in _REPEAT_ERRORS:
-            logging.getLogger(name).addFilter(_is_no_error)
-        run(run_id, config_file=list(configs), logging_file=logging_file, **keys)
+        _set_up_logging(root / "configs" / "logging.conf", messages)
+        run(run_id, config_file=list(configs), logging_file=False, **keys)
+
+
+def _set_up_logging(file: Path, messages: Messages) -> None:
+    """Apply the bundle's logging file, and on top of it what was asked for."""
+    from logging.config import fileConfig
+
+    fileConfig(file, disable_existing_loggers=False, encoding="utf-8")
+    if messages.quiet:
+        for handler in logging.getLogger().handlers:
+            handler.setLevel(logging.WARNING)
+    if messages.verbose:
+        logging.getLogger("bundle").setLevel(logging.DEBUG)
+    if messages.log:
+        log = logging.FileHandler(messages.log, encoding="utf-8", errors="backslashreplace")
+        log.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        for name in (None, "bundle", "ignite"):  # those of the file, each for itself
+            logging.getLogger(name).addHandler(log)
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    for name in _REPEAT_ERRORS:
+        logging.getLogger(name).addFilter(_is_no_error)
 
 
 def _is_no_error(record: logging.LogRecord) -> bool:
@@ -77,7 +82,7 @@ def _is_no_error(record: logging.LogRecord) -> bool:
 
 
 @contextlib.contextmanager
-def _no_bars() -> Iterator[None]:
+def _without_bars() -> Iterator[None]:
     """Hide progress bars, whoever draws them: its own environment variable loses against what a caller says."""
     from tqdm import tqdm
 
@@ -94,53 +99,19 @@ def _no_bars() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _logging_file(root: Path, messages: Messages) -> Iterator[str | None]:
-    """Yield a variation of ``configs/logging.conf``; ``None``, which is that file itself, where nothing differs."""
-    if messages == Messages():
-        yield None
-        return
-    parser = configparser.RawConfigParser()
-    parser.read(root / "configs" / "logging.conf", encoding="utf-8")
-    if messages.quiet:
-        parser["handler_console"]["level"] = "WARNING"
-    if messages.verbose:
-        parser["logger_bundle"]["level"] = "DEBUG"
-    if messages.log:
-        _add_log(parser, messages.log)
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "logging.conf"
-        with file.open("w", encoding="utf-8") as stream:
-            parser.write(stream)
-        yield str(file)
-
-
-def _add_log(parser: configparser.RawConfigParser, log: Path) -> None:
-    """Send what every logger says to a file too, with date and name."""
-    parser["formatters"]["keys"] += ",dated"
-    parser["formatter_dated"] = {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}
-    parser["handlers"]["keys"] += ",log"
-    arguments = (str(log), "a", "utf-8", False, "backslashreplace")
-    parser["handler_log"] = {"class": "FileHandler", "formatter": "dated", "args": repr(arguments)}
-    for section in parser.sections():
-        if section.startswith("logger_"):
-            parser[section]["handlers"] += ",log"
-
-
-@contextlib.contextmanager
-def _log_of_end(log: Path | None) -> Iterator[None]:
+def _error_kept(log: Path | None) -> Iterator[None]:
     """Keep the error that ends a run in the log, since what shows it on the screen is no logger."""
     if log is None:
         yield
         return
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("a"):
-            pass
+        stream = log.open("a", encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise InputError(f"{log}: this log cannot be written ({error.strerror}); name another --log.") from error
-    try:
-        yield
-    except (Exception, KeyboardInterrupt) as error:  # a batch that is interrupted has told so itself
-        with log.open("a", encoding="utf-8", errors="backslashreplace") as stream:
-            stream.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {told(error).lstrip()}")
-        raise
+    with stream:
+        try:
+            yield
+        except (Exception, KeyboardInterrupt) as error:  # a batch that is interrupted has told so itself
+            stream.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {error_text(error).lstrip()}")
+            raise

@@ -2,14 +2,16 @@
 """The stages of the bundle as commands: their options, each of which sets one key of the stage's config."""
 
 import argparse
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from bundle.cli import values
 from bundle.cli.enhance import add_enhance_options, enhance_keys
-from bundle.cli.options import add_contrast, add_device, add_output, add_switch
+from bundle.cli.options import add_contrast, add_device, add_output, add_switch, count, existing, factor, path
+from bundle.cli.overrides import EXPRESSION
+from bundle.config_files import nearest
 from bundle.errors import InputError
 
 OWN: Final = frozenset(
@@ -25,14 +27,8 @@ Options = dict[str, Any]
 class Stage:
     """One stage of the bundle as a command.
 
-    Attributes:
-        name: the command.
-        run_id: what ``monai.bundle run`` runs.
-        config: its file in ``configs``.
-        summary: one line for the list of commands.
-        example: a command line.
-        add_options: adds options to a parser; ``dest`` is the config key, unless it is one of ``OWN``.
-        keys: turns what ``OWN`` options say into config keys, given the bundle's folder.
+    ``monai.bundle run`` runs ``run_id`` of ``config``. ``add_options`` adds options, whose ``dest`` is a key of that
+    config or one of ``OWN``; ``keys`` turns what the latter say into keys, given the bundle's folder.
     """
 
     name: str
@@ -47,72 +43,46 @@ class Stage:
 def add_common_options(parser: argparse.ArgumentParser) -> None:
     """Add what every stage understands."""
     group = parser.add_argument_group("settings")
-    group.add_argument(
-        "--set",
-        dest="settings",
-        action="append",
-        metavar="KEY=VALUE",
-        help="set any key of the config, in YAML's words; may be repeated. --KEY VALUE does the same",
-    )
-    group.add_argument(
-        "--config",
-        dest="configs",
-        action="append",
-        metavar="FILE",
-        help="lay a YAML file over the config, or one of configs/variants or configs/baselines by its name; "
-        "may be repeated",
-    )
-    group.add_argument(
-        "--show-config",
-        action="store_true",
-        help="print the same run as a command line of MONAI and the keys it sets, and do nothing",
-    )
+    free = "set any key of the config, in YAML's words; may be repeated. --KEY VALUE does the same"
+    group.add_argument("--set", dest="settings", action="append", metavar="KEY=VALUE", help=free)
+    laid = "lay a YAML file over the config, or one of configs/variants or configs/baselines by its name"
+    group.add_argument("--config", dest="configs", action="append", metavar="FILE", help=f"{laid}; may be repeated")
+    shown = "print the same run as a command line of MONAI and the keys it sets, and do nothing"
+    group.add_argument("--show-config", action="store_true", help=shown)
     group = parser.add_argument_group("messages")
-    group.add_argument(
-        "--log", type=values.path, metavar="FILE", help="add all messages, with date and time, to a file"
-    )
+    group.add_argument("--log", type=path, metavar="FILE", help="add all messages, with date and time, to a file")
     group.add_argument("-q", "--quiet", action="store_true", help="show warnings and errors only, no progress")
     group.add_argument("-v", "--verbose", action="store_true", help="show more, and where an error came from")
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "dataset_dir",
-        nargs="?",
-        default=None,
-        type=values.existing,
-        metavar="DATA",
-        help="folder with BIDS-like or IXI names, or a CSV or JSON list of pairs; default: a simulated phantom",
-    )
+    data = "folder with BIDS-like or IXI names, or a CSV or JSON list of pairs; default: a simulated phantom"
+    parser.add_argument("dataset_dir", nargs="?", default=None, type=existing, metavar="DATA", help=data)
     add_contrast(parser, "default: auto, whichever has more pairs")
 
 
 def _add_splits(parser: argparse.ArgumentParser) -> None:
     for name, share in (("test", "20 %%"), ("validate", "10 %%")):
-        parser.add_argument(
-            f"--{name}-subjects",
-            type=values.subjects,
-            metavar="NAMES",
-            help=f"who is kept to {name}: names with commas, or a fraction; default: {share} of them",
-        )
+        who = f"who is kept to {name}: names with commas, or a fraction; default: {share} of them"
+        parser.add_argument(f"--{name}-subjects", type=_subjects, metavar="NAMES", help=who)
+
+
+def _subjects(text: str) -> float | list[str]:
+    """Read a fraction such as 0.2, or names with commas between them."""
+    if re.fullmatch(r"0?\.\d+|0", text):
+        return float(text)
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _add_train_options(parser: argparse.ArgumentParser) -> None:
     _add_data(parser)
     add_output(parser, "where to write; give every training a folder of its own")
     add_device(parser)
-    parser.add_argument(
-        "--factor", type=values.factor, metavar="F", help="how many times fewer lines of k-space; default 4"
-    )
-    parser.add_argument("--levels", type=values.count, metavar="N", help="networks in sequence: 1, 2 or 3; default 1")
-    parser.add_argument(
-        "--epochs", dest="max_epochs", type=values.count, metavar="N", help="how long to train; default 50"
-    )
-    parser.add_argument(
-        "--initial-weights",
-        metavar="FILE",
-        help="weights to go on from: a .pt file, or one of the bundle's by its name, such as model",
-    )
+    parser.add_argument("--factor", type=factor, metavar="F", help="how many times fewer lines of k-space; default 4")
+    parser.add_argument("--levels", type=count, metavar="N", help="networks in sequence: 1, 2 or 3; default 1")
+    parser.add_argument("--epochs", dest="max_epochs", type=count, metavar="N", help="how long to train; default 50")
+    weights = "weights to go on from: a .pt file, or one of the bundle's by its name, such as model"
+    parser.add_argument("--initial-weights", metavar="FILE", help=weights)
     _add_splits(parser)
     add_switch(parser, "--no-resume", "start anew and replace what the output folder holds")
 
@@ -126,28 +96,21 @@ def _train_keys(options: Options, root: Path) -> Options:
 
 def _weights(named: str, folder: Path) -> str:
     """Return the path of weights: a file, or the bundle's own of that name."""
-    if named.startswith(values.EXPRESSION):
+    if named.startswith(EXPRESSION):
         return named
+    if Path(file := path(named)).is_file():
+        return file
     own = {file.stem: file for file in sorted(folder.glob("*.pt"))}
-    if not Path(file := values.path(named)).is_file():
-        if named.removesuffix(".pt") not in own:
-            raise InputError(
-                f"{named}: there are no weights here; give a .pt file, or one of the bundle's: {', '.join(own)}."
-            )
-        file = str(own[named.removesuffix(".pt")])
-    return file
+    if (name := named.removesuffix(".pt")) not in own:
+        known = ", ".join(own)
+        raise InputError(f"{named}: there are no weights here; give a .pt file, or one of the bundle's: {known}.")
+    return str(own[name])
 
 
 def _add_evaluate_options(parser: argparse.ArgumentParser) -> None:
     _add_data(parser)
-    parser.add_argument(
-        "-t",
-        "--training",
-        dest="training_dir",
-        type=values.existing,
-        metavar="FOLDER",
-        help="output folder of the training whose weights are to be scored",
-    )
+    training = "output folder of the training whose weights are to be scored"
+    parser.add_argument("-t", "--training", dest="training_dir", type=existing, metavar="FOLDER", help=training)
     add_output(parser, "where to write; default: evaluation/ in the folder of the training")
     add_device(parser)
     parser.add_argument("--subset", choices=("test", "validate", "train"), help="whom to score; default: test")
@@ -165,7 +128,7 @@ def _add_study_options(parser: argparse.ArgumentParser) -> None:
     _add_data(parser)
     add_output(parser, "where to write; default: output/studies in the bundle's folder")
     parser.add_argument("--scale", choices=("small", "paper"), help="small: minutes a row on 2 CPU cores; paper: a GPU")
-    parser.add_argument("--folds", dest="n_folds", type=values.count, metavar="N", help="cross-validate by subject")
+    parser.add_argument("--folds", dest="n_folds", type=count, metavar="N", help="cross-validate by subject")
     _add_splits(parser)
 
 
@@ -173,7 +136,7 @@ def _study_keys(options: Options, root: Path) -> Options:
     known = sorted(file.stem for file in (root / "configs" / "studies").glob("*.yaml"))
     if options["plan"] not in known:
         raise InputError(
-            f"{options['plan']}: there is no such study; did you mean {values.nearest(options['plan'], known)}? "
+            f"{options['plan']}: there is no such study; did you mean {nearest(options['plan'], known)}? "
             f"There are {', '.join(known)}."
         )
     return {}

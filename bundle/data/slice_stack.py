@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
 import torch
 from monai.data import PersistentDataset
 from monai.data.utils import pickle_hashing
@@ -20,7 +21,7 @@ from tqdm import tqdm
 
 from bundle.errors import InputError
 from bundle.keys import CASE, HIGH_RES, IMAGE, LEVEL_TARGETS, LOW_RES, REFERENCE
-from bundle.parallel import first_goes_first, is_first
+from bundle.parallel import is_first
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +83,7 @@ class SliceStack(Dataset):
             hash_func=_fingerprint,
             hash_transform=pickle_hashing,
         )
-        with contextlib.nullcontext() if cache_dir is None else first_goes_first():
+        with contextlib.nullcontext() if cache_dir is None else idist.one_rank_first():
             bar = tqdm(
                 range(len(volumes)), desc="preparing volumes", unit="volume", leave=False, disable=not is_first()
             )

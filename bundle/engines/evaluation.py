@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 from torch import Tensor
@@ -26,7 +27,7 @@ from bundle.keys import (
 )
 from bundle.kspace import in_plane_factors
 from bundle.metrics import HEAD_METRICS, METRICS, head_mask
-from bundle.parallel import gathered, is_first
+from bundle.parallel import is_first
 from bundle.reports.evaluated_case import save_case_montage, save_case_panels
 from bundle.reports.score_sheet import ScoreSheet
 
@@ -105,7 +106,7 @@ class EvaluationReport:
 
         They are over what all processes have scored, as is all that is written.
         """
-        self.scores = ScoreSheet.joined(gathered(self.scores))
+        self.scores = ScoreSheet.joined(idist.all_gather(self.scores))
         scores = {f"{c.image}/{c.metric}": self.scores.total(c).mean for c in self.scores.columns() if not c.baseline}
         engine.state.metrics.update(scores)
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import ignite.distributed as idist
 import torch
 from ignite.engine import Engine
 from monai.inferers import Inferer
@@ -18,7 +19,7 @@ from bundle.engines.precision import MixedPrecision, autocast, channels_last
 from bundle.errors import InputError
 from bundle.keys import HIGH_RES, IMAGE, LEVEL_TARGETS
 from bundle.losses import GeneratorLoss, gradient_penalty, wasserstein_distance
-from bundle.parallel import data_parallel, mean_of_processes, n_processes, part_of_batch
+from bundle.parallel import data_parallel, mean_of_processes, part_of_batch
 
 Batch = dict[str, Tensor]
 Generate = Callable[[Tensor], Tensor]
@@ -122,7 +123,7 @@ class CriticUpdate:
         """Take one step on the stream's next batch."""
         batch = self.batches.next_batch()
         real = batch[HIGH_RES].to(self.device, non_blocking=True, memory_format=torch.channels_last)
-        n_samples = len(real) * n_processes()
+        n_samples = len(real) * idist.get_world_size()
         alpha = torch.rand(n_samples, generator=self.random)[part_of_batch(n_samples)]
         alpha = alpha.to(self.device, non_blocking=True)
         with autocast(self.device, self.mixed_precision):

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 import yaml
 
-from bundle.cli.root import bundle_root
-from bundle.console import told
+from bundle.config_files import bundle_root
+from bundle.console import error_text
 from bundle.errors import InputError
 from bundle.files import atomic_path
 
@@ -114,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stderr.write(f"{sentence}\n")
         sys.stdout.write(f"{pack(root, folder)}\n")
     except InputError as error:
-        sys.stderr.write(told(error))
+        sys.stderr.write(error_text(error))
         return 2
     return 0
 

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from bundle.batch.results import write_json
-from bundle.cli.root import bundle_root
-from bundle.console import told
+from bundle.config_files import bundle_root
+from bundle.console import error_text
 from bundle.engines.weights import load_file
 from bundle.errors import InputError
 from bundle.files import atomic_path, sha256
@@ -124,7 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         stored = publish(given.run, target, {"data": given.data, "licence": given.licence})
     except InputError as error:
-        sys.stderr.write(told(error))
+        sys.stderr.write(error_text(error))
         return 2
     size = target.stat().st_size / 1e6
     sys.stdout.write(f"{target}: {size:.2f} MB in {stored}\n")

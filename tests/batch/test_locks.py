@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 import errno
 import fcntl
+import multiprocessing
+import os
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,20 @@ def test_a_lock_whose_file_was_removed_meanwhile_is_not_taken_for_one(tmp_path: 
     assert not Lock(tmp_path, "a").acquire()
 
 
+def test_a_lock_is_still_held_while_its_file_is_removed(tmp_path: Path, monkeypatch) -> None:
+    lock, unlink = Lock(tmp_path, "a"), Path.unlink
+    taken = []
+
+    def remove(path: Path, missing_ok: bool = False) -> None:
+        taken.append(Lock(tmp_path, "a").acquire())
+        unlink(path, missing_ok)
+
+    assert lock.acquire()
+    monkeypatch.setattr(Path, "unlink", remove)
+    lock.release()
+    assert taken == [False]
+
+
 def test_a_note_is_read_by_the_next_unless_it_is_from_before(tmp_path: Path) -> None:
     first = Lock(tmp_path, "a")
     first.acquire()
@@ -60,16 +76,60 @@ def test_a_note_is_read_by_the_next_unless_it_is_from_before(tmp_path: Path) -> 
     assert second.read_note(time_of_note + 1) == ""
 
 
-def test_a_file_system_without_locks_is_warned_of(tmp_path: Path, monkeypatch, caplog) -> None:
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS], ids=errno.errorcode.get)
+def test_a_file_system_without_locks_is_warned_of(number: int, tmp_path: Path, monkeypatch, caplog) -> None:
     def refuse(*_: int) -> None:
-        raise OSError(errno.ENOLCK, "No locks available")
+        raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    assert Lock(tmp_path, "a").acquire()
+    lock = Lock(tmp_path, "a")
+    assert lock.acquire()
     assert "this file system has no locks" in caplog.text
+    assert lock.read_note(lock.path.stat().st_mtime) == ""
+    lock.release()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_any_other_failure_to_lock_is_told_with_its_remedy(tmp_path: Path, monkeypatch) -> None:
+    def refuse(*_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(InputError, match=r"a\.lock: cannot be locked .* make the output folder writable for all"):
+        Lock(tmp_path, "a").acquire()
+
+
+def hold(folder: Path, wait: bool) -> None:
+    """Take a lock again and again, and fail where another process holds it too."""
+    for _ in range(60):
+        lock = Lock(folder, "a")
+        while not lock.acquire(wait):
+            pass
+        held = folder / "held"
+        held.touch(exist_ok=False)
+        held.unlink()
+        lock.release()
+
+
+@pytest.mark.parametrize("wait", [False, True])
+def test_a_lock_whose_file_comes_and_goes_is_never_held_twice(wait: bool, tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=hold, args=(tmp_path, wait)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(30)
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("in the way")
     with pytest.raises(InputError, match="cannot write into this output folder"):
         Lock(tmp_path / "out", "a").acquire()
+
+
+def test_a_file_in_the_place_of_the_locks_is_reported(tmp_path: Path) -> None:
+    (tmp_path / FOLDER).touch()
+    with pytest.raises(InputError, match="a file is where the locks go; move it away"):
+        Lock(tmp_path, "a").acquire()

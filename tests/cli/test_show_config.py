@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bundle.cli import main
-from bundle.cli.show_config import fire_text, monai_words, shown
+from bundle.cli.show_config import command_lines, command_words, fire_text
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = st.text(st.characters(exclude_categories=["C", "Zl", "Zp"]), max_size=8)
@@ -45,7 +45,7 @@ def test_paths_and_words_are_printed_without_further_quotes(text: str) -> None:
 
 def words_in_a_shell(folder: Path, keys: dict[str, Any]) -> list[str]:
     """Return what a shell makes of the lines that are printed: the working directory and the words."""
-    text = shown(folder, "inference", ["configs/a.yaml", "configs/b.yaml"], keys)
+    text = command_lines(folder, "inference", ["configs/a.yaml", "configs/b.yaml"], keys)
     script = text.replace(sys.executable, "printf '%s\\0' \"$PWD\"", 1)
     return subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout.split("\0")[:-1]
 
@@ -63,19 +63,19 @@ def test_a_shell_reads_the_words_that_are_printed(keys: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory(suffix=" it's") as folder:
         words = words_in_a_shell(Path(folder).resolve(), keys)
         assert words[0] == str(Path(folder).resolve())
-    assert words[1:] == monai_words("inference", ["configs/a.yaml", "configs/b.yaml"], keys)[1:]
+    assert words[1:] == command_words("inference", ["configs/a.yaml", "configs/b.yaml"], keys)[1:]
 
 
 @given(KEYS)
 @settings(max_examples=30)
 def test_the_keys_that_are_printed_are_yaml_of_the_same_values(keys: dict[str, Any]) -> None:
-    text = shown(Path("/b"), "inference", ["configs/inference.yaml"], keys)
+    text = command_lines(Path("/b"), "inference", ["configs/inference.yaml"], keys)
     lines = text[text.rindex("# keys of ") :].splitlines()[1:]
     assert (yaml.safe_load("\n".join(line.removeprefix("#   ") for line in lines)) or {}) == (keys or "none")
 
 
 def test_exclamation_marks_are_kept_from_the_history_of_shells(tmp_path: Path) -> None:
-    text = shown(tmp_path, "inference", ["configs/a.yaml"], {"image": "it's new!"})
+    text = command_lines(tmp_path, "inference", ["configs/a.yaml"], {"image": "it's new!"})
     assert """'--image=it'"'"'s new!'""" in text
 
 
@@ -88,7 +88,7 @@ def test_show_config_prints_the_run_and_does_nothing(
     assert recorder.runs == []
     assert main(arguments) == 0
     _, configs, keys = recorder.runs[0]
-    assert printed == shown(ROOT, "inference", configs, keys)
+    assert printed == command_lines(ROOT, "inference", configs, keys)
     expected = {
         "output_dir": str(here / "out"),
         "reference": str(here / "t1.nii.gz"),

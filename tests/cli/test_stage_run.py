@@ -31,12 +31,12 @@ def _loggers_as_they_were() -> Iterator[None]:
 
 
 def stage(monkeypatch: pytest.MonkeyPatch, body: Callable[[], None]) -> Callable[[Messages], dict[str, Any]]:
-    """Replace MONAI's run by one that applies the logging file, as it does, and then a body."""
+    """Replace MONAI's run, once told to leave logging alone, by a body."""
     called: dict[str, Any] = {}
 
-    def run(run_id: str, config_file: list[str], logging_file: str | None, **keys: Any) -> None:
+    def run(run_id: str, config_file: list[str], logging_file: bool, **keys: Any) -> None:
         called.update(run_id=run_id, config_file=config_file, keys=keys, folder=Path.cwd())
-        monai_bundle.workflows._apply_logging_file(logging_file or str(ROOT / "configs" / "logging.conf"))
+        assert logging_file is False
         body()
 
     def call(messages: Messages) -> dict[str, Any]:

@@ -16,9 +16,11 @@ import pytest
 import yaml
 from torch.distributed.run import get_args_parser
 
-from bundle.cli import enhance, main, overrides
+from bundle.cli import enhance, main
 from bundle.cli.command import build_parser
+from bundle.cli.overrides import read_settings
 from bundle.cli.stages import STAGES
+from bundle.config_files import read_config, refuse_unknown_keys
 
 OTHERS = {"cd", "cp", "curl", "export", "mkdir", "mlflow", "pip", "pre-commit", "source", "tensorboard", "trtexec"}
 """Programs that are not ours."""
@@ -74,21 +76,21 @@ def config_problems(words: list[str], root: Path) -> Iterator[str]:
     if missing:
         yield f"no such config: {missing}"
         return
-    base = overrides.read_config(root / next(name for name in configs if name.startswith("configs/")))
+    base = read_config(root / next(name for name in configs if name.startswith("configs/")))
     if words[0] not in base:
         yield f"{configs[0]} has no {words[0]}"
     keys = [(key, value) for key, value in options if key != "config_file"]
-    yield from key_problems(overrides.values(keys), base, configs[0])
+    yield from key_problems(read_settings(keys), base, configs[0])
     for key, value in keys:
         if key in NESTED:
-            inner = overrides.read_config(root / "configs" / NESTED[key])
+            inner = read_config(root / "configs" / NESTED[key])
             yield from key_problems(ast.literal_eval(value), inner, NESTED[key])
 
 
 def key_problems(keys, config, name: str) -> Iterator[str]:
     """Yield the sentence of the command line on keys that a config does not have."""
     try:
-        overrides.check(keys, config, name)
+        refuse_unknown_keys(keys, config, name)
     except ValueError as error:
         yield str(error)
 
@@ -113,7 +115,7 @@ def test_every_other_command_of_monai_exists_and_takes_what_it_is_given(pages, b
         arguments = dict(options)
         if file := options.get("args_file"):
             arguments |= yaml.safe_load((bundle_root / file).read_text())
-        config = overrides.read_config(bundle_root / arguments.get("config_file", "configs/inference.yaml"))
+        config = read_config(bundle_root / arguments.get("config_file", "configs/inference.yaml"))
         assert set(options) <= known | set(config), f"{name}: {command} {sorted(set(options) - known - set(config))}"
         for key in ("config_file", "meta_file", "args_file"):
             assert key not in options or (bundle_root / options[key]).is_file(), f"{name}: {options[key]}"

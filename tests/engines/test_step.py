@@ -14,8 +14,8 @@ from bundle.engines import (
     TrainingStep,
     WeightAverage,
     autocast,
-    use_machine,
     supports_bfloat16,
+    use_machine,
 )
 from bundle.keys import HIGH_RES, IMAGE, LEVEL_TARGETS
 from bundle.losses import GeneratorLoss

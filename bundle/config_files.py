@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The bundle's config files: where they lie, how they are read, and which keys they define.
+
+Nothing here imports PyTorch or MONAI, so that the command line tells a mistake at once.
+"""
+
+import difflib
+import os
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from bundle.errors import InputError
+from bundle.settings import BLOCKS, place_of, setting_names
+
+SEPARATOR: Final = "::"
+"""Between the parts of a key."""
+TARGET: Final = "_target_"
+VARIABLE: Final = "MCSR_BUNDLE"
+"""Environment variable that names the bundle's folder, where the package is installed apart from it."""
+_OF_MONAI: Final = ("tracking", "tracking_uri", "experiment_name", "run_name", "save_execute_config")
+"""What ``monai.bundle run`` takes besides the keys of a config."""
+_LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # several times faster, where libyaml is there
+
+
+def bundle_root() -> Path:
+    """Return the folder that holds ``configs``: the one that the package lies in, else the one in ``MCSR_BUNDLE``.
+
+    Raises:
+        InputError: if neither is a bundle.
+    """
+    beside = Path(__file__).resolve().parents[1]
+    named = os.environ.get(VARIABLE)
+    for folder in (beside, *([Path(named).expanduser().resolve()] if named else [])):
+        if (folder / "configs" / "inference.yaml").is_file():
+            return folder
+    found = f"{VARIABLE} is {named}" if named else f"{VARIABLE} is not set"
+    raise InputError(f"{beside}: the bundle's configs are not here and {found}; set it to the folder that holds them.")
+
+
+def read_config(file: Path) -> dict[str, Any]:
+    """Read a YAML config.
+
+    Raises:
+        InputError: if it is missing, damaged or no mapping.
+    """
+    try:
+        content = yaml.load(file.read_text(encoding="utf-8"), _LOADER)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file}: this config cannot be read ({error}); check the path and its rights.") from error
+    except yaml.YAMLError as error:
+        raise InputError(f"{file}: this config is no YAML ({' '.join(str(error).split())}); mend it.") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{file}: this config is no mapping; write lines such as `max_epochs: 2`.")
+    return content
+
+
+def refuse_unknown_keys(
+    settings: Mapping[str, Any], known: Mapping[str, Any], file: str, options: Collection[str] = ()
+) -> None:
+    """Refuse keys that a config does not define: MONAI takes any key, and never uses a mistyped one.
+
+    Below a component (a mapping with ``_target_``) and in a mapping that is empty in the config any key is taken: the
+    component itself refuses unknown arguments. A setting of ``model`` or ``recipe`` may stand under its own name.
+
+    Args:
+        settings: values by key, nested, or with ``::`` between the parts of a key.
+        known: content of the config that defines the keys.
+        file: name of that config.
+        options: of the command line, one of which may have been meant.
+
+    Raises:
+        InputError: naming the key and the nearest known one.
+    """
+    for identity, value in settings.items():
+        if identity in _OF_MONAI or place_of(identity, known):
+            continue
+        defined = _definition(identity, known, file, options)
+        is_open = isinstance(defined, Mapping) and _takes_any_key(defined) and identity not in BLOCKS
+        if isinstance(value, Mapping) and isinstance(defined, Mapping) and not is_open:
+            refuse_unknown_keys({f"{identity}{SEPARATOR}{key}": value[key] for key in value}, known, file)
+
+
+def nearest(name: str, names: Collection[str]) -> str:
+    """Return the most similar of several names."""
+    return difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]
+
+
+def _definition(identity: str, known: Mapping[str, Any], file: str, options: Collection[str]) -> Any:
+    """Return what a config holds under a key; ``None`` where what is above the key takes any."""
+    above: Any = known
+    parts = identity.split(SEPARATOR)
+    for depth, part in enumerate(parts):
+        if isinstance(above, Mapping) and part in above:
+            above = above[part]
+        elif isinstance(above, list) and part.isdigit() and int(part) < len(above):
+            above = above[int(part)]
+        elif depth == 1 and parts[0] in BLOCKS:
+            if part not in setting_names(BLOCKS[parts[0]]):
+                raise InputError(f"{identity}: {_fault(parts[: depth + 1], above, file, options)}")
+            return None
+        elif depth and isinstance(above, Mapping) and _takes_any_key(above):
+            return None
+        else:
+            raise InputError(f"{identity}: {_fault(parts[: depth + 1], above, file, options)}")
+    return above
+
+
+def _takes_any_key(mapping: Mapping[str, Any]) -> bool:
+    return not mapping or TARGET in mapping
+
+
+def _fault(parts: list[str], above: Any, file: str, options: Collection[str]) -> str:
+    """Say what is wrong with the last part of a key, and which was meant."""
+    outer = SEPARATOR.join(parts[:-1])
+    if isinstance(above, list):
+        return f"{outer} of {file} is a list of {len(above)}; name one by its number, from 0."
+    if not isinstance(above, Mapping):
+        return f"{outer} of {file} is one value ({above}), with nothing below it; set {outer} itself."
+    listed = setting_names(BLOCKS[outer]) if outer in BLOCKS else list(above)
+    names = {key: key for key in (SEPARATOR.join([*parts[:-1], str(key)]) for key in listed)}
+    if not outer:
+        names |= {name: name for block, kind in BLOCKS.items() if block in above for name in setting_names(kind)}
+        names |= {option[2:]: option for option in options if option.startswith("--")}
+    meant = names[nearest(SEPARATOR.join(parts), names)]
+    return f"{file} has no key {parts[-1]}, so it would change nothing; did you mean {meant}?"
