@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The embedded data set: a brain phantom that looks like MRI, written as NIfTI volumes on first use.
 
-Anatomy comes from the ICBM 152 atlas (``anatomy``) as a subject's head (``head``, ``layers``), images from tissue
-parameters and the spin-echo equation (``scan``). The target (T2w) and one reference (PDw) are the two echoes of IXI's
-dual-echo sequence; the other reference (T1w) is a spin echo with short TR and TE.
+Anatomy comes from the ICBM 152 atlas (``atlas``) as a subject's head (``head``, ``tissues``), images from tissue
+parameters and the spin-echo equation (``scanner``). The target (T2w) and one reference (PDw) are the two echoes of
+IXI's dual-echo sequence; the other reference (T1w) is a spin echo with short TR and TE.
 """
 
 import json
@@ -88,7 +88,8 @@ def default_dataset(bundle_root: PathLike) -> str:
         InputError: if the folder cannot be written.
     """
     folder = Path(bundle_root).absolute() / "data" / "phantom"
-    if _is_complete(folder):
+    last_file = folder / "dataset_description.json"  # enough to tell a phantom by, as the folder appears whole
+    if last_file.is_file():
         return str(folder)
     try:
         writable_folder(folder.parent)
@@ -100,14 +101,9 @@ def default_dataset(bundle_root: PathLike) -> str:
     try:
         write_phantom(folder)
     except InputError:
-        if not _is_complete(folder):
+        if not last_file.is_file():
             raise
     return str(folder)
-
-
-def _is_complete(folder: Path) -> bool:
-    """Tell whether a folder holds a phantom; its description is enough, as the folder appears whole."""
-    return (folder / "dataset_description.json").is_file()
 
 
 def _write_subjects(folder: Path, n_subjects: int, seed: int) -> None:

@@ -38,14 +38,14 @@ doi 10.1109/42.816072. Muscle, and T2 of grey and white matter: Stanisz 2005, do
 estimates."""
 
 
-class Sequence(NamedTuple):
+class PulseSequence(NamedTuple):
     """Hold the times of a spin echo in ms."""
 
     tr: float
     te: float
 
 
-SEQUENCES: Final = {"T2w": Sequence(8178, 100), "PDw": Sequence(8178, 8), "T1w": Sequence(600, 15)}
+SEQUENCES: Final = {"T2w": PulseSequence(8178, 100), "PDw": PulseSequence(8178, 8), "T1w": PulseSequence(600, 15)}
 """The contrasts of a subject: IXI's dual echo, and a clinical T1-weighted spin echo."""
 
 MATRIX: Final = (208, 240)
@@ -65,7 +65,7 @@ NOISE: Final = 0.022
 """Noise's standard deviation in each channel of the receiver, relative to white matter."""
 
 
-def spin_echo(tissue: Tissue, sequence: Sequence) -> float:
+def spin_echo(tissue: Tissue, sequence: PulseSequence) -> float:
     """Return a tissue's signal PD (1 - exp(-TR / T1)) exp(-TE / T2), in [0, 1]."""
     return tissue.pd * (1 - math.exp(-sequence.tr / tissue.t1)) * math.exp(-sequence.te / tissue.t2)
 
