@@ -16,7 +16,7 @@ from bundle.batch.results import Results, json_value
 from bundle.batch.share import find_share, share_of
 from bundle.batch.stopping import exit_on_signals, is_disk_full
 from bundle.data.bids import write_dataset_description
-from bundle.data.usable import Check, check_pairs, raise_failures
+from bundle.data.selection import Check, check_pairs, raise_failures
 from bundle.errors import InputError, reason_of
 from bundle.keys import CASE, Pair
 from bundle.records import Records

@@ -9,7 +9,7 @@ import pytest
 
 from bundle.data.bids import bids_sidecar, is_bids, with_outputs, write_dataset_description
 from bundle.data.pairs import find_pairs
-from bundle.data.requests import requested_pairs
+from bundle.data.selection import requested_pairs
 from bundle.errors import InputError
 
 

@@ -1,18 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which pairs a run works on: a named one, the reference beside one image, a data set, or one set of a split."""
+"""Which pairs a run works on: a named one or those of a data set or split, and of them those that can be read."""
 
+import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
 
 from bundle.data.bids import with_outputs
 from bundle.data.pairs import find_pairs
 from bundle.data.splits import read_split
-from bundle.errors import InputError
+from bundle.errors import InputError, SomeFailedError, reason_of
 from bundle.keys import CASE, IMAGE, REFERENCE, REFERENCE_CONTRAST, SUBJECT, Pair
-from bundle.volumes.names import NIFTI_ENDING, absolute_path, parse_name, safe_name
+from bundle.volumes.names import NIFTI_ENDING, REFERENCE_NAMES, absolute_path, parse_name, safe_name
+
+logger = logging.getLogger(__name__)
 
 PathLike = str | os.PathLike[str]
+Check = Callable[[Mapping[Any, Any]], Any]
+"""Reads one pair and raises ``InputError`` where it cannot be used, such as ``LoadPaird()``."""
 
 
 def requested_pairs(
@@ -77,13 +85,10 @@ def pairs_of_subset(
 
 
 def contrast_of(pairs: Sequence[Pair]) -> str | None:
-    """Return the contrast of the references, as their names tell it.
-
-    Args:
-        pairs: pairs of one data set.
+    """Return the contrast of the references of one data set, as their names tell it.
 
     Returns:
-        ``PDw`` or ``T1w``, or ``None`` where neither names nor DICOM headers tell, or they disagree.
+        One of ``REFERENCE_CONTRASTS``, or ``None`` where neither names nor DICOM headers tell, or they disagree.
     """
     scans = [(pair, parse_name(Path(pair[REFERENCE]))) for pair in pairs]
     contrasts = {scan.contrast if scan else pair.get(REFERENCE_CONTRAST) for pair, scan in scans}
@@ -91,31 +96,31 @@ def contrast_of(pairs: Sequence[Pair]) -> str | None:
 
 
 def reference_beside(
-    image: str | os.PathLike[str], names: Mapping[str, Sequence[str]], contrast: str | None = None
+    image: PathLike, names: Mapping[str, Sequence[str]] | None = None, contrast: str | None = None
 ) -> Path:
     """Return the reference in the folder of an image.
 
     Args:
         image: path of the target volume.
-        names: by the end of an image's name, without that of its format, what stands there in the names of
-            references, the preferred one first: ``{"_T2w": ["_PDw", "_T1w"]}``.
-        contrast: contrast of the reference that is taken before others, ``PDw`` or ``T1w``.
+        names: further rules like those of ``REFERENCE_NAMES``, by the end of an image's name.
+        contrast: name of the contrast of the reference that is taken before others.
 
     Returns:
         Path of the first that is there.
 
     Raises:
-        InputError: if the image's name ends like none of ``names``, or no reference is there.
+        InputError: if no rule fits the image's name, or no reference is there.
     """
     path = Path(image)
     stem = NIFTI_ENDING.sub("", path.name)
-    own = next((end for end in names if stem.endswith(end)), None)
+    rules = REFERENCE_NAMES | dict(names or {})
+    own = next((end for end in rules if stem.endswith(end)), None)
     if own is None:
         raise InputError(
-            f"{path.name}: which file is the reference of this image? Its name ends in none of {', '.join(names)}, "
-            'which reference_names in the config knows; give the path of its reference as "reference".'
+            f"{path.name}: which file is the reference of this image? Its name ends in none of {', '.join(rules)}; add "
+            'a rule to reference_names in the config, or give the path of its reference as "reference".'
         )
-    wanted = [path.with_name(stem.removesuffix(own) + end) for end in names[own]]
+    wanted = [path.with_name(stem.removesuffix(own) + end) for end in rules[own]]
     there = [file for name in wanted for end in (".nii.gz", ".nii") if (file := Path(f"{name}{end}")).is_file()]
     if not there:
         missing = " or ".join(f"{name.name}.nii.gz" for name in wanted)
@@ -125,3 +130,74 @@ def reference_beside(
         )
     fitting = (file for file in there if (scan := parse_name(file)) and scan.contrast == contrast)
     return next(fitting, there[0])
+
+
+def check_pairs(data: Sequence[Pair], check: Check) -> tuple[list[Pair], dict[str, str]]:
+    """Read every pair once, before the first is computed, so that one bad case never stops a batch.
+
+    Args:
+        data: pairs, as :func:`bundle.data.find_pairs` returns.
+        check: whatever it raises makes a pair unusable.
+
+    Returns:
+        The pairs to work on, and the reason by case for the others.
+    """
+    usable: list[Pair] = []
+    failures: dict[str, str] = {}
+    for pair in tqdm(data, desc="checking inputs", unit="case", leave=False, disable=not data):
+        try:
+            check(pair)
+        except Exception as error:
+            failures[pair[CASE]] = reason_of(error)
+            logger.error("%s is left out: %s", pair[CASE], failures[pair[CASE]])
+            logger.debug("", exc_info=True)
+        else:
+            usable.append(pair)
+    return usable, failures
+
+
+def raise_failures(failures: Mapping[str, str], n_cases: int, others: str = "are done") -> None:
+    """Name the cases that were left out, once all others are done.
+
+    Args:
+        failures: the reason by case.
+        n_cases: how many cases there were.
+        others: what to tell of the others.
+
+    Raises:
+        SomeFailedError: if some were left out, so that the run ends with a non-zero exit status.
+        InputError: if all were.
+    """
+    if failures and len(failures) == n_cases:
+        reason = next(iter(failures.values()))
+        raise InputError(reason if n_cases == 1 else f"none of {n_cases} cases can be used; the first: {reason}")
+    if failures:
+        reasons = "; ".join(f"{case}: {reason}" for case, reason in failures.items())
+        raise SomeFailedError(f"{len(failures)} of {n_cases} cases were left out, the others {others}. {reasons}")
+
+
+class CheckedPairs:
+    """Check every pair, for configs.
+
+    Args:
+        data: pairs, as :func:`bundle.data.find_pairs` returns.
+        load: as ``check`` of :func:`check_pairs`.
+
+    Attributes:
+        usable: the pairs to work on.
+        failures: the reason by case, for the others.
+
+    Raises:
+        InputError: if no pair can be used.
+    """
+
+    def __init__(self, data: Sequence[Pair], load: Check) -> None:
+        self.usable, self.failures = check_pairs(data, load)
+        if not data:
+            raise InputError("there are no pairs; check dataset_dir and the split file.")
+        if not self.usable:
+            self.raise_failures()
+
+    def raise_failures(self) -> None:
+        """Name the cases that were left out, see :func:`raise_failures`."""
+        raise_failures(self.failures, len(self.usable) + len(self.failures))
