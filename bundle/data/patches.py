@@ -36,8 +36,8 @@ class PatchStream:
         seed: start of the order. Streams that must differ, such as the critic's, get seeds that differ.
 
     Raises:
-        InputError: if a slice is smaller than a patch.
-        InputError: if ``sampling`` or ``batch_size`` is off, or a batch cannot be dealt out to the processes.
+        InputError: if a slice is smaller than a patch, a setting is out of range, or a batch cannot be dealt out to the
+            processes.
     """
 
     def __init__(
@@ -54,12 +54,11 @@ class PatchStream:
     ) -> None:
         if sampling not in ("grid", "random"):
             raise InputError(f"sampling is {sampling!r}; choose grid or random.")
-        if not 0 <= gain_jitter < 1:
-            raise InputError(f"gain_jitter is {gain_jitter}; give 0 for none, or a number below 1 such as 0.2.")
+        for name, value, such in (("gain_jitter", gain_jitter, 0.2), ("noise_jitter", noise_jitter, 0.02)):
+            if not 0 <= value < 1:
+                raise InputError(f"{name} is {value}; give 0 for none, or a number below 1 such as {such}.")
         if not isinstance(reference_shift, int) or reference_shift < 0:
             raise InputError(f"reference_shift is {reference_shift!r}; give a whole number of pixels, 0 for none.")
-        if not 0 <= noise_jitter < 1:
-            raise InputError(f"noise_jitter is {noise_jitter}; give 0 for none, or a number below 1 such as 0.02.")
         if not isinstance(batch_size, int) or batch_size < 1:
             raise InputError(f"batch_size is {batch_size!r}; give a whole number from 1.")
         smallest = int(dataset.sizes.min())
@@ -112,16 +111,14 @@ class PatchStream:
         corners = self._pass[1][index * self.batch_size : (index + 1) * self.batch_size][self.part]
         patches = self._cut(corners)  # N, C, P, P
         if self.reference_shift:
-            patches[:, 1:2] = self._cut(self._beside(corners, position), slice(1, 2))
+            patches[:, 1:2] = self._cut(self._shifted(corners, position), slice(1, 2))
         if self.gain_jitter:
             gains = self._gains(position)[self.part].to(patches.device)
             patches[:, :1] *= gains
             patches[:, 2:] *= gains
         if self.noise_jitter:
             patches[:, :2] += self._noise(position)[self.part].to(patches.device)
-        if self.flips:
-            patches = self._flipped(patches, position)
-        return split_channels(patches)
+        return split_channels(self._flipped(patches, position) if self.flips else patches)
 
     def state_dict(self) -> dict[str, int]:
         """Return the position, which is all the state there is."""
@@ -165,7 +162,7 @@ class PatchStream:
         deviations = self.noise_jitter * torch.rand(self.batch_size, 1, 1, 1, generator=random)
         return deviations * torch.randn(self.batch_size, 2, self.patch_size, self.patch_size, generator=random)
 
-    def _beside(self, corners: Tensor, position: int) -> Tensor:
+    def _shifted(self, corners: Tensor, position: int) -> Tensor:
         """Return corners up to ``reference_shift`` pixels off, within their slices."""
         reach = self.reference_shift
         shifts = torch.randint(-reach, reach + 1, (self.batch_size, 2), generator=self._random(position, 2))[self.part]

@@ -7,10 +7,11 @@ from then on, so a data set that grows is not reshuffled behind one's back.
 
 import difflib
 import hashlib
+import itertools
 import json
 import logging
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -68,11 +69,13 @@ class SplitPlan:
             )
         if (self.fold is None) != (self.n_folds is None):
             raise InputError(f"fold is {self.fold} and n_folds is {self.n_folds}; give both or neither.")
-        if self.n_folds is not None and self.n_folds < 2:
+        if self.n_folds is None:
+            return
+        if self.n_folds < 2:
             raise InputError(f"n_folds is {self.n_folds}; take 2 or more.")
-        if self.n_folds is not None and self.fold not in range(self.n_folds):
+        if self.fold not in range(self.n_folds):
             raise InputError(f"fold is {self.fold}; with n_folds {self.n_folds} take 0 to {self.n_folds - 1}.")
-        if self.n_folds is not None and _named(self.test):
+        if _named(self.test):
             raise InputError("test names subjects, but folds test everybody in turn; drop either of them.")
 
 
@@ -105,10 +108,12 @@ def split_pairs(
     if file.exists():
         recorded, splits = _read(file)
         _require_same(file, recorded, plan)
-        _compare(file, splits, subjects)
+        _require_known(file, splits, subjects)
     else:
         splits = [_draw(subjects, plan, fold) for fold in range(plan.n_folds or 1)]
-        _write(file, plan, splits)
+        text = json.dumps({"plan": _recorded(plan), "splits": splits}, indent=2) + "\n"
+        with atomic_path(file) as temporary:
+            temporary.write_text(text, encoding="utf-8")
     chosen = splits[plan.fold or 0]
     result = {name: [pair for pair in pairs if pair[SUBJECT] in set(chosen[name])] for name in SPLITS}
     logger.info("%s: %s", file, ", ".join(f"{len(result[name])} pairs to {name}" for name in SPLITS))
@@ -141,9 +146,12 @@ def read_split(split_file: str | os.PathLike[str], name: str, fold: int | None =
 def _draw(subjects: Iterable[str], plan: SplitPlan, fold: int) -> Subjects:
     """Draw one fold; without folds, the only one."""
     ranked = _ranked(subjects, str(plan.seed))
-    _require_known(ranked, [*_named(plan.test), *_named(plan.validate)])
-    pool = [name for name in ranked if name not in {*_named(plan.test), *_named(plan.validate)}]
-    test, validate = list(_named(plan.test)), list(_named(plan.validate))
+    test, validate = _named(plan.test), _named(plan.validate)
+    if unknown := [name for name in (*test, *validate) if name not in ranked]:
+        nearest = difflib.get_close_matches(unknown[0], ranked, n=1)
+        hint = f"is {nearest[0]} meant?" if nearest else f"it has {first_few(sorted(ranked))}."
+        raise InputError(f"the data set has no subject {unknown[0]} to test or validate on; {hint}")
+    pool = [name for name in ranked if name not in {*test, *validate}]
     if plan.n_folds:
         if len(pool) < plan.n_folds:
             raise InputError(f"{len(pool)} subjects do not fill n_folds {plan.n_folds}; lower n_folds.")
@@ -175,28 +183,24 @@ def _ranked(subjects: Iterable[str], salt: str) -> list[str]:
 
 def _with_sections(pairs: Iterable[Pair], plan: SplitPlan) -> SplitPlan:
     """Let the sections of a datalist stand for the named subjects of a plan."""
-    sections: dict[str, set[str]] = {}
+    sections: dict[str, set[str]] = defaultdict(set)
     for pair in pairs:
         if SECTION in pair:
-            sections.setdefault(pair[SECTION], set()).add(pair[SUBJECT])
-    if twice := _repeated(subject for subjects in sections.values() for subject in subjects):
+            sections[pair[SECTION]].add(pair[SUBJECT])
+    if twice := _repeated(itertools.chain.from_iterable(sections.values())):
         raise InputError(f"subjects {first_few(twice)} are in several sections of the datalist; keep each in one.")
     for name in (TEST, VALIDATE):
-        plan = _with_section(plan, name, sections.get(name, set()))
+        stated, subjects = _named(getattr(plan, name)), sections[name]
+        if not subjects or set(stated) == subjects:
+            continue
+        if stated or (name == TEST and plan.n_folds):
+            asked = f"names {first_few(stated)}" if stated else "asks for folds"
+            raise InputError(
+                f"the datalist has its own {name} section ({first_few(sorted(subjects))}) where the plan {asked}; "
+                "drop either of them."
+            )
+        plan = replace(plan, **{name: sorted(subjects)})  # type: ignore[arg-type]
     return plan
-
-
-def _with_section(plan: SplitPlan, name: str, subjects: set[str]) -> SplitPlan:
-    stated = _named(getattr(plan, name))
-    if not subjects or set(stated) == subjects:
-        return plan
-    if stated or (name == TEST and plan.n_folds):
-        asked = f"names {first_few(stated)}" if stated else "asks for folds"
-        raise InputError(
-            f"the datalist has its own {name} section ({first_few(sorted(subjects))}) where the plan {asked}; "
-            "drop either of them."
-        )
-    return replace(plan, test=sorted(subjects)) if name == TEST else replace(plan, validate=sorted(subjects))
 
 
 def _read(file: Path) -> tuple[dict[str, Any], list[Subjects]]:
@@ -223,7 +227,7 @@ def _require_same(file: Path, recorded: Mapping[str, Any], plan: SplitPlan) -> N
         raise InputError(f"{file} was drawn with {drawn}; {_REMEDY}.")
 
 
-def _compare(file: Path, splits: Sequence[Subjects], subjects: set[str]) -> None:
+def _require_known(file: Path, splits: Sequence[Subjects], subjects: set[str]) -> None:
     """Refuse subjects that the file does not know and warn of those that are gone."""
     for fold in splits:
         known = {subject for name in SPLITS for subject in fold[name]}
@@ -236,12 +240,6 @@ def _compare(file: Path, splits: Sequence[Subjects], subjects: set[str]) -> None
         logger.warning("%s names subjects that the data set lacks: %s", file, first_few(sorted(gone)))
 
 
-def _write(file: Path, plan: SplitPlan, splits: Sequence[Subjects]) -> None:
-    text = json.dumps({"plan": _recorded(plan), "splits": splits}, indent=2) + "\n"
-    with atomic_path(file) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
 def _recorded(plan: SplitPlan) -> Mapping[str, Any]:
     """Return what of a plan decides the draw, as JSON gives it back."""
     recorded = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(plan).items()}
@@ -250,6 +248,7 @@ def _recorded(plan: SplitPlan) -> Mapping[str, Any]:
 
 
 def _fraction_or_names(name: str, value: object) -> float | tuple[str, ...]:
+    """Bring a setting into one of its two forms, with the names sorted."""
     if isinstance(value, str):
         return (value,)
     if isinstance(value, Sequence):
@@ -259,20 +258,12 @@ def _fraction_or_names(name: str, value: object) -> float | tuple[str, ...]:
     raise InputError(f"{name} is {value!r}; give a fraction of the subjects in [0, 1) or a list of their names.")
 
 
-def _named(value: float | Sequence[str]) -> Sequence[str]:
-    return () if isinstance(value, int | float) else value
+def _named(value: float | Sequence[str]) -> list[str]:
+    return [] if isinstance(value, int | float) else list(value)
 
 
 def _fraction(value: float | Sequence[str]) -> float:
     return value if isinstance(value, int | float) else 0.0
-
-
-def _require_known(subjects: Sequence[str], named: Sequence[str]) -> None:
-    unknown = [name for name in named if name not in subjects]
-    if unknown:
-        nearest = difflib.get_close_matches(unknown[0], subjects, n=1)
-        hint = f"is {nearest[0]} meant?" if nearest else f"it has {first_few(sorted(subjects))}."
-        raise InputError(f"the data set has no subject {unknown[0]} to test or validate on; {hint}")
 
 
 def _repeated(subjects: Iterable[str]) -> list[str]:
