@@ -10,7 +10,7 @@ import sys
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import yaml
 
@@ -79,7 +79,9 @@ def remarks(root: Path) -> Iterator[str]:
             f"{RECORD} is not there: nothing tells which network {WEIGHTS} belongs to, unless it is the default one; "
             "copy it from the training's output folder."
         )
-    elsewhere = _large_files(root)
+    addresses = root / "large_files.yml"
+    listed = yaml.safe_load(addresses.read_text(encoding="utf-8")) if addresses.is_file() else {}
+    elsewhere = {entry["path"] for entry in listed.get("large_files", [])}
     for name in contents(root):
         size = (root / name).stat().st_size
         if size > LARGE and name not in elsewhere:
@@ -87,13 +89,6 @@ def remarks(root: Path) -> Iterator[str]:
                 f"{name} has {size / 1e6:.1f} MB: the zip holds it, but in the Zoo's folder large_files.yml must name "
                 "an address of it in its place."
             )
-
-
-def _large_files(root: Path) -> set[str]:
-    """Return the files that ``large_files.yml`` gives addresses of."""
-    path = root / "large_files.yml"
-    listed: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return {entry["path"] for entry in listed.get("large_files", [])}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

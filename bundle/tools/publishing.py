@@ -90,15 +90,11 @@ def _scores(evaluation: Path) -> dict[str, Any]:
     """Return the means over the slices of each subject, by image and metric."""
     with (evaluation / "subjects.csv").open(encoding="utf-8", newline="") as stream:
         *subjects, _ = csv.DictReader(stream)  # the last row is that of all
-    return {row["subject"]: {"slices": int(row["n_slices"]), **_means(row)} for row in subjects}
-
-
-def _means(row: Mapping[str, str]) -> dict[str, dict[str, float]]:
-    """Return the scores of a subject by image and metric."""
+    images = [image for image in IMAGES if f"{image}_psnr_mean" in subjects[0]]
     return {
-        image: {metric: float(row[f"{image}_{metric}_mean"]) for metric in METRICS}
-        for image in IMAGES
-        if f"{image}_psnr_mean" in row
+        row["subject"]: {"slices": int(row["n_slices"])}
+        | {image: {metric: float(row[f"{image}_{metric}_mean"]) for metric in METRICS} for image in images}
+        for row in subjects
     }
 
 

@@ -145,7 +145,8 @@ def test_slices_along_any_axis_are_enlarged_in_their_plane(axis: int) -> None:
 def test_chunks_of_slices_give_what_all_at_once_do(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = enlarge_voxels(picture((20, 24, 7)), (40, 48, 7))
     monkeypatch.setattr("bundle.volumes.enlarge.CHUNK_PIXELS", 40 * 48 * 3)
-    np.testing.assert_array_equal(enlarge_voxels(picture((20, 24, 7)), (40, 48, 7)), expected)
+    found = enlarge_voxels(picture((20, 24, 7)), (40, 48, 7))
+    np.testing.assert_allclose(found, expected, atol=1e-6 * expected.max())  # the transforms of a batch round otherwise
 
 
 def test_a_magnitude_stays_one_and_an_image_with_signs_keeps_them() -> None:
