@@ -2,6 +2,7 @@
 """Batches of patches in an order that is a pure function of seed and position, hence exactly resumable."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -12,6 +13,7 @@ from bundle.errors import InputError
 from bundle.parallel import part_of_batch
 
 
+@dataclass(eq=False)
 class PatchStream:
     """Draw shuffled batches of patches without end; each pass visits every patch once.
 
@@ -22,7 +24,7 @@ class PatchStream:
     Args:
         dataset: the slices.
         patch_size: height and width of a patch.
-        batch_size: patches a batch.
+        batch_size: patches a batch, at most as many as there are.
         sampling: ``grid`` (16 patches of 64 x 64 from a slice of 256 x 256; where the grid does not fit, the patches
             overlap evenly) or ``random`` (as many patches a slice, anywhere in it, new at every pass).
         gain_jitter: multiply low-res and targets of each patch, but not the reference, by a common random
@@ -40,46 +42,41 @@ class PatchStream:
             processes.
     """
 
-    def __init__(
-        self,
-        dataset: SliceStack,
-        patch_size: int = 64,
-        batch_size: int = 32,
-        sampling: Literal["grid", "random"] = "grid",
-        gain_jitter: float = 0.0,
-        flips: bool = False,
-        reference_shift: int = 0,
-        noise_jitter: float = 0.0,
-        seed: int = 0,
-    ) -> None:
-        if sampling not in ("grid", "random"):
-            raise InputError(f"sampling is {sampling!r}; choose grid or random.")
-        for name, value, such in (("gain_jitter", gain_jitter, 0.2), ("noise_jitter", noise_jitter, 0.02)):
-            if not 0 <= value < 1:
-                raise InputError(f"{name} is {value}; give 0 for none, or a number below 1 such as {such}.")
-        if not isinstance(reference_shift, int) or reference_shift < 0:
-            raise InputError(f"reference_shift is {reference_shift!r}; give a whole number of pixels, 0 for none.")
-        if not isinstance(batch_size, int) or batch_size < 1:
-            raise InputError(f"batch_size is {batch_size!r}; give a whole number from 1.")
-        smallest = int(dataset.sizes.min())
-        if smallest < patch_size:
-            raise InputError(
-                f"a training slice is only {smallest} voxels wide, less than a patch of {patch_size}; "
-                "give a smaller --patch_size (a multiple of 8 from 24) or leave that volume out."
-            )
-        self.dataset = dataset
-        self.patch_size = patch_size
-        self.sampling = sampling
-        self.gain_jitter = gain_jitter
-        self.flips = flips
-        self.reference_shift = reference_shift
-        self.noise_jitter = noise_jitter
-        self.seed = seed
+    dataset: SliceStack
+    patch_size: int = 64
+    batch_size: int = 32
+    sampling: Literal["grid", "random"] = "grid"
+    gain_jitter: float = 0.0
+    flips: bool = False
+    reference_shift: int = 0
+    noise_jitter: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        self._check()
         self.corners = self._grid()
-        self.batch_size = min(batch_size, len(self.corners))
+        self.batch_size = min(self.batch_size, len(self.corners))
         self.part = part_of_batch(self.batch_size)
         self.position = 0
         self._pass: tuple[int, Tensor] = (-1, self.corners)
+
+    def _check(self) -> None:
+        """Refuse settings that are out of range."""
+        if self.sampling not in ("grid", "random"):
+            raise InputError(f"sampling is {self.sampling!r}; choose grid or random.")
+        for name, such in (("gain_jitter", 0.2), ("noise_jitter", 0.02)):
+            if not 0 <= getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}; give 0 for none, or below 1 such as {such}.")
+        if not isinstance(self.reference_shift, int) or self.reference_shift < 0:
+            raise InputError(f"reference_shift is {self.reference_shift!r}; give a whole number of pixels, 0 for none.")
+        if not isinstance(self.batch_size, int) or self.batch_size < 1:
+            raise InputError(f"batch_size is {self.batch_size!r}; give a whole number from 1.")
+        smallest = int(self.dataset.sizes.min())
+        if smallest < self.patch_size:
+            raise InputError(
+                f"a training slice is only {smallest} voxels wide, less than a patch of {self.patch_size}; "
+                "give a smaller --patch_size (a multiple of 8 from 24) or leave that volume out."
+            )
 
     def __len__(self) -> int:
         """Return the number of batches in one pass."""

@@ -34,8 +34,7 @@ def requested_pairs(
     Args:
         dataset_dir: as for :func:`bundle.data.find_pairs`; not looked at where ``image`` is given.
         reference_contrast: likewise.
-        image: path of the target volume, a NIfTI file or the folder of a DICOM series, or ``None``; ``~`` is
-            expanded.
+        image: path of the target volume, a NIfTI file or the folder of a DICOM series, or ``None``.
         reference: path of its reference.
 
     Returns:
@@ -61,11 +60,11 @@ def requested_pairs(
 def pairs_of_subset(
     pairs: Sequence[Pair], split_file: PathLike | None, subset: str = "test", fold: int | None = None
 ) -> list[Pair]:
-    """Return the pairs of one set of a split that training has written.
+    """Return the pairs of one set of a split that training has written; all of them where there is no split file.
 
     Args:
         pairs: what :func:`bundle.data.find_pairs` returns.
-        split_file: the split; ``None`` returns all pairs.
+        split_file: see :func:`bundle.data.splits.read_split`.
         subset: ``train``, ``validate`` or ``test``.
         fold: the fold of a cross-validation.
 
@@ -85,11 +84,7 @@ def pairs_of_subset(
 
 
 def contrast_of(pairs: Sequence[Pair]) -> str | None:
-    """Return the contrast of the references of one data set, as their names tell it.
-
-    Returns:
-        One of ``REFERENCE_CONTRASTS``, or ``None`` where neither names nor DICOM headers tell, or they disagree.
-    """
+    """Return the contrast of all references; ``None`` where neither names nor DICOM headers tell, or they disagree."""
     scans = [(pair, parse_name(Path(pair[REFERENCE]))) for pair in pairs]
     contrasts = {scan.contrast if scan else pair.get(REFERENCE_CONTRAST) for pair, scan in scans}
     return contrasts.pop() if len(contrasts) == 1 else None
@@ -98,15 +93,12 @@ def contrast_of(pairs: Sequence[Pair]) -> str | None:
 def reference_beside(
     image: PathLike, names: Mapping[str, Sequence[str]] | None = None, contrast: str | None = None
 ) -> Path:
-    """Return the reference in the folder of an image.
+    """Return the path of the first reference that lies in the folder of an image.
 
     Args:
         image: path of the target volume.
         names: further rules like those of ``REFERENCE_NAMES``, by the end of an image's name.
         contrast: name of the contrast of the reference that is taken before others.
-
-    Returns:
-        Path of the first that is there.
 
     Raises:
         InputError: if no rule fits the image's name, or no reference is there.

@@ -25,10 +25,8 @@ from bundle.volumes.names import first_few
 
 logger = logging.getLogger(__name__)
 
-TRAIN: Final = "train"
-VALIDATE: Final = "validate"
-TEST: Final = "test"
-SPLITS: Final = (TRAIN, VALIDATE, TEST)
+SPLITS: Final = ("train", "validate", "test")
+TRAIN, VALIDATE, TEST = SPLITS
 
 Subjects = dict[str, list[str]]
 _REMEDY: Final = "delete it to draw the splits anew, or name another split_file"
@@ -54,19 +52,13 @@ class SplitPlan:
     fold: int | None = None
 
     def __post_init__(self) -> None:
-        """Check the values and bring names into one form.
-
-        Raises:
-            InputError: for fractions or folds out of range, or a subject named twice.
-        """
+        """Bring names into one form, and refuse fractions or folds out of range and a subject named twice."""
         for name in (TEST, VALIDATE):
             object.__setattr__(self, name, _fraction_or_names(name, getattr(self, name)))
         if _fraction(self.test) + _fraction(self.validate) >= 1:
             raise InputError(f"test {self.test} and validate {self.validate} leave nobody to train on; lower them.")
-        if both := set(_named(self.test)) & set(_named(self.validate)):
-            raise InputError(
-                f"subjects {first_few(sorted(both))} are named for both test and validate; name each once."
-            )
+        if both := first_few(sorted(set(_named(self.test)) & set(_named(self.validate)))):
+            raise InputError(f"subjects {both} are named for both test and validate; name each once.")
         if (self.fold is None) != (self.n_folds is None):
             raise InputError(f"fold is {self.fold} and n_folds is {self.n_folds}; give both or neither.")
         if self.n_folds is None:
@@ -106,28 +98,23 @@ def split_pairs(
     subjects = {pair[SUBJECT] for pair in pairs}
     file = Path(split_file)
     if file.exists():
-        recorded, splits = _read(file)
-        _require_same(file, recorded, plan)
-        _require_known(file, splits, subjects)
+        splits = _read_for(plan, subjects, file)
     else:
         splits = [_draw(subjects, plan, fold) for fold in range(plan.n_folds or 1)]
         text = json.dumps({"plan": _recorded(plan), "splits": splits}, indent=2) + "\n"
         with atomic_path(file) as temporary:
             temporary.write_text(text, encoding="utf-8")
     chosen = splits[plan.fold or 0]
-    result = {name: [pair for pair in pairs if pair[SUBJECT] in set(chosen[name])] for name in SPLITS}
+    result = {name: [pair for pair in pairs if pair[SUBJECT] in chosen[name]] for name in SPLITS}
     logger.info("%s: %s", file, ", ".join(f"{len(result[name])} pairs to {name}" for name in SPLITS))
     return result
 
 
 def read_split(split_file: str | os.PathLike[str], name: str, fold: int | None = None) -> list[str]:
-    """Return the subjects of one set of a split that was written before, whatever its plan.
+    """Return the subjects of one set (``train``, ``validate`` or ``test``) that ``split_pairs`` wrote before.
 
-    Args:
-        split_file: JSON file that ``split_pairs`` wrote.
-        name: ``train``, ``validate`` or ``test``.
-        fold: the fold; may be left out only where the file holds a single one, since a network was trained on the
-            test subjects of every fold but its own.
+    The fold may be left out only where the file holds a single one, since a network was trained on the test subjects
+    of every fold but its own.
 
     Raises:
         InputError: if the file is missing or damaged, or has no such set or fold.
@@ -163,17 +150,16 @@ def _draw(subjects: Iterable[str], plan: SplitPlan, fold: int) -> Subjects:
         validate, pool = pool[:n_validate], pool[n_validate:]
     if not pool:
         raise InputError("the named test and validation subjects leave nobody to train on; name fewer of them.")
-    for name, wanted, drawn in ((TEST, plan.test, test), (VALIDATE, plan.validate, validate)):
-        if wanted and not drawn:
+    drawn = {TRAIN: sorted(pool), VALIDATE: sorted(validate), TEST: sorted(test)}
+    for name in (TEST, VALIDATE):
+        if getattr(plan, name) and not drawn[name]:
             logger.warning("%d subjects are too few to %s on one; that set is empty", len(ranked), name)
-    return {TRAIN: sorted(pool), VALIDATE: sorted(validate), TEST: sorted(test)}
+    return drawn
 
 
 def _count(fraction: float, n_all: int, n_left: int, n_kept: int) -> int:
     """Turn a fraction of all into a number out of those left: at least one of two, keeping ``n_kept`` of three."""
-    if fraction == 0 or n_left < 2:
-        return 0
-    return max(1, min(round(fraction * n_all), n_left - n_kept))
+    return 0 if fraction == 0 or n_left < 2 else max(1, min(round(fraction * n_all), n_left - n_kept))
 
 
 def _ranked(subjects: Iterable[str], salt: str) -> list[str]:
@@ -219,25 +205,21 @@ def _read(file: Path) -> tuple[dict[str, Any], list[Subjects]]:
     return plan, splits
 
 
-def _require_same(file: Path, recorded: Mapping[str, Any], plan: SplitPlan) -> None:
-    """Hold the plan of a file against the one asked for."""
-    wanted = _recorded(plan)
+def _read_for(plan: SplitPlan, subjects: set[str], file: Path) -> list[Subjects]:
+    """Read all folds; refuse a file of another plan or that lacks subjects, and warn of subjects that are gone."""
+    (recorded, splits), wanted = _read(file), _recorded(plan)
     if differing := [key for key in wanted if recorded.get(key) != wanted[key]]:
         drawn = ", ".join(f"{key} {recorded.get(key)} (asked for: {wanted[key]})" for key in differing)
         raise InputError(f"{file} was drawn with {drawn}; {_REMEDY}.")
-
-
-def _require_known(file: Path, splits: Sequence[Subjects], subjects: set[str]) -> None:
-    """Refuse subjects that the file does not know and warn of those that are gone."""
     for fold in splits:
         known = {subject for name in SPLITS for subject in fold[name]}
         if new := subjects - known:
             raise InputError(
-                f"{file} does not know the subjects {first_few(sorted(new))}; add them to its lists, "
-                "delete it to draw the splits anew, or name another split_file."
+                f"{file} does not know the subjects {first_few(sorted(new))}; add them to its lists, {_REMEDY}."
             )
     if gone := known - subjects:
         logger.warning("%s names subjects that the data set lacks: %s", file, first_few(sorted(gone)))
+    return splits
 
 
 def _recorded(plan: SplitPlan) -> Mapping[str, Any]:

@@ -57,12 +57,9 @@ class Atlas:
         return sampled[:, :, 0].movedim(1, 0)
 
     def noise(self, generator: np.random.Generator, n: int, width: float) -> Tensor:
-        """Draw smooth random fields over the box: Gaussian correlation, mean 0, standard deviation 1.
+        """Draw n smooth random fields over the box: Gaussian correlation, mean 0, standard deviation 1.
 
-        Args:
-            generator: source of the numbers.
-            n: how many fields.
-            width: standard deviation of the smoothing Gaussian in mm; hills are about 4 widths apart.
+        The width is the standard deviation of the smoothing Gaussian in mm; hills are about 4 widths apart.
 
         Returns:
             Tensor (1, n, ...) whose first and last points along an axis are the box's faces.

@@ -50,14 +50,9 @@ def write_phantom(folder: PathLike, n_subjects: int = 8, seed: int = 0) -> None:
 
     A subject depends on the seed and its own number only. The folder appears whole or not at all.
 
-    Args:
-        folder: new folder; it may exist if it is empty.
-        n_subjects: how many subjects, at least 1.
-        seed: start of the random numbers, at least 0.
-
     Raises:
         InputError: if the folder holds files already or cannot be written, or if the atlas is not installed.
-        ValueError: if ``n_subjects`` or ``seed`` is too small.
+        ValueError: if there is not one subject, or the seed is below 0.
     """
     if n_subjects < 1 or seed < 0:
         raise ValueError(f"n_subjects {n_subjects}, seed {seed}: use at least 1 subject and a seed of at least 0.")

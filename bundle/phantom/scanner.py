@@ -71,11 +71,7 @@ def spin_echo(tissue: Tissue, sequence: PulseSequence) -> float:
 
 
 def simulate_subject(index: int, seed: int = 0) -> tuple[dict[str, npt.NDArray[np.int16]], npt.NDArray[np.float64]]:
-    """Make one subject's volumes.
-
-    Args:
-        index: number of the subject, from 1.
-        seed: start of the random numbers.
+    """Make the volumes of one subject by its number, from 1.
 
     Returns:
         Volumes (208, 240, 20) by contrast; their common affine (4, 4), RAS+ in mm.
@@ -139,15 +135,9 @@ def _acquire(image: Tensor) -> Tensor:
 def bias_field(
     shape: tuple[int, ...], amplitude: float | tuple[float, float], generator: np.random.Generator
 ) -> npt.NDArray[np.float32]:
-    """Draw a receive field: a quadratic of position, ``amplitude`` above and below 1.
+    """Draw a receive field (X, Y, Z): a quadratic of position, ``amplitude`` above and below 1.
 
-    Args:
-        shape: (X, Y, Z) of the volume.
-        amplitude: in [0, 1), or the range to draw it from.
-        generator: source of the random numbers.
-
-    Returns:
-        Field of that shape, 1 +- amplitude.
+    The amplitude lies in [0, 1); two numbers are the range to draw it from.
     """
     x, y, z = np.meshgrid(*(np.linspace(-1, 1, n, dtype=np.float32) for n in shape), indexing="ij")
     terms = (x, y, z, x * x, y * y, z * z, x * y, x * z, y * z)
