@@ -105,7 +105,7 @@ def reference_beside(
     """
     path = Path(image)
     stem = NIFTI_ENDING.sub("", path.name)
-    rules = REFERENCE_NAMES | dict(names or {})
+    rules = {**(names or {}), **REFERENCE_NAMES, **(names or {})}  # those given come first
     own = next((end for end in rules if stem.endswith(end)), None)
     if own is None:
         raise InputError(

@@ -143,6 +143,19 @@ def test_subject_is_reproducible_and_independent_of_the_others(folder):
         np.testing.assert_allclose(image.affine, affine)
 
 
+def test_the_first_subject_is_the_one_it_always_was(images):
+    """Mean, standard deviation and one voxel as version 0.6.0 wrote them."""
+    expected = {
+        "T2w": (344.18962, 382.43019, 1001),
+        "PDw": (940.39143, 843.94439, 2003),
+        "T1w": (442.34219, 400.80155, 651),
+    }
+    for name, (mean, deviation, voxel) in expected.items():
+        voxels = np.asanyarray(images[name].dataobj)
+        assert (voxels.mean(), voxels.std()) == pytest.approx((mean, deviation), rel=1e-6)
+        assert voxels[104, 120, 1] == pytest.approx(voxel, abs=1)  # as rounded elsewhere
+
+
 def test_subjects_and_seeds_differ(folder):
     first, second = (nib.load(folder / s / "anat" / f"{s}_T2w.nii.gz").get_fdata() for s in ("sub-P01", "sub-P02"))
     assert np.corrcoef(first.ravel(), second.ravel())[0, 1] < 0.95
