@@ -36,7 +36,7 @@ def test_a_name_tells_contrast_and_entities(name: str, contrast: str, entities: 
     assert (scan.contrast, scan.entities) == (contrast, entities)
 
 
-@pytest.mark.parametrize("name", ["sub-1_FLAIR.nii.gz", "T2w.nii.gz", "sub-1_T2w.nii.bz2", "IXI002-Guys-0828-MRA.nii"])
+@pytest.mark.parametrize("name", ["sub-1_SWI.nii.gz", "T2w.nii.gz", "sub-1_T2w.nii.bz2", "IXI002-Guys-0828-MRA.nii"])
 def test_other_names_tell_nothing(name: str) -> None:
     assert parse_name(Path(name)) is None
 
