@@ -31,11 +31,6 @@ _RAW: Final = "raw"
 _GENERATOR: Final = "mcsr"
 
 
-def is_bids(folder: PathLike) -> bool:
-    """Tell whether a folder is the top of a BIDS data set."""
-    return (absolute_path(folder) / DESCRIPTION_FILE).is_file()
-
-
 def with_outputs(pairs: Iterable[Pair], dataset_dir: PathLike) -> list[Pair]:
     """Say where the results of a BIDS data set go, as derivatives name them.
 
@@ -43,10 +38,10 @@ def with_outputs(pairs: Iterable[Pair], dataset_dir: PathLike) -> list[Pair]:
         Copies of the pairs of the folder, those with BIDS names with ``output``, such as
         ``sub-01/ses-1/anat/sub-01_ses-1_desc-sr_T2w``, and ``dataset``; pairs of any other data set as they are.
     """
-    if not is_bids(dataset_dir):
+    dataset = absolute_path(dataset_dir)
+    if not (dataset / DESCRIPTION_FILE).is_file():
         return list(pairs)
-    dataset = str(absolute_path(dataset_dir))
-    return [pair | {OUTPUT: name, DATASET: dataset} if (name := _output(pair)) else pair for pair in pairs]
+    return [pair | {OUTPUT: name, DATASET: str(dataset)} if (name := _output(pair)) else pair for pair in pairs]
 
 
 def bids_sidecar(pair: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Batches of patches in an order that is a pure function of seed and position, hence exactly resumable."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -81,11 +80,6 @@ class PatchStream:
     def __len__(self) -> int:
         """Return the number of batches in one pass."""
         return len(self.corners) // self.batch_size
-
-    def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        """Yield batches from the current position on, without end."""
-        while True:
-            yield self.next_batch()
 
     def next_batch(self) -> dict[str, Tensor]:
         """Return the batch at the current position and move on."""

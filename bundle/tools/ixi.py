@@ -17,6 +17,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
@@ -161,49 +162,53 @@ def _transfer(url: str, partial: Path) -> None:
     n_present = partial.stat().st_size if partial.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={n_present}-"} if n_present else {})
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
-            start, n_total = _extent(response, n_present)
+        with _answer(request) as answer:
+            start, n_total = _extent(answer, url, partial, n_present)
+            if start and start == n_total:
+                return
             _require_space(partial.parent, (n_total or 0) - start)
             bar: dict[str, Any] = {"desc": partial.stem, "initial": start, "total": n_total, **_BAR}
             with partial.open("ab" if start else "wb") as stream, tqdm.wrapattr(stream, "write", **bar) as counted:
-                shutil.copyfileobj(response, counted, _BLOCK)
-            n_present = partial.stat().st_size
-    except urllib.error.HTTPError as error:
-        error.close()
-        if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
-            return _require_whole(partial, error.headers.get("Content-Range"), n_present)
-        if error.code >= 500 or error.code in (http.client.REQUEST_TIMEOUT, http.client.TOO_MANY_REQUESTS):
-            raise _InterruptedTransferError(f"HTTP {error.code} {error.reason}") from error
-        raise InputError(
-            f"{url} cannot be downloaded (HTTP {error.code} {error.reason}); look for the present address on "
-            "https://brain-development.org/ixi-dataset/ and give it as base_url."
-        ) from error
+                shutil.copyfileobj(answer, counted, _BLOCK)
     except (http.client.HTTPException, OSError) as error:
         if getattr(error, "errno", None) in _DISK_ERRORS:
             raise InputError(f"{partial} cannot be written ({error}); free disk space, then {_RESUME}.") from error
         raise _InterruptedTransferError(str(getattr(error, "reason", error)) or type(error).__name__) from error
-    if n_total is not None and n_present != n_total:
+    if n_total is not None and (n_present := partial.stat().st_size) != n_total:
         raise _InterruptedTransferError(f"the server sent {n_present} of {n_total} bytes")
 
 
-def _extent(response: http.client.HTTPResponse, n_present: int) -> tuple[int, int | None]:
+def _answer(request: urllib.request.Request) -> Any:
+    """Return a server's answer, whatever its status."""
+    try:
+        return urllib.request.urlopen(request, timeout=TIMEOUT)
+    except urllib.error.HTTPError as error:
+        return error
+
+
+def _extent(answer: http.client.HTTPResponse, url: str, partial: Path, n_present: int) -> tuple[int, int | None]:
     """Return where the body starts in the file, and the size of the whole file if the server tells it."""
-    if response.status == http.client.PARTIAL_CONTENT:
-        extent = response.headers.get("Content-Range", "")
+    status, extent = answer.status, answer.headers.get("Content-Range", "")
+    if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and extent == f"bytes */{n_present}":
+        return n_present, n_present
+    if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+        partial.unlink(missing_ok=True)
+        raise _InterruptedTransferError("the partial file was longer than the original and was removed")
+    if status >= 500 or status in (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS):
+        raise _InterruptedTransferError(f"HTTP {status} {answer.reason}")
+    if status >= 400:
+        raise InputError(
+            f"{url} cannot be downloaded (HTTP {status} {answer.reason}); look for the present address on "
+            "https://brain-development.org/ixi-dataset/ and give it as base_url."
+        )
+    if status == HTTPStatus.PARTIAL_CONTENT:
         if not (match := re.fullmatch(rf"bytes {n_present}-\d+/(\d+)", extent)):
             raise _InterruptedTransferError(f"the server answered with the range {extent}")
         return n_present, int(match[1])
     if n_present:
         logger.info("the server cannot resume, so the download starts again")
-    length = response.headers.get("Content-Length")
+    length = answer.headers.get("Content-Length")
     return 0, int(length) if length else None
-
-
-def _require_whole(partial: Path, extent: str | None, n_present: int) -> None:
-    """Judge a partial file beyond which the server has nothing: whole, or longer than the original."""
-    if extent != f"bytes */{n_present}":
-        partial.unlink(missing_ok=True)
-        raise _InterruptedTransferError("the partial file was longer than the original and was removed")
 
 
 def _verify(path: Path, checksum: str | None) -> None:

@@ -44,14 +44,7 @@ def contents(root: Path) -> list[str]:
 
 
 def pack(root: Path, folder: Path) -> Path:
-    """Write the zip of a bundle.
-
-    Args:
-        root: the bundle's folder.
-        folder: where to write ``<name>_v<version>.zip``; made where missing.
-
-    Returns:
-        The zip.
+    """Write the bundle in a folder as ``<name>_v<version>.zip`` into another, made where missing; return the zip.
 
     Raises:
         InputError: if the folder cannot be written.
@@ -92,14 +85,7 @@ def remarks(root: Path) -> Iterator[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Pack the bundle that this package lies in.
-
-    Args:
-        arguments: what follows the command; by default what the process was started with.
-
-    Returns:
-        The exit status: 0, or 2 where nothing could be written.
-    """
+    """Pack the bundle that this package lies in; return the exit status, 2 where nothing could be written."""
     parser = argparse.ArgumentParser(prog="python -m bundle.tools.packing", description="Pack the bundle into one zip.")
     parser.add_argument("folder", nargs="?", type=Path, default=Path("dist"), help="where to write it (dist)")
     folder = parser.parse_args(arguments).folder

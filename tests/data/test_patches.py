@@ -69,7 +69,7 @@ def test_a_batch_depends_on_seed_and_position_alone(position, seed, sampling) ->
     wandered.batch(3)
     fresh = PatchStream(stack(), **arguments)
     fresh.load_state_dict({"position": position})
-    assert_close(next(iter(fresh))[IMAGE], wandered.batch(position)[IMAGE])
+    assert_close(fresh.next_batch()[IMAGE], wandered.batch(position)[IMAGE])
 
 
 def test_streams_of_different_seed_differ() -> None:
