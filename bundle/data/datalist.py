@@ -132,8 +132,8 @@ def _json_entries(path: Path) -> list[dict[str, str]]:
 def _entry(path: Path, entry: object, section: str | None) -> dict[str, str]:
     """Keep what a pair is made of, with absolute paths."""
     if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in (IMAGE, REFERENCE)):
-        shown = json.dumps(entry)[:80]
-        raise InputError(f"{path} has the entry {shown}; each needs image and reference, one file name each.")
+        start = json.dumps(entry)[:80]
+        raise InputError(f"{path} has the entry {start}; each needs image and reference, one file name each.")
     files = {key: os.path.normpath(path.parent / entry[key]) for key in (IMAGE, REFERENCE)}
     labels = {key: str(entry[key]) for key in (SUBJECT, CASE) if entry.get(key) not in (None, "")}
     return files | labels | ({SECTION: section} if section else {})

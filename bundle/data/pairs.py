@@ -187,8 +187,8 @@ def _nothing_found(folder: Path, files: Sequence[Path], scans: Sequence[Scan], w
             f"{folder} holds {present} but no target with its reference ({first_few([s.path.name for s in scans])}); "
             f"{looked_for}: rename the files or write a datalist.json."
         )
-    lying = f"found {first_few([path.name for path in files])}" if files else "found no NIfTI file"
-    return f"{folder} holds no pairs: {looked_for}; {lying}. Rename the files or write a datalist.json."
+    present = f"found {first_few([path.name for path in files])}" if files else "found no NIfTI file"
+    return f"{folder} holds no pairs: {looked_for}; {present}. Rename the files or write a datalist.json."
 
 
 def _similar_name(path: Path) -> str:

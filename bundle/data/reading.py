@@ -9,27 +9,21 @@ from bundle.volumes.geometry import Volume
 from bundle.volumes.nifti import read_nifti
 
 
-def read_volume(path: str | os.PathLike[str], with_voxels: bool = True) -> Volume:
+def read_volume(path: str | os.PathLike[str]) -> Volume:
     """Read a NIfTI volume, or the DICOM series of a folder, and check that it can be super-resolved.
-
-    Args:
-        path: file or folder; ``~`` is expanded.
-        with_voxels: see :func:`read_header`.
 
     Raises:
         InputError: as :func:`bundle.volumes.nifti.read_nifti` and :func:`bundle.dicom.series.read_series` do.
     """
     found = Path(path).expanduser()
-    return (read_series if found.is_dir() else read_nifti)(found, with_voxels)
+    return read_series(found) if found.is_dir() else read_nifti(found)
 
 
 def read_header(path: str | os.PathLike[str]) -> Volume:
-    """Read what :func:`read_volume` does but for the voxels, to write others under the same header.
-
-    Returns:
-        The volume with voxels that are all 0 and take no memory.
+    """Read what :func:`read_volume` does but for the voxels, which are all 0 and take no memory.
 
     Raises:
         InputError: as there, as far as the header tells.
     """
-    return read_volume(path, with_voxels=False)
+    found = Path(path).expanduser()
+    return read_series(found, with_voxels=False) if found.is_dir() else read_nifti(found, with_voxels=False)

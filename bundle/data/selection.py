@@ -127,12 +127,8 @@ def reference_beside(
 def check_pairs(data: Sequence[Pair], check: Check) -> tuple[list[Pair], dict[str, str]]:
     """Read every pair once, before the first is computed, so that one bad case never stops a batch.
 
-    Args:
-        data: pairs, as :func:`bundle.data.find_pairs` returns.
-        check: whatever it raises makes a pair unusable.
-
     Returns:
-        The pairs to work on, and the reason by case for the others.
+        The pairs to work on, and for those for which the check raised whatever error, the reason by case.
     """
     usable: list[Pair] = []
     failures: dict[str, str] = {}
@@ -169,11 +165,7 @@ def raise_failures(failures: Mapping[str, str], n_cases: int, others: str = "are
 
 
 class CheckedPairs:
-    """Check every pair, for configs.
-
-    Args:
-        data: pairs, as :func:`bundle.data.find_pairs` returns.
-        load: as ``check`` of :func:`check_pairs`.
+    """Check every pair by :func:`check_pairs`, for configs.
 
     Attributes:
         usable: the pairs to work on.

@@ -15,7 +15,6 @@ from monai.data import PersistentDataset
 from monai.data.utils import pickle_hashing
 from monai.transforms import Compose, Transform
 from torch import Tensor
-from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from bundle.errors import InputError
@@ -43,7 +42,7 @@ class StackSlicesd(Transform):
         return {STACK: torch.cat(volumes, dim=1).to(torch.float16).contiguous(), CASE: data[CASE]}
 
 
-class SliceStack(Dataset):
+class SliceStack:
     """Hold the slices of all volumes, preprocessed once, in memory or on the GPU.
 
     Args:
@@ -96,12 +95,6 @@ class SliceStack(Dataset):
     def __len__(self) -> int:
         """Return the number of slices."""
         return len(self.voxels)
-
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        """Return one slice, float32: its parts as :func:`split_channels` names them, without the first axis."""
-        height, width = self.sizes[index].tolist()
-        slice_ = self.voxels[index : index + 1, :, :height, :width].float()
-        return {name: channels[0] for name, channels in split_channels(slice_).items()}
 
 
 def split_channels(slices: Tensor) -> dict[str, Tensor]:

@@ -37,12 +37,7 @@ _SAME_ORIENTATION: Final = np.cos(np.radians(20))
 
 @dataclass(frozen=True)
 class Series:
-    """One series of a study, by the header of one of its files.
-
-    Attributes:
-        folder: that holds its files.
-        tags: values by tag, as text, empty where there is none.
-    """
+    """One series of a study: the folder of its files, and the tags of one of their headers."""
 
     folder: Path
     tags: Mapping[str, str]
@@ -93,7 +88,7 @@ def study_pairs(folders: Iterable[Path], top: Path, reference_contrast: str = "a
 
     Args:
         folders: each holding the files of one series.
-        top: the folder that they are below; cases are named by the way from there.
+        top: the folder that they are below; cases are named by their path from there.
         reference_contrast: one of ``REFERENCE_CONTRASTS``, or ``auto`` for the one with more pairs.
 
     Returns:
@@ -190,12 +185,12 @@ def _preference(target: Series) -> Callable[[Series], tuple[bool, bool, bool, fl
 def _pair(target: Series, reference: Series, top: Path, contrast: str) -> Pair:
     """Return a pair that names neither patient nor study; the folders may."""
     patient = target.tags[Tag.PATIENT] or target.tags[Tag.STUDY]
-    way = target.folder.relative_to(top).parts or (target.folder.name,)
+    folders = target.folder.relative_to(top).parts or (target.folder.name,)
     return {
         IMAGE: str(target.folder),
         REFERENCE: str(reference.folder),
         SUBJECT: hashlib.sha256(patient.encode()).hexdigest()[:12],
-        CASE: safe_name("_".join(way)),
+        CASE: safe_name("_".join(folders)),
         REFERENCE_CONTRAST: contrast,
     }
 

@@ -39,7 +39,6 @@ class DicomHeader:
     """What one file says about its image.
 
     Attributes:
-        path: of the file.
         tags: values by tag, as text, empty where there is none.
         position: centre of the first voxel in mm, left-posterior-superior, (3,).
         axes: directions of the image's x, y and normal, columns of (3, 3).

@@ -105,7 +105,7 @@ def _slice_header(path: Path) -> DicomHeader:
 
 
 def _step_between(folder: Path, slices: Sequence[DicomHeader]) -> np.ndarray:
-    """Return the way from one slice to the next in mm, (3,), and refuse slices that do not follow it."""
+    """Return the step from one slice to the next in mm, (3,), and refuse slices that do not follow it."""
     first, last = slices[0], slices[-1]
     normal = first.axes[:, 2]
     if len(slices) == 1:

@@ -57,7 +57,7 @@ def download_ixi(
     """Download and unpack archives of IXI, each into ``folder/IXI-<contrast>``; go on where an earlier run stopped.
 
     An archive grows under ``*.partial`` and is renamed when its size and checksum are right, and so is the folder
-    it is unpacked into: what has its final name is whole and is not fetched again.
+    it is unpacked into: what has its final name is whole and is not fetched again. Returns the folder.
 
     Args:
         folder: where to put the data; give it to ``find_pairs`` afterwards.
@@ -66,9 +66,6 @@ def download_ixi(
         checksums: hexadecimal MD5 or SHA-256 by contrast; the size alone is checked for those left out.
         n_attempts: how often to connect for one archive before giving up.
         keep_archives: keep each archive beside what it was unpacked to.
-
-    Returns:
-        The folder.
 
     Raises:
         InputError: if the network, the server, the disk or the archive fails, with the remedy.
@@ -99,7 +96,7 @@ def fetch(url: str, path: Path, checksum: str | None = None, n_attempts: int = 5
     Args:
         url: http or https address.
         path: final name; it appears only once size and checksum are right.
-        checksum: hexadecimal MD5 or SHA-256, told apart by length; ``None`` checks the size alone.
+        checksum: hexadecimal MD5 or SHA-256; ``None`` checks the size alone.
         n_attempts: number of connections before giving up.
 
     Raises:

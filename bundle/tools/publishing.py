@@ -36,8 +36,7 @@ def publish(run: Path, target: Path, about: Mapping[str, str]) -> str:
 
     Args:
         run: output folder of the training, with its ``evaluation``.
-        target: file to write, ``<name>.pt``; its record goes beside it as ``<name>.json``, its checksum into
-            ``SHA256SUMS``.
+        target: file to write, ``<name>.pt``; ``<name>.json`` and ``SHA256SUMS`` lie beside it.
         about: what to say of the weights in their record: ``data`` and ``licence``.
 
     Returns:

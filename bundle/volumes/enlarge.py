@@ -56,10 +56,6 @@ def regrid(volume: Volume, shape: Sequence[int]) -> Volume:
     two disagree; all else in the header stays. A header without either gets an sform, since the middle of the
     matrix, by which readers would place it, moves against voxel 0.
 
-    Args:
-        volume: the volume before.
-        shape: new number of voxels along the three axes.
-
     Returns:
         A volume with affine, spacing and header of the new grid; its voxels are all 0 and take no memory.
     """

@@ -20,7 +20,7 @@ from bundle.errors import InputError
         ("patient_T2w.nii", ["patient_T1w.nii.gz"], None, "patient_T1w.nii.gz"),
     ],
 )
-def test_the_reference_is_the_sibling_that_the_rule_names(image, others, contrast, expected, tmp_path) -> None:
+def test_the_reference_is_the_one_that_the_rule_names(image, others, contrast, expected, tmp_path) -> None:
     for name in (image, *others):
         (tmp_path / name).touch()
     assert reference_beside(tmp_path / image, contrast=contrast) == tmp_path / expected
