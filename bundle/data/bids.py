@@ -25,7 +25,6 @@ PathLike = str | os.PathLike[str]
 DATASET: Final = "dataset"
 """Key of the top folder of the BIDS data set that a pair was found in."""
 DESCRIPTION_FILE: Final = "dataset_description.json"
-BIDS_VERSION: Final = "1.8.0"
 _RAW: Final = "raw"
 """What derivatives call the data set that they come from."""
 _GENERATOR: Final = "mcsr"
@@ -83,7 +82,7 @@ def write_dataset_description(output_dir: PathLike, pairs: Iterable[Mapping[str,
         return
     description = {
         "Name": f"Super-resolution of {_read(source / DESCRIPTION_FILE).get('Name') or source.name}",
-        "BIDSVersion": BIDS_VERSION,
+        "BIDSVersion": "1.8.0",
         "DatasetType": "derivative",
         "GeneratedBy": [{"Name": _GENERATOR, "Version": package_version()}],
         "SourceDatasets": [{"URL": source.as_uri()}],

@@ -28,11 +28,7 @@ _SECTIONS: Final = {
 def find_datalist(folder: Path) -> Path | None:
     """Return the datalist of a folder: ``datalist.json``, else the one ``dataset*.json``, else the one ``*.json``.
 
-    Args:
-        folder: not searched below; other files than ``datalist.json`` count only if they hold pairs.
-
-    Returns:
-        Its path, or ``None``.
+    Other files than ``datalist.json`` count only if they hold pairs. ``None`` where there is none.
 
     Raises:
         InputError: if several files could be meant.

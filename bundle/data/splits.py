@@ -87,7 +87,7 @@ def split_pairs(
         plan: how to draw; default ``SplitPlan()``.
 
     Returns:
-        Dictionary of ``train``, ``validate`` and ``test``, each a list of pairs in the order given.
+        The pairs of ``train``, ``validate`` and ``test``, in the order given.
 
     Raises:
         InputError: if the file is damaged, contradicts the plan or lacks a subject, or the draw is impossible.

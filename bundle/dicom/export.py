@@ -8,7 +8,7 @@ repetition and inversion. Pairs are made within a study alone. Nothing is paired
 import hashlib
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -166,20 +166,15 @@ def _pairs_of(studies: Iterable[Sequence[Series]], contrast: str) -> Iterator[tu
         candidates = [one for one in study if one.contrast == contrast]
         for target in study:
             if target.contrast == TARGET_CONTRAST:
-                rank = _preference(target)
-                least = min(map(rank, candidates), default=None)
-                yield target, [one for one in candidates if rank(one) == least]
+                ranks = [_rank(target, one) for one in candidates]
+                yield target, [one for one, rank in zip(candidates, ranks, strict=True) if rank == min(ranks)]
 
 
-def _preference(target: Series) -> Callable[[Series], tuple[bool, bool, bool, float]]:
-    """Return what ranks references for a target, smaller is better."""
-
-    def rank(reference: Series) -> tuple[bool, bool, bool, float]:
-        turned = abs(float(target.normal @ reference.normal)) < _SAME_ORIENTATION
-        elsewhere = target.tags[Tag.FRAME_OF_REFERENCE] != reference.tags[Tag.FRAME_OF_REFERENCE]
-        return bool(reference.tags[Tag.AGENT]), elsewhere, turned, round(reference.pixel, 4)
-
-    return rank
+def _rank(target: Series, reference: Series) -> tuple[bool, bool, bool, float]:
+    """Rank a reference for a target, smaller is better."""
+    turned = abs(float(target.normal @ reference.normal)) < _SAME_ORIENTATION
+    elsewhere = target.tags[Tag.FRAME_OF_REFERENCE] != reference.tags[Tag.FRAME_OF_REFERENCE]
+    return bool(reference.tags[Tag.AGENT]), elsewhere, turned, round(reference.pixel, 4)
 
 
 def _pair(target: Series, reference: Series, top: Path, contrast: str) -> Pair:

@@ -71,11 +71,7 @@ def spin_echo(tissue: Tissue, sequence: PulseSequence) -> float:
 
 
 def simulate_subject(index: int, seed: int = 0) -> tuple[dict[str, npt.NDArray[np.int16]], npt.NDArray[np.float64]]:
-    """Make the volumes of one subject by its number, from 1.
-
-    Returns:
-        Volumes (208, 240, 20) by contrast; their common affine (4, 4), RAS+ in mm.
-    """
+    """Make volumes (208, 240, 20) of a subject, numbered from 1, by contrast, and their affine (4, 4), RAS+ in mm."""
     generator = np.random.default_rng([seed, index])
     head = draw_head(generator)
     shift = torch.tensor(generator.normal(0, 2, 3), dtype=torch.float32)

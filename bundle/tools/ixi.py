@@ -125,10 +125,9 @@ def fetch(url: str, path: Path, checksum: str | None = None, n_attempts: int = 5
 def unpack(archive: Path, target: Path) -> None:
     """Unpack a tar archive into a folder that appears only when all is there.
 
-    Members that would land outside the folder, links out of it and devices are refused, and the archive with them.
-
     Raises:
-        InputError: if the archive is damaged, unsafe or empty, or the disk is full.
+        InputError: if the archive is damaged, empty or unsafe (members outside the folder, links out of it, devices),
+            or the disk is full.
     """
     _require_space(archive.parent, archive.stat().st_size)
     partial = target.with_name(target.name + ".partial")

@@ -65,12 +65,10 @@ def no_voxels(shape: Sequence[int]) -> np.ndarray:
 
 
 def through_plane_axis(spacing: Sequence[float], shape: Sequence[int] | None = None) -> int:
-    """Return the axis along which slices are taken: the largest spacing, the last axis on a tie.
+    """Return the axis along which slices are taken: the largest spacing (mm), within 1e-3 the last axis on a tie.
 
-    Args:
-        spacing: voxel size along each axis in mm; sizes within 1e-3 of the largest tie with it.
-        shape: number of voxels along each axis. Where exactly one axis holds a single voxel it is
-            the slice axis whatever its spacing, which for one slice means little.
+    Where exactly one axis of the shape holds a single voxel it is the slice axis whatever its spacing, which for one
+    slice means little.
     """
     single = [axis for axis, n_voxels in enumerate(shape or ()) if n_voxels == 1]
     if len(single) == 1:

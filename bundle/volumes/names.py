@@ -98,11 +98,9 @@ def parse_name(path: Path) -> Scan | None:
 
 
 def choose_contrast(n_pairs: Mapping[str, int], wanted: str) -> str:
-    """Return the reference contrast of a data set: the wanted one, or for ``auto`` the one with the most pairs.
+    """Return the reference contrast of a data set: the wanted one, or for ``auto`` the one with most pairs.
 
-    Args:
-        n_pairs: number of pairs by contrast, the preferred contrast first, which wins a tie.
-        wanted: one of ``REFERENCE_CONTRASTS`` or ``auto``.
+    The pairs are counted by contrast, the preferred contrast first: it wins a tie.
     """
     return max(n_pairs, key=n_pairs.__getitem__) if wanted == "auto" else wanted  # the first of equals
 
@@ -113,10 +111,7 @@ def absolute_path(path: str | os.PathLike[str]) -> Path:
 
 
 def safe_name(name: str) -> str:
-    """Make a text safe as a file name; what separates folders becomes a hyphen.
-
-    Letters with accents count as one sign however a file system stores them (Unicode's NFC).
-    """
+    """Make a text safe as a file name, in Unicode's NFC whatever a file system stores; folders become hyphens."""
     return re.sub(r"[^\w.-]+", "-", unicodedata.normalize("NFC", name)).strip("-.") or "case"
 
 

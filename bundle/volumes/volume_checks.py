@@ -19,11 +19,7 @@ MINIMUM_MATRIX: Final = 17
 
 
 def check_kind(path: Path, image: nib.Nifti1Image) -> None:
-    """Refuse an image, by its header alone, that is not one grey-scale volume.
-
-    Raises:
-        InputError: no voxels, more than one volume, colour or complex voxels.
-    """
+    """Refuse, by its header alone, an image without voxels, of several volumes, in colour or complex."""
     shape, dtype = image.shape, image.header.get_data_dtype()
     if len(shape) < 2 or min(shape) < 1:
         raise InputError(f"{path}: the image has no voxels (shape {shape}); export the file again.")
