@@ -7,6 +7,7 @@ repetition and inversion. Pairs are made within a study alone. Nothing is paired
 
 import hashlib
 import logging
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -48,9 +49,9 @@ class Series:
         if self.tags[Tag.MODALITY] not in ("MR", "") or "DERIVED" in self.tags[Tag.IMAGE_TYPE]:
             return ""
         words = self.tags[Tag.DESCRIPTION].lower() or self.tags[Tag.PROTOCOL].lower()
-        if OTHER_SERIES.search(words):
+        if re.search(OTHER_SERIES, words):
             return ""
-        said = [contrast.name for contrast in CONTRASTS if contrast.words.search(words)]
+        said = [contrast.name for contrast in CONTRASTS if re.search(contrast.words, words)]
         if len(said) == 1:
             return said[0]
         repetition, echo = _number(self.tags[Tag.REPETITION_TIME]), _number(self.tags[Tag.ECHO_TIME])

@@ -20,29 +20,28 @@ class Contrast:
     Attributes:
         name: BIDS suffix.
         ixi: end of IXI's names; empty where IXI has no such volumes.
-        words: what descriptions of DICOM series say of it.
+        words: pattern of what descriptions of DICOM series say of it, in lower case.
         times: whether times of repetition, echo and inversion in ms make it; the last is 0 without an inversion.
     """
 
     name: str
     ixi: str
-    words: re.Pattern[str]
+    words: str
     times: Callable[[float, float, float], bool]
 
 
 CONTRASTS: Final = (
-    Contrast("T2w", "T2", re.compile(r"(?<![a-z])t2"), lambda tr, te, ti: not ti and tr >= 1500 and te >= 70),
+    Contrast("T2w", "T2", r"(?<![a-z])t2", lambda tr, te, ti: not ti and tr >= 1500 and te >= 70),
+    Contrast("PDw", "PD", r"(?<![a-z])(pd|proton|dens)", lambda tr, te, ti: not ti and tr >= 1500 and te <= 40),
     Contrast(
-        *("PDw", "PD", re.compile(r"(?<![a-z])(pd|proton|dens)")),
-        times=lambda tr, te, ti: not ti and tr >= 1500 and te <= 40,
-    ),
-    Contrast(
-        *("T1w", "T1", re.compile(r"(?<![a-z])(t1|mp.?rage|bravo|(ir.?)?f?spgr|tfe)")),
-        times=lambda tr, te, ti: (ti < 1300 and te < 30) if ti else (tr <= 900 and te <= 30),
+        "T1w",
+        "T1",
+        r"(?<![a-z])(t1|mp.?rage|bravo|(ir.?)?f?spgr|tfe)",
+        lambda tr, te, ti: (ti < 1300 and te < 30) if ti else (tr <= 900 and te <= 30),
     ),
 )
 """All contrasts that are known: the target's, then those that can serve as reference, the preferred one first."""
-OTHER_SERIES: Final = re.compile(
+OTHER_SERIES: Final = (
     r"flair|tirm|stir|dark.?fl|diff|trace|angio|perf|locali[sz]er|scout|survey|spectro|t2[\W_]*(star|\*)|t2s(?![a-z])"
     r"|(?<![a-z])(dwi|adc|swi|swan|tof|mra|mip|map|asl|bold|fmri|hemo)"
 )
