@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A path is a NIfTI file or the folder of a DICOM series, and a header costs no voxels."""
 
-import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -46,13 +45,3 @@ def test_itk_is_loaded_for_dicom_alone(bundle_root: Path) -> None:
     code = "import sys, bundle.dicom.export, bundle.volumes.nifti; print('itk' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=bundle_root, capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
-
-
-@pytest.mark.parametrize(
-    ("room", "below"), [("volumes", ["kspace"]), ("dicom", ["volumes"]), ("data", ["volumes", "dicom", "parallel"])]
-)
-def test_imports_point_down(room: str, below: list[str], bundle_root: Path) -> None:
-    allowed = {room, *below, "errors", "files", "keys", "version"}
-    for file in (bundle_root / "bundle" / room).glob("*.py"):
-        imported = set(re.findall(r"^ *(?:from|import) bundle\.(\w+)", file.read_text(), re.MULTILINE))
-        assert imported <= allowed, file.name
