@@ -16,13 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bundle.data.reading import read_volume
 from bundle.kspace import block_mask, kept_block, zero_fill
 from bundle.phantom.scanner import simulate_subject
 from bundle.volumes.enlarge import enlarge_voxels
 from bundle.volumes.geometry import through_plane_axis
 from bundle.volumes.intensity import tissue_slices
 from bundle.volumes.measured_block import OccupiedAxis, occupied_block, power_profile
-from bundle.volumes.nifti import read_volume
 
 FACTORS = [(2, 2), (3, 3), (4, 4), (4, 2), (1, 2)]
 Degrade = Callable[[Tensor], Tensor]

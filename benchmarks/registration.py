@@ -25,10 +25,10 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from bundle import kspace
+from bundle.data.reading import read_volume
 from bundle.itk_process import ask
 from bundle.registration import PlacedVolume, agreement, register, resample
 from bundle.registration.volumes import head, positions
-from bundle.volumes.nifti import read_volume
 
 FACTOR = 4
 

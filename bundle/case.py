@@ -7,7 +7,7 @@ from collections.abc import Hashable, Mapping
 from typing import Any, Self
 
 from bundle.keys import CASE
-from bundle.volumes.volume import Volume
+from bundle.volumes.geometry import Volume
 
 logger = logging.getLogger(__name__)
 

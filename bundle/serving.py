@@ -43,7 +43,7 @@ class ServedPreprocessing(Transform):
 
     Args:
         prepare: from a pair of paths to the network's input.
-        reference_names: how a reference beside the image is called, see :func:`bundle.data.reference_beside`.
+        reference_names: rules for the name of a reference beside the image, see :func:`bundle.data.reference_beside`.
         weights: file of the weights that MONAI Label loads.
         network: a network of the architecture that they must fit.
         contrast: of the references that trained them, where it is known.
@@ -52,7 +52,7 @@ class ServedPreprocessing(Transform):
     def __init__(
         self,
         prepare: Callable[[Any], Any],
-        reference_names: Mapping[str, Sequence[str]],
+        reference_names: Mapping[str, Sequence[str]] | None,
         weights: str | os.PathLike[str] | None,
         network: nn.Module,
         contrast: str | None = None,

@@ -16,8 +16,6 @@ from bundle.errors import InputError
 from bundle.networks import Generator
 from bundle.serving import ServedPreprocessing, ServedResultd
 
-NAMES = {"_T2w": ["_PDw", "_T1w"]}
-
 
 class HTTPError(Exception):
     """Stands for starlette's HTTPException."""
@@ -51,7 +49,7 @@ def request(studies: Path, **params: Any) -> dict[str, Any]:
 
 def served(studies: Path, prepare: Any = dict, **options: Any) -> ServedPreprocessing:
     options = {"weights": studies / "model.pt", "network": Generator()} | options
-    return ServedPreprocessing(prepare, NAMES, **options)
+    return ServedPreprocessing(prepare, None, **options)
 
 
 def test_a_pair_passes_untouched(studies) -> None:
@@ -131,8 +129,8 @@ def test_a_reference_that_registration_gives_up_is_refused_since_one_network_is_
         served(studies, prepare)(request(studies))
 
 
-def test_the_rule_in_the_config_knows_bids_and_ixi(bundle_root) -> None:
+def test_the_config_leaves_the_rules_of_bids_and_ixi_as_they_are(bundle_root) -> None:
     parser = ConfigParser(ConfigParser.load_config_file(bundle_root / "configs" / "inference.yaml"))
-    assert parser["reference_names"] == {"_T2w": ["_PDw", "_T1w"], "-T2": ["-PD", "-T1"]}
+    assert parser["reference_names"] is None
     (serving,) = parser["preprocessing"]["transforms"]
     assert serving["reference_names"] == "@reference_names"

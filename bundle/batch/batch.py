@@ -19,7 +19,7 @@ from bundle.batch.share import find_share, share_of
 from bundle.batch.stopping import exit_on_signals, is_disk_full
 from bundle.case import Case
 from bundle.data.bids import write_dataset_description
-from bundle.data.usable import check_pairs, raise_failures
+from bundle.data.selection import check_pairs, raise_failures
 from bundle.errors import InputError, reason_of
 from bundle.keys import CASE, Pair
 

@@ -25,44 +25,30 @@ PathLike = str | os.PathLike[str]
 DATASET: Final = "dataset"
 """Key of the top folder of the BIDS data set that a pair was found in."""
 DESCRIPTION_FILE: Final = "dataset_description.json"
-BIDS_VERSION: Final = "1.8.0"
 _RAW: Final = "raw"
 """What derivatives call the data set that they come from."""
 _GENERATOR: Final = "mcsr"
 
 
-def is_bids(folder: PathLike) -> bool:
-    """Tell whether a folder is the top of a BIDS data set."""
-    return (absolute_path(folder) / DESCRIPTION_FILE).is_file()
-
-
 def with_outputs(pairs: Iterable[Pair], dataset_dir: PathLike) -> list[Pair]:
     """Say where the results of a BIDS data set go, as derivatives name them.
 
-    Args:
-        pairs: pairs that were found in the data set.
-        dataset_dir: its top folder; pairs of anything else are left as they are.
-
     Returns:
-        Copies of the pairs, those with BIDS names with ``output``, such as
-        ``sub-01/ses-1/anat/sub-01_ses-1_desc-sr_T2w``, and ``dataset``.
+        Copies of the pairs of the folder, those with BIDS names with ``output``, such as
+        ``sub-01/ses-1/anat/sub-01_ses-1_desc-sr_T2w``, and ``dataset``; pairs of any other data set as they are.
     """
-    if not is_bids(dataset_dir):
+    dataset = absolute_path(dataset_dir)
+    if not (dataset / DESCRIPTION_FILE).is_file():
         return list(pairs)
-    dataset = str(absolute_path(dataset_dir))
-    return [pair | {OUTPUT: name, DATASET: dataset} if (name := _output(pair)) else pair for pair in pairs]
+    return [pair | {OUTPUT: name, DATASET: str(dataset)} if (name := _output(pair)) else pair for pair in pairs]
 
 
 def bids_sidecar(pair: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what BIDS wants to know of a result, for the JSON file beside it.
-
-    Args:
-        pair: as :func:`with_outputs` returns.
+    """Return what BIDS wants to know of a result of :func:`with_outputs`, for the JSON file beside it.
 
     Returns:
         ``Description``, ``Sources`` and ``SpatialReference`` (the target's own space, which the result keeps); empty
-        for a pair that is not one of a BIDS data set. Whether the skull was stripped is not known, so
-        ``SkullStripped`` is left out.
+        for a pair that is not one of a BIDS data set. ``SkullStripped`` is left out: nobody knows.
     """
     if DATASET not in pair:
         return {}
@@ -74,12 +60,10 @@ def bids_sidecar(pair: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write_dataset_description(output_dir: PathLike, pairs: Iterable[Mapping[str, Any]]) -> None:
-    """Describe the folder of results as a derived data set, where they come from a BIDS data set.
+    """Describe the folder of results, made where missing, as a derived data set.
 
-    Args:
-        output_dir: folder of the results, made where missing. A description of a derived data set that lies there
-            is left as it is.
-        pairs: as :func:`with_outputs` returns; nothing is written where none is of a BIDS data set.
+    Nothing is written where none of the pairs is of a BIDS data set, as :func:`with_outputs` tells, or the folder is
+    described as a derived data set already.
 
     Raises:
         InputError: if the folder holds a data set that is not derived, such as the source itself, or cannot be written.
@@ -90,11 +74,15 @@ def write_dataset_description(output_dir: PathLike, pairs: Iterable[Mapping[str,
     output, source = absolute_path(output_dir), Path(found)
     file = output / DESCRIPTION_FILE
     if file.is_file():
-        _require_derivative(file, source)
+        if _read(file).get("DatasetType") != "derivative":
+            raise InputError(
+                f"{output}: this output folder holds a BIDS data set that is not derived; choose another, "
+                f"such as {source / 'derivatives' / _GENERATOR}."
+            )
         return
     description = {
         "Name": f"Super-resolution of {_read(source / DESCRIPTION_FILE).get('Name') or source.name}",
-        "BIDSVersion": BIDS_VERSION,
+        "BIDSVersion": "1.8.0",
         "DatasetType": "derivative",
         "GeneratedBy": [{"Name": _GENERATOR, "Version": package_version()}],
         "SourceDatasets": [{"URL": source.as_uri()}],
@@ -120,15 +108,6 @@ def _output(pair: Pair) -> str | None:
 def _uri(file: Path, source: Path) -> str:
     """Return the BIDS URI of a file of the source, or the address of one that lies elsewhere."""
     return f"bids:{_RAW}:{file.relative_to(source).as_posix()}" if file.is_relative_to(source) else file.as_uri()
-
-
-def _require_derivative(file: Path, source: Path) -> None:
-    """Refuse an output folder that is a data set of its own."""
-    if _read(file).get("DatasetType") != "derivative":
-        raise InputError(
-            f"{file.parent}: this output folder holds a BIDS data set that is not derived; choose another, "
-            f"such as {source / 'derivatives' / _GENERATOR}."
-        )
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from bundle.errors import InputError
 from bundle.keys import CASE, IMAGE, REFERENCE, SUBJECT, Pair
@@ -20,23 +20,15 @@ SECTION: Final = "section"
 TABLE_ENDINGS: Final = (".csv", ".tsv")
 """Endings of lists that are tables; all others are JSON."""
 _SECTIONS: Final = {
-    "training": "train",
-    "train": "train",
-    "validation": "validate",
-    "validate": "validate",
-    "test": "test",
-    "testing": "test",
+    **{"training": "train", "validation": "validate", "testing": "test"},
+    **{name: name for name in ("train", "validate", "test")},
 }
 
 
 def find_datalist(folder: Path) -> Path | None:
     """Return the datalist of a folder: ``datalist.json``, else the one ``dataset*.json``, else the one ``*.json``.
 
-    Args:
-        folder: not searched below; other files than ``datalist.json`` count only if they hold pairs.
-
-    Returns:
-        Its path, or ``None``.
+    Other files than ``datalist.json`` count only if they hold pairs. ``None`` where there is none.
 
     Raises:
         InputError: if several files could be meant.
@@ -59,7 +51,7 @@ def read_datalist(path: Path, reference_contrast: str) -> tuple[list[Pair], str]
         path: JSON file, or by its ending ``.csv`` or ``.tsv`` a table whose first line names the columns, ``image``
             and ``reference``, and ``subject`` and ``case`` where wanted. Relative paths in it count from its folder;
             each names a NIfTI file, or a folder with a DICOM series.
-        reference_contrast: ``PDw``, ``T1w``, or ``auto`` for whatever is listed.
+        reference_contrast: one of ``REFERENCE_CONTRASTS``, or ``auto`` for whatever is listed.
 
     Returns:
         The pairs in their order, with ``section`` where the datalist has sections; and the contrast, or contrasts,
@@ -76,9 +68,12 @@ def read_datalist(path: Path, reference_contrast: str) -> tuple[list[Pair], str]
     scans = [parse_name(Path(entry[IMAGE])) for entry in entries]
     cases = _cases(path.parent, entries, scans)
     subjects = [scan.entities["sub"] if scan else case for scan, case in zip(scans, cases, strict=True)]
-    _warn_guessed_subjects(
-        path, sum(not scan and SUBJECT not in entry for scan, entry in zip(scans, entries, strict=True))
-    )
+    if n_guessed := sum(not scan and SUBJECT not in entry for scan, entry in zip(scans, entries, strict=True)):
+        logger.warning(
+            "%s: %d entries name no subject, so each file counts as a subject of its own; where a person was scanned "
+            "more than once, add `subject` to the entries, or sessions may straddle a split",
+            *(path, n_guessed),
+        )
     pairs = [{SUBJECT: subjects[i], CASE: cases[i]} | entry for i, entry in enumerate(entries)]
     pairs = [pair | {CASE: safe_name(pair[CASE])} for pair in pairs]
     return pairs, _listed_contrast(path, pairs, reference_contrast)
@@ -113,7 +108,7 @@ def _table_entries(path: Path) -> list[dict[str, str]]:
         if any(row.values()):
             if not (row.get(IMAGE) and row.get(REFERENCE)):
                 raise InputError(f"{path}, line {table.line_num}: image or reference is missing; name one file each.")
-            entries.append(_checked_entry(path, row, None))
+            entries.append(_entry(path, row, None))
     return entries
 
 
@@ -124,24 +119,17 @@ def _json_entries(path: Path) -> list[dict[str, str]]:
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read as a JSON datalist ({error}); mend it or take it away.") from error
     sections = content if isinstance(content, dict) else {"": content}
-    entries = []
-    for name, listed in sections.items():
-        if name in _SECTIONS or name == "":
-            entries += [_checked_entry(path, entry, _SECTIONS.get(name)) for entry in _checked_list(path, listed)]
-    return entries
-
-
-def _checked_list(path: Path, listed: object) -> list[Any]:
-    if not isinstance(listed, list):
+    sections = {name: listed for name, listed in sections.items() if name in _SECTIONS or name == ""}
+    if not all(isinstance(listed, list) for listed in sections.values()):
         raise InputError(f"{path} is no datalist; write a list of entries with image and reference, or sections of it.")
-    return listed
+    return [_entry(path, entry, _SECTIONS.get(name)) for name, listed in sections.items() for entry in listed]
 
 
-def _checked_entry(path: Path, entry: object, section: str | None) -> dict[str, str]:
+def _entry(path: Path, entry: object, section: str | None) -> dict[str, str]:
     """Keep what a pair is made of, with absolute paths."""
     if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in (IMAGE, REFERENCE)):
-        shown = json.dumps(entry)[:80]
-        raise InputError(f"{path} has the entry {shown}; each needs image and reference, one file name each.")
+        start = json.dumps(entry)[:80]
+        raise InputError(f"{path} has the entry {start}; each needs image and reference, one file name each.")
     files = {key: os.path.normpath(path.parent / entry[key]) for key in (IMAGE, REFERENCE)}
     labels = {key: str(entry[key]) for key in (SUBJECT, CASE) if entry.get(key) not in (None, "")}
     return files | labels | ({SECTION: section} if section else {})
@@ -166,13 +154,3 @@ def _listed_contrast(path: Path, pairs: Sequence[Mapping[str, str]], wanted: str
     if len(contrasts) > 1:
         logger.warning("%s mixes references of several contrasts: %s", path, ", ".join(contrasts))
     return " and ".join(contrasts) or "as listed"
-
-
-def _warn_guessed_subjects(path: Path, n_guessed: int) -> None:
-    if n_guessed:
-        logger.warning(
-            "%s: %d entries name no subject, so each file counts as a subject of its own; where a person was scanned "
-            "more than once, add `subject` to the entries, or sessions may straddle a split",
-            path,
-            n_guessed,
-        )

@@ -10,22 +10,25 @@ import difflib
 import itertools
 import logging
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from bundle.data.datalist import find_datalist, read_datalist
-from bundle.dicom.export import nothing_paired, study_pairs
-from bundle.dicom.series import is_dicom
+from bundle.dicom.export import study_pairs
+from bundle.dicom.headers import is_dicom
 from bundle.errors import InputError
 from bundle.keys import CASE, IMAGE, REFERENCE, SUBJECT, Pair
 from bundle.volumes.names import (
+    ANY_REFERENCE,
     NIFTI_ENDING,
     REFERENCE_CONTRASTS,
+    REFERENCE_NAMES,
     TARGET_CONTRAST,
     Scan,
     absolute_path,
+    choose_contrast,
     first_few,
     parse_name,
     safe_name,
@@ -35,9 +38,9 @@ logger = logging.getLogger(__name__)
 
 # Another day, another space or another sampling is another image, even where one of the two names leaves it out.
 _STRICT_ENTITIES: Final = {"sub", "ses", "space", "res"}
-_WANTED: Final = (
-    "sub-*_T2w.nii[.gz] with sub-*_PDw or _T1w, IXI*-T2.nii.gz with -PD or -T1, or a datalist.json whose entries "
-    "hold image and reference"
+_WANTED: Final = ", ".join(
+    f"{start}{target}.nii[.gz] with {start}{' or '.join(ends)}"
+    for start, (target, ends) in zip(("sub-*", "IXI*"), REFERENCE_NAMES.items(), strict=True)
 )
 
 
@@ -52,7 +55,8 @@ def find_pairs(dataset_dir: str | os.PathLike[str], reference_contrast: str = "a
     Args:
         dataset_dir: a folder of NIfTI files or with a datalist, or the path of a datalist or a CSV table; a datalist
             wins.
-        reference_contrast: ``PDw``, ``T1w``, or ``auto`` for the one with more pairs (PDw on a tie).
+        reference_contrast: one of ``REFERENCE_CONTRASTS``, or ``auto`` for the one with more pairs (the first of them
+            on a tie).
 
     Returns:
         Dictionaries with absolute paths under ``image`` and ``reference``, and ``subject`` and ``case``, sorted by
@@ -62,10 +66,10 @@ def find_pairs(dataset_dir: str | os.PathLike[str], reference_contrast: str = "a
         InputError: if nothing is found, files are missing, or a target has several equally close references.
     """
     if reference_contrast not in ("auto", *REFERENCE_CONTRASTS):
-        raise InputError(f"reference_contrast is {reference_contrast!r}; choose auto, PDw or T1w.")
+        raise InputError(f"reference_contrast is {reference_contrast!r}; choose auto, {ANY_REFERENCE}.")
     source = absolute_path(dataset_dir)
     if not source.exists():
-        raise InputError(f"dataset_dir {source} does not exist{_nearest_sibling(source)}; name an existing folder.")
+        raise InputError(f"dataset_dir {source} does not exist{_similar_name(source)}; name an existing folder.")
     datalist = find_datalist(source) if source.is_dir() else source
     if datalist is None:
         pairs, contrast = _pairs_by_name(source, reference_contrast)
@@ -79,36 +83,36 @@ def find_pairs(dataset_dir: str | os.PathLike[str], reference_contrast: str = "a
 
 def _pairs_by_name(folder: Path, reference_contrast: str) -> tuple[list[Pair], str]:
     """Pair the volumes of a folder and return them with the contrast of the reference."""
-    names = list(_nifti_files(folder))
+    files = list(_files(folder))
+    names = [path for path in files if NIFTI_ENDING.search(path.name)]
+    if not names:
+        by_folder = itertools.groupby(files, key=lambda path: path.parent)
+        if folders := [parent for parent, inside in by_folder if any(map(is_dicom, inside))]:
+            return study_pairs(folders, folder, reference_contrast)
     scans = [scan for path in names if (scan := parse_name(path)) and scan.entities.get("part", "mag") == "mag"]
     targets = [scan for scan in scans if scan.contrast == TARGET_CONTRAST]
-    candidates = {name: _candidates(targets, scans, name) for name in REFERENCE_CONTRASTS}
-    # max() keeps the first of equals, which makes PDw win a tie.
-    best = max(REFERENCE_CONTRASTS, key=lambda name: sum(map(bool, candidates[name])))
-    contrast = best if reference_contrast == "auto" else reference_contrast
-    if not names and (folders := list(_dicom_folders(folder))):
-        return _pairs_of_dicom(folder, folders, reference_contrast)
+    by_subject: dict[str, list[Scan]] = defaultdict(list)
+    for scan in scans:
+        by_subject[scan.entities["sub"]].append(scan)
+    candidates = {
+        name: [_closest(target, by_subject[target.entities["sub"]], name) for target in targets]
+        for name in REFERENCE_CONTRASTS
+    }
+    contrast = choose_contrast({name: sum(map(bool, found)) for name, found in candidates.items()}, reference_contrast)
     if not any(candidates[contrast]):
         raise InputError(_nothing_found(folder, names, scans, reference_contrast))
     found = list(zip(targets, candidates[contrast], strict=True))
-    for target, references in found:
-        _require_one_reference(target, references)
-    _warn_without_reference([target.path.name for target, references in found if not references], contrast)
-    return [_pair(target, references[0]) for target, references in found if references], contrast
+    pairs = [_pair(target, references) for target, references in found if references]
+    if alone := [target.path.name for target, references in found if not references]:
+        logger.warning("%d targets have no %s reference and are left out: %s", len(alone), contrast, ", ".join(alone))
+    return pairs, contrast
 
 
-def _candidates(targets: Sequence[Scan], scans: Iterable[Scan], contrast: str) -> list[list[Scan]]:
-    """List for each target the equally close references of one contrast: none, one, or an ambiguity."""
-    by_subject: dict[str, list[Scan]] = defaultdict(list)
-    for scan in scans:
-        if scan.contrast == contrast:
-            by_subject[scan.entities["sub"]].append(scan)
-    closest = []
-    for target in targets:
-        ranked = [(_distance(target, scan), scan) for scan in by_subject[target.entities["sub"]]]
-        least = min((distance for distance, _ in ranked if distance is not None), default=None)
-        closest.append([scan for distance, scan in ranked if distance is not None and distance == least])
-    return closest
+def _closest(target: Scan, scans: Iterable[Scan], contrast: str) -> list[Scan]:
+    """List the equally close references of one contrast for a target: none, one, or an ambiguity."""
+    ranked = [(distance, one) for one in scans if one.contrast == contrast and (distance := _distance(target, one))]
+    least = min((distance for distance, _ in ranked), default=None)
+    return [scan for distance, scan in ranked if distance == least]
 
 
 def _distance(target: Scan, reference: Scan) -> tuple[int, int, bool] | None:
@@ -124,18 +128,19 @@ def _distance(target: Scan, reference: Scan) -> tuple[int, int, bool] | None:
     return len(differing & theirs.keys()), len(differing & ours.keys()), target.path.parent != reference.path.parent
 
 
-def _pair(target: Scan, reference: Scan) -> Pair:
+def _pair(target: Scan, references: Sequence[Scan]) -> Pair:
+    """Return a target with its reference, the only one that is as close."""
+    if len(references) > 1:
+        raise InputError(
+            f"{target.path} has two references that fit equally well, {references[0].path} and {references[1].path}; "
+            "take one away, or list the pairs in a datalist.json."
+        )
     return {
         IMAGE: str(target.path),
-        REFERENCE: str(reference.path),
+        REFERENCE: str(references[0].path),
         SUBJECT: target.entities["sub"],
         CASE: safe_name(target.case),
     }
-
-
-def _nifti_files(folder: Path) -> Iterator[Path]:
-    """Walk a folder for NIfTI files."""
-    return (path for path in _files(folder) if NIFTI_ENDING.search(path.name))
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -169,56 +174,27 @@ def _require_unique_cases(pairs: Iterable[Mapping[str, str]]) -> None:
         seen[pair[CASE]] = pair[IMAGE]
 
 
-def _require_one_reference(target: Scan, references: Sequence[Scan]) -> None:
-    if len(references) > 1:
-        raise InputError(
-            f"{target.path} has two references that fit equally well, {references[0].path} and {references[1].path}; "
-            "take one away, or list the pairs in a datalist.json."
-        )
-
-
-def _warn_without_reference(names: Sequence[str], contrast: str) -> None:
-    if names:
-        logger.warning("%d targets have no %s reference and are left out: %s", len(names), contrast, ", ".join(names))
-
-
 def _nothing_found(folder: Path, files: Sequence[Path], scans: Sequence[Scan], wanted: str) -> str:
     """Say what was looked for, what lies there instead, and what to do."""
-    contrasts = {scan.contrast for scan in scans}
-    if wanted != "auto" and {TARGET_CONTRAST, _other(wanted)} <= contrasts:
-        return f"{folder} has T2w but no matching {wanted} volumes; set reference_contrast to {_other(wanted)} or auto."
-    if contrasts:
-        present = ", ".join(f"{sum(scan.contrast == name for scan in scans)} {name}" for name in sorted(contrasts))
+    counts = Counter(scan.contrast for scan in scans)
+    others = [name for name in REFERENCE_CONTRASTS if name in counts and name != wanted]
+    if wanted != "auto" and others and TARGET_CONTRAST in counts:
+        return f"{folder} has T2w but no matching {wanted} volumes; set reference_contrast to {others[0]} or auto."
+    looked_for = f"looked for {_WANTED}, or a datalist.json whose entries hold image and reference"
+    if counts:
+        present = ", ".join(f"{n} {name}" for name, n in sorted(counts.items()))
         return (
             f"{folder} holds {present} but no target with its reference ({first_few([s.path.name for s in scans])}); "
-            f"looked for {_WANTED}: rename the files or write a datalist.json."
+            f"{looked_for}: rename the files or write a datalist.json."
         )
-    lying = f"found {first_few([path.name for path in files])}" if files else "found no NIfTI file"
-    return f"{folder} holds no pairs: looked for {_WANTED}; {lying}. Rename the files or write a datalist.json."
+    present = f"found {first_few([path.name for path in files])}" if files else "found no NIfTI file"
+    return f"{folder} holds no pairs: {looked_for}; {present}. Rename the files or write a datalist.json."
 
 
-def _dicom_folders(folder: Path) -> Iterator[Path]:
-    """Walk a folder for those below that hold DICOM files."""
-    by_folder = itertools.groupby(_files(folder), key=lambda path: path.parent)
-    return (parent for parent, files in by_folder if any(map(is_dicom, files)))
-
-
-def _pairs_of_dicom(folder: Path, folders: Sequence[Path], reference_contrast: str) -> tuple[list[Pair], str]:
-    """Pair DICOM series and return them with the contrast of the reference."""
-    pairs, contrast, series = study_pairs(folders, folder, reference_contrast)
-    if not pairs:
-        raise nothing_paired(folder, series, reference_contrast)
-    return pairs, contrast
-
-
-def _other(contrast: str) -> str:
-    return next(name for name in REFERENCE_CONTRASTS if name != contrast)
-
-
-def _nearest_sibling(path: Path) -> str:
-    """Return a hint naming the sibling with the most similar name, or an empty text."""
+def _similar_name(path: Path) -> str:
+    """Return a hint at what lies beside a missing path under the most similar name, or an empty text."""
     if not path.parent.is_dir():
         return ""
-    siblings = {entry.name.lower(): entry for entry in sorted(path.parent.iterdir())}
-    nearest = difflib.get_close_matches(path.name.lower(), siblings, n=1)
-    return f" (is {siblings[nearest[0]]} meant?)" if nearest else ""
+    entries = {entry.name.lower(): entry for entry in sorted(path.parent.iterdir())}
+    nearest = difflib.get_close_matches(path.name.lower(), entries, n=1)
+    return f" (is {entries[nearest[0]]} meant?)" if nearest else ""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Batches of patches in an order that is a pure function of seed and position, hence exactly resumable."""
 
-import copy
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -13,6 +13,7 @@ from bundle.errors import InputError
 from bundle.parallel import part_of_batch
 
 
+@dataclass(eq=False)
 class PatchStream:
     """Draw shuffled batches of patches without end; each pass visits every patch once.
 
@@ -23,7 +24,7 @@ class PatchStream:
     Args:
         dataset: the slices.
         patch_size: height and width of a patch.
-        batch_size: patches a batch.
+        batch_size: patches a batch, at most as many as there are.
         sampling: ``grid`` (16 patches of 64 x 64 from a slice of 256 x 256; where the grid does not fit, the patches
             overlap evenly) or ``random`` (as many patches a slice, anywhere in it, new at every pass).
         gain_jitter: multiply low-res and targets of each patch, but not the reference, by a common random
@@ -37,66 +38,58 @@ class PatchStream:
         seed: start of the order. Streams that must differ, such as the critic's, get seeds that differ.
 
     Raises:
-        InputError: if a slice is smaller than a patch.
-        InputError: if ``sampling`` or ``batch_size`` is off, or a batch cannot be dealt out to the processes.
+        InputError: if a slice is smaller than a patch, a setting is out of range, or a batch cannot be dealt out to the
+            processes.
     """
 
-    def __init__(
-        self,
-        dataset: SliceStack,
-        patch_size: int = 64,
-        batch_size: int = 32,
-        sampling: Literal["grid", "random"] = "grid",
-        gain_jitter: float = 0.0,
-        flips: bool = False,
-        reference_shift: int = 0,
-        noise_jitter: float = 0.0,
-        seed: int = 0,
-    ) -> None:
-        if sampling not in ("grid", "random"):
-            raise InputError(f"sampling is {sampling!r}; choose grid or random.")
-        if not 0 <= gain_jitter < 1:
-            raise InputError(f"gain_jitter is {gain_jitter}; give 0 for none, or a number below 1 such as 0.2.")
-        if not isinstance(reference_shift, int) or reference_shift < 0:
-            raise InputError(f"reference_shift is {reference_shift!r}; give a whole number of pixels, 0 for none.")
-        if not 0 <= noise_jitter < 1:
-            raise InputError(f"noise_jitter is {noise_jitter}; give 0 for none, or a number below 1 such as 0.02.")
-        if not isinstance(batch_size, int) or batch_size < 1:
-            raise InputError(f"batch_size is {batch_size!r}; give a whole number from 1.")
-        smallest = int(dataset.sizes.min())
-        if smallest < patch_size:
-            raise InputError(
-                f"a training slice is only {smallest} voxels wide, less than a patch of {patch_size}; "
-                "give a smaller --patch_size (a multiple of 8 from 24) or leave that volume out."
-            )
-        self.dataset = dataset
-        self.patch_size = patch_size
-        self.sampling = sampling
-        self.gain_jitter = gain_jitter
-        self.flips = flips
-        self.reference_shift = reference_shift
-        self.noise_jitter = noise_jitter
-        self.seed = seed
+    dataset: SliceStack
+    patch_size: int = 64
+    batch_size: int = 32
+    sampling: Literal["grid", "random"] = "grid"
+    gain_jitter: float = 0.0
+    flips: bool = False
+    reference_shift: int = 0
+    noise_jitter: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        self._check()
         self.corners = self._grid()
-        self.batch_size = min(batch_size, len(self.corners))
+        self.batch_size = min(self.batch_size, len(self.corners))
         self.part = part_of_batch(self.batch_size)
         self.position = 0
         self._pass: tuple[int, Tensor] = (-1, self.corners)
 
     def of_seed(self, seed: int) -> "PatchStream":
         """Return a stream from the start of the same slices in another order."""
-        stream = copy.copy(self)
-        stream.seed, stream.position, stream._pass = seed, 0, (-1, self.corners)
-        return stream
+        return replace(self, seed=seed)
 
-    def __len__(self) -> int:
-        """Return the number of batches in one pass."""
-        return len(self.corners) // self.batch_size
+    def _check(self) -> None:
+        """Refuse settings that are out of range."""
+        if self.sampling not in ("grid", "random"):
+            raise InputError(f"sampling is {self.sampling!r}; choose grid or random.")
+        for name, such in (("gain_jitter", 0.2), ("noise_jitter", 0.02)):
+            if not 0 <= getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}; give 0 for none, or below 1 such as {such}.")
+        if not isinstance(self.reference_shift, int) or self.reference_shift < 0:
+            raise InputError(f"reference_shift is {self.reference_shift!r}; give a whole number of pixels, 0 for none.")
+        if not isinstance(self.batch_size, int) or self.batch_size < 1:
+            raise InputError(f"batch_size is {self.batch_size!r}; give a whole number from 1.")
+        smallest = int(self.dataset.sizes.min())
+        if smallest < self.patch_size:
+            raise InputError(
+                f"a training slice is only {smallest} voxels wide, less than a patch of {self.patch_size}; "
+                "give a smaller --patch_size (a multiple of 8 from 24) or leave that volume out."
+            )
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         """Yield batches from the current position on, without end."""
         while True:
             yield self.next_batch()
+
+    def __len__(self) -> int:
+        """Return the number of batches in one pass."""
+        return len(self.corners) // self.batch_size
 
     def next_batch(self) -> dict[str, Tensor]:
         """Return the batch at the current position and move on."""
@@ -119,16 +112,14 @@ class PatchStream:
         corners = self._pass[1][index * self.batch_size : (index + 1) * self.batch_size][self.part]
         patches = self._cut(corners)  # N, C, P, P
         if self.reference_shift:
-            patches[:, 1:2] = self._cut(self._beside(corners, position), slice(1, 2))
+            patches[:, 1:2] = self._cut(self._shifted(corners, position), slice(1, 2))
         if self.gain_jitter:
             gains = self._gains(position)[self.part].to(patches.device)
             patches[:, :1] *= gains
             patches[:, 2:] *= gains
         if self.noise_jitter:
             patches[:, :2] += self._noise(position)[self.part].to(patches.device)
-        if self.flips:
-            patches = self._flipped(patches, position)
-        return split_channels(patches)
+        return split_channels(self._flipped(patches, position) if self.flips else patches)
 
     def state_dict(self) -> dict[str, int]:
         """Return the position, which is all the state there is."""
@@ -172,7 +163,7 @@ class PatchStream:
         deviations = self.noise_jitter * torch.rand(self.batch_size, 1, 1, 1, generator=random)
         return deviations * torch.randn(self.batch_size, 2, self.patch_size, self.patch_size, generator=random)
 
-    def _beside(self, corners: Tensor, position: int) -> Tensor:
+    def _shifted(self, corners: Tensor, position: int) -> Tensor:
         """Return corners up to ``reference_shift`` pixels off, within their slices."""
         reach = self.reference_shift
         shifts = torch.randint(-reach, reach + 1, (self.batch_size, 2), generator=self._random(position, 2))[self.part]

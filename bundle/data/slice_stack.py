@@ -16,7 +16,6 @@ from monai.data import PersistentDataset
 from monai.data.utils import pickle_hashing
 from monai.transforms import Compose, Transform
 from torch import Tensor
-from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from bundle.errors import InputError
@@ -46,7 +45,7 @@ class StackSlicesd(Transform):
         return {STACK: torch.cat(volumes, dim=1).to(torch.float16).contiguous(), CASE: str(data[CASE])}
 
 
-class SliceStack(Dataset):
+class SliceStack:
     """Hold the slices of all volumes, preprocessed once, in memory or on the GPU.
 
     Args:
@@ -84,39 +83,25 @@ class SliceStack(Dataset):
             hash_transform=pickle_hashing,
         )
         with contextlib.nullcontext() if cache_dir is None else idist.one_rank_first():
-            bar = tqdm(
-                range(len(volumes)), desc="preparing volumes", unit="volume", leave=False, disable=not is_first()
-            )
+            bar = tqdm(range(len(volumes)), "preparing volumes", unit="volume", leave=False, disable=not is_first())
             stacks = [volumes[i][STACK] for i in bar]
         self.sizes = torch.cat([torch.tensor(s.shape[2:]).expand(len(s), 2) for s in stacks]).to(device)
         self.counts = [len(stack) for stack in stacks]
         height, width = self.sizes.amax(0).tolist()
         n_channels = stacks[0].shape[1]
         self.voxels = torch.zeros(len(self.sizes), n_channels, height, width, dtype=torch.float16, device=device)
-        position, n_volumes = 0, len(stacks)
-        while stacks:  # each is let go once copied: together they are as large as what they go into
-            stack = stacks.pop(0)
-            n_slices, _, height, width = stack.shape
-            self.voxels[position : position + n_slices, :, :height, :width] = stack
-            position += n_slices
-        logger.info("%d slices of %d volumes, %.0f MB", len(self), n_volumes, self.voxels.nbytes / 1e6)
+        for room in self.voxels.split(self.counts):
+            stack = stacks.pop(0)  # let go once copied: together they are as large as what they go into
+            room[:, :, : stack.shape[2], : stack.shape[3]] = stack
+        logger.info("%d slices of %d volumes, %.0f MB", len(self), len(self.counts), self.voxels.nbytes / 1e6)
 
     def __len__(self) -> int:
         """Return the number of slices."""
         return len(self.voxels)
 
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        """Return one slice, float32: its parts as :func:`split_channels` names them, without the first axis."""
-        height, width = self.sizes[index].tolist()
-        slice_ = self.voxels[index : index + 1, :, :height, :width].float()
-        return {name: channels[0] for name, channels in split_channels(slice_).items()}
-
 
 def split_channels(slices: Tensor) -> dict[str, Tensor]:
-    """Name the channels of slices or patches cut from a stack.
-
-    Args:
-        slices: Tensor (N, C, H, W), channels ``CHANNELS``.
+    """Name the channels, ``CHANNELS``, of slices or patches (N, C, H, W) cut from a stack.
 
     Returns:
         ``image`` (N, 2, H, W), low-res and reference, ``high_res`` (N, 1, H, W), and ``level_targets``

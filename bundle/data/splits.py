@@ -7,10 +7,11 @@ from then on, so a data set that grows is not reshuffled behind one's back.
 
 import difflib
 import hashlib
+import itertools
 import json
 import logging
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -24,10 +25,8 @@ from bundle.volumes.names import first_few
 
 logger = logging.getLogger(__name__)
 
-TRAIN: Final = "train"
-VALIDATE: Final = "validate"
-TEST: Final = "test"
-SPLITS: Final = (TRAIN, VALIDATE, TEST)
+SPLITS: Final = ("train", "validate", "test")
+TRAIN, VALIDATE, TEST = SPLITS
 
 Subjects = dict[str, list[str]]
 _REMEDY: Final = "delete it to draw the splits anew, or name another split_file"
@@ -53,26 +52,22 @@ class SplitPlan:
     fold: int | None = None
 
     def __post_init__(self) -> None:
-        """Check the values and bring names into one form.
-
-        Raises:
-            InputError: for fractions or folds out of range, or a subject named twice.
-        """
+        """Bring names into one form, and refuse fractions or folds out of range and a subject named twice."""
         for name in (TEST, VALIDATE):
             object.__setattr__(self, name, _fraction_or_names(name, getattr(self, name)))
         if _fraction(self.test) + _fraction(self.validate) >= 1:
             raise InputError(f"test {self.test} and validate {self.validate} leave nobody to train on; lower them.")
-        if both := set(_named(self.test)) & set(_named(self.validate)):
-            raise InputError(
-                f"subjects {first_few(sorted(both))} are named for both test and validate; name each once."
-            )
+        if both := first_few(sorted(set(_named(self.test)) & set(_named(self.validate)))):
+            raise InputError(f"subjects {both} are named for both test and validate; name each once.")
         if (self.fold is None) != (self.n_folds is None):
             raise InputError(f"fold is {self.fold} and n_folds is {self.n_folds}; give both or neither.")
-        if self.n_folds is not None and self.n_folds < 2:
+        if self.n_folds is None:
+            return
+        if self.n_folds < 2:
             raise InputError(f"n_folds is {self.n_folds}; take 2 or more.")
-        if self.n_folds is not None and self.fold not in range(self.n_folds):
+        if self.fold not in range(self.n_folds):
             raise InputError(f"fold is {self.fold}; with n_folds {self.n_folds} take 0 to {self.n_folds - 1}.")
-        if self.n_folds is not None and _named(self.test):
+        if _named(self.test):
             raise InputError("test names subjects, but folds test everybody in turn; drop either of them.")
 
 
@@ -92,7 +87,7 @@ def split_pairs(
         plan: how to draw; default ``SplitPlan()``.
 
     Returns:
-        Dictionary of ``train``, ``validate`` and ``test``, each a list of pairs in the order given.
+        The pairs of ``train``, ``validate`` and ``test``, in the order given.
 
     Raises:
         InputError: if the file is damaged, contradicts the plan or lacks a subject, or the draw is impossible.
@@ -103,26 +98,23 @@ def split_pairs(
     subjects = {pair[SUBJECT] for pair in pairs}
     file = Path(split_file)
     if file.exists():
-        recorded, splits = _read(file)
-        _require_same(file, recorded, plan)
-        _compare(file, splits, subjects)
+        splits = _read_for(plan, subjects, file)
     else:
         splits = [_draw(subjects, plan, fold) for fold in range(plan.n_folds or 1)]
-        _write(file, plan, splits)
+        text = json.dumps({"plan": _recorded(plan), "splits": splits}, indent=2) + "\n"
+        with atomic_path(file) as temporary:
+            temporary.write_text(text, encoding="utf-8")
     chosen = splits[plan.fold or 0]
-    result = {name: [pair for pair in pairs if pair[SUBJECT] in set(chosen[name])] for name in SPLITS}
+    result = {name: [pair for pair in pairs if pair[SUBJECT] in chosen[name]] for name in SPLITS}
     logger.info("%s: %s", file, ", ".join(f"{len(result[name])} pairs to {name}" for name in SPLITS))
     return result
 
 
 def read_split(split_file: str | os.PathLike[str], name: str, fold: int | None = None) -> list[str]:
-    """Return the subjects of one set of a split that was written before, whatever its plan.
+    """Return the subjects of one set (``train``, ``validate`` or ``test``) that ``split_pairs`` wrote before.
 
-    Args:
-        split_file: JSON file that ``split_pairs`` wrote.
-        name: ``train``, ``validate`` or ``test``.
-        fold: the fold; may be left out only where the file holds a single one, since a network was trained on the
-            test subjects of every fold but its own.
+    The fold may be left out only where the file holds a single one, since a network was trained on the test subjects
+    of every fold but its own.
 
     Raises:
         InputError: if the file is missing or damaged, or has no such set or fold.
@@ -141,9 +133,12 @@ def read_split(split_file: str | os.PathLike[str], name: str, fold: int | None =
 def _draw(subjects: Iterable[str], plan: SplitPlan, fold: int) -> Subjects:
     """Draw one fold; without folds, the only one."""
     ranked = _ranked(subjects, str(plan.seed))
-    _require_known(ranked, [*_named(plan.test), *_named(plan.validate)])
-    pool = [name for name in ranked if name not in {*_named(plan.test), *_named(plan.validate)}]
-    test, validate = list(_named(plan.test)), list(_named(plan.validate))
+    test, validate = _named(plan.test), _named(plan.validate)
+    if unknown := [name for name in (*test, *validate) if name not in ranked]:
+        nearest = difflib.get_close_matches(unknown[0], ranked, n=1)
+        hint = f"is {nearest[0]} meant?" if nearest else f"it has {first_few(sorted(ranked))}."
+        raise InputError(f"the data set has no subject {unknown[0]} to test or validate on; {hint}")
+    pool = [name for name in ranked if name not in {*test, *validate}]
     if plan.n_folds:
         if len(pool) < plan.n_folds:
             raise InputError(f"{len(pool)} subjects do not fill n_folds {plan.n_folds}; lower n_folds.")
@@ -155,17 +150,16 @@ def _draw(subjects: Iterable[str], plan: SplitPlan, fold: int) -> Subjects:
         validate, pool = pool[:n_validate], pool[n_validate:]
     if not pool:
         raise InputError("the named test and validation subjects leave nobody to train on; name fewer of them.")
-    for name, wanted, drawn in ((TEST, plan.test, test), (VALIDATE, plan.validate, validate)):
-        if wanted and not drawn:
+    drawn = {TRAIN: sorted(pool), VALIDATE: sorted(validate), TEST: sorted(test)}
+    for name in (TEST, VALIDATE):
+        if getattr(plan, name) and not drawn[name]:
             logger.warning("%d subjects are too few to %s on one; that set is empty", len(ranked), name)
-    return {TRAIN: sorted(pool), VALIDATE: sorted(validate), TEST: sorted(test)}
+    return drawn
 
 
 def _count(fraction: float, n_all: int, n_left: int, n_kept: int) -> int:
     """Turn a fraction of all into a number out of those left: at least one of two, keeping ``n_kept`` of three."""
-    if fraction == 0 or n_left < 2:
-        return 0
-    return max(1, min(round(fraction * n_all), n_left - n_kept))
+    return 0 if fraction == 0 or n_left < 2 else max(1, min(round(fraction * n_all), n_left - n_kept))
 
 
 def _ranked(subjects: Iterable[str], salt: str) -> list[str]:
@@ -175,28 +169,24 @@ def _ranked(subjects: Iterable[str], salt: str) -> list[str]:
 
 def _with_sections(pairs: Iterable[Pair], plan: SplitPlan) -> SplitPlan:
     """Let the sections of a datalist stand for the named subjects of a plan."""
-    sections: dict[str, set[str]] = {}
+    sections: dict[str, set[str]] = defaultdict(set)
     for pair in pairs:
         if SECTION in pair:
-            sections.setdefault(pair[SECTION], set()).add(pair[SUBJECT])
-    if twice := _repeated(subject for subjects in sections.values() for subject in subjects):
+            sections[pair[SECTION]].add(pair[SUBJECT])
+    if twice := _repeated(itertools.chain.from_iterable(sections.values())):
         raise InputError(f"subjects {first_few(twice)} are in several sections of the datalist; keep each in one.")
     for name in (TEST, VALIDATE):
-        plan = _with_section(plan, name, sections.get(name, set()))
+        stated, subjects = _named(getattr(plan, name)), sections[name]
+        if not subjects or set(stated) == subjects:
+            continue
+        if stated or (name == TEST and plan.n_folds):
+            asked = f"names {first_few(stated)}" if stated else "asks for folds"
+            raise InputError(
+                f"the datalist has its own {name} section ({first_few(sorted(subjects))}) where the plan {asked}; "
+                "drop either of them."
+            )
+        plan = replace(plan, **{name: sorted(subjects)})  # type: ignore[arg-type]
     return plan
-
-
-def _with_section(plan: SplitPlan, name: str, subjects: set[str]) -> SplitPlan:
-    stated = _named(getattr(plan, name))
-    if not subjects or set(stated) == subjects:
-        return plan
-    if stated or (name == TEST and plan.n_folds):
-        asked = f"names {first_few(stated)}" if stated else "asks for folds"
-        raise InputError(
-            f"the datalist has its own {name} section ({first_few(sorted(subjects))}) where the plan {asked}; "
-            "drop either of them."
-        )
-    return replace(plan, test=sorted(subjects)) if name == TEST else replace(plan, validate=sorted(subjects))
 
 
 def _read(file: Path) -> tuple[dict[str, Any], list[Subjects]]:
@@ -215,31 +205,21 @@ def _read(file: Path) -> tuple[dict[str, Any], list[Subjects]]:
     return plan, splits
 
 
-def _require_same(file: Path, recorded: Mapping[str, Any], plan: SplitPlan) -> None:
-    """Hold the plan of a file against the one asked for."""
-    wanted = _recorded(plan)
+def _read_for(plan: SplitPlan, subjects: set[str], file: Path) -> list[Subjects]:
+    """Read all folds; refuse a file of another plan or that lacks subjects, and warn of subjects that are gone."""
+    (recorded, splits), wanted = _read(file), _recorded(plan)
     if differing := [key for key in wanted if recorded.get(key) != wanted[key]]:
         drawn = ", ".join(f"{key} {recorded.get(key)} (asked for: {wanted[key]})" for key in differing)
         raise InputError(f"{file} was drawn with {drawn}; {_REMEDY}.")
-
-
-def _compare(file: Path, splits: Sequence[Subjects], subjects: set[str]) -> None:
-    """Refuse subjects that the file does not know and warn of those that are gone."""
     for fold in splits:
         known = {subject for name in SPLITS for subject in fold[name]}
         if new := subjects - known:
             raise InputError(
-                f"{file} does not know the subjects {first_few(sorted(new))}; add them to its lists, "
-                "delete it to draw the splits anew, or name another split_file."
+                f"{file} does not know the subjects {first_few(sorted(new))}; add them to its lists, {_REMEDY}."
             )
     if gone := known - subjects:
         logger.warning("%s names subjects that the data set lacks: %s", file, first_few(sorted(gone)))
-
-
-def _write(file: Path, plan: SplitPlan, splits: Sequence[Subjects]) -> None:
-    text = json.dumps({"plan": _recorded(plan), "splits": splits}, indent=2) + "\n"
-    with atomic_path(file) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    return splits
 
 
 def _recorded(plan: SplitPlan) -> Mapping[str, Any]:
@@ -250,6 +230,7 @@ def _recorded(plan: SplitPlan) -> Mapping[str, Any]:
 
 
 def _fraction_or_names(name: str, value: object) -> float | tuple[str, ...]:
+    """Bring a setting into one of its two forms, with the names sorted."""
     if isinstance(value, str):
         return (value,)
     if isinstance(value, Sequence):
@@ -259,20 +240,12 @@ def _fraction_or_names(name: str, value: object) -> float | tuple[str, ...]:
     raise InputError(f"{name} is {value!r}; give a fraction of the subjects in [0, 1) or a list of their names.")
 
 
-def _named(value: float | Sequence[str]) -> Sequence[str]:
-    return () if isinstance(value, int | float) else value
+def _named(value: float | Sequence[str]) -> list[str]:
+    return [] if isinstance(value, int | float) else list(value)
 
 
 def _fraction(value: float | Sequence[str]) -> float:
     return value if isinstance(value, int | float) else 0.0
-
-
-def _require_known(subjects: Sequence[str], named: Sequence[str]) -> None:
-    unknown = [name for name in named if name not in subjects]
-    if unknown:
-        nearest = difflib.get_close_matches(unknown[0], subjects, n=1)
-        hint = f"is {nearest[0]} meant?" if nearest else f"it has {first_few(sorted(subjects))}."
-        raise InputError(f"the data set has no subject {unknown[0]} to test or validate on; {hint}")
 
 
 def _repeated(subjects: Iterable[str]) -> list[str]:

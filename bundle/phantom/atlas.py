@@ -10,6 +10,7 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
@@ -48,30 +49,21 @@ class Atlas:
     low: Tensor
     high: Tensor
 
-    def normalise(self, points: Tensor) -> Tensor:
-        """Return mm positions (..., 3) as coordinates of ``grid_sample``, whose order is z, y, x."""
-        return ((points - self.low) / (self.high - self.low) * 2 - 1).flip(-1)
-
     def sample(self, volume: Tensor, points: Tensor) -> Tensor:
         """Interpolate a volume (1, C, ...) that spans the box at points (P, H, W, 3) in mm: (C, P, H, W)."""
-        grid = self.normalise(points)[:, None]
+        grid = ((points - self.low) / (self.high - self.low) * 2 - 1).flip(-1)[:, None]  # order z, y, x
         volumes = volume.expand(len(grid), *volume.shape[1:])  # grid_sample runs in parallel over its batch only
         sampled = functional.grid_sample(volumes, grid, padding_mode="border", align_corners=True)
         return sampled[:, :, 0].movedim(1, 0)
 
     def noise(self, generator: np.random.Generator, n: int, width: float) -> Tensor:
-        """Draw smooth random fields over the box: Gaussian correlation, mean 0, standard deviation 1.
+        """Draw n smooth random fields over the box: Gaussian correlation, mean 0, standard deviation 1.
 
-        Args:
-            generator: source of the numbers.
-            n: how many fields.
-            width: standard deviation of the smoothing Gaussian in mm; hills are about 4 widths apart.
+        The width is the standard deviation of the smoothing Gaussian in mm; hills are about 4 widths apart.
 
         Returns:
             Tensor (1, n, ...) whose first and last points along an axis are the box's faces.
         """
-        from scipy import ndimage
-
         step = max(width / 2, 1.0)
         shape = [max(int(length / step), 3) for length in (self.high - self.low).tolist()]
         raw = generator.standard_normal((n, *shape), dtype=np.float32)
@@ -102,8 +94,6 @@ def load_atlas() -> Atlas:
     Raises:
         InputError: if the atlas is not installed.
     """
-    from scipy import ndimage
-
     grey, white, t1 = (_read(name) for name in ("gm", "wm", "t1"))
     low = np.array([-98.0, -134.0, -72.0]) + [part.start for part in BOX]  # the atlas's affine is a shift
     brain = t1 > 0.05
@@ -129,8 +119,6 @@ def _read(name: str) -> Array:
 
 def _sulci(csf: Array, brain: npt.NDArray[np.bool_]) -> Array:
     """Return CSF less its mean over the brain nearby: a ridge along each sulcus, however faint in the average."""
-    from scipy import ndimage
-
     inside = ndimage.gaussian_filter(brain.astype(np.float32), 0.5)
     weight = ndimage.gaussian_filter(inside, 3.0, truncate=3) + np.float32(1e-3)
     mean = ndimage.gaussian_filter(csf * inside, 3.0, truncate=3) / weight
@@ -161,8 +149,6 @@ def _distance(brain: npt.NDArray[np.bool_], closing: int) -> Array:
 
     The brain goes on below the box, so its outline does too.
     """
-    from scipy import ndimage
-
     margin = closing // 2 + 4
     half = np.pad(brain[::2, ::2, ::2], margin, mode="edge")
     closed = ndimage.distance_transform_edt(ndimage.distance_transform_edt(~half) < closing / 2) >= closing / 2

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The embedded data set: a brain phantom that looks like MRI, written as NIfTI volumes on first use.
 
-Anatomy comes from the ICBM 152 atlas (``anatomy``) as a subject's head (``head``, ``layers``), images from tissue
-parameters and the spin-echo equation (``scan``). The target (T2w) and one reference (PDw) are the two echoes of IXI's
-dual-echo sequence; the other reference (T1w) is a spin echo with short TR and TE.
+Anatomy comes from the ICBM 152 atlas (``atlas``) as a subject's head (``head``, ``tissues``), images from tissue
+parameters and the spin-echo equation (``scanner``). The target (T2w) and one reference (PDw) are the two echoes of
+IXI's dual-echo sequence; the other reference (T1w) is a spin echo with short TR and TE.
 """
 
 import json
@@ -50,14 +50,9 @@ def write_phantom(folder: PathLike, n_subjects: int = 8, seed: int = 0) -> None:
 
     A subject depends on the seed and its own number only. The folder appears whole or not at all.
 
-    Args:
-        folder: new folder; it may exist if it is empty.
-        n_subjects: how many subjects, at least 1.
-        seed: start of the random numbers, at least 0.
-
     Raises:
         InputError: if the folder holds files already or cannot be written, or if the atlas is not installed.
-        ValueError: if ``n_subjects`` or ``seed`` is too small.
+        ValueError: if there is not one subject, or the seed is below 0.
     """
     if n_subjects < 1 or seed < 0:
         raise ValueError(f"n_subjects {n_subjects}, seed {seed}: use at least 1 subject and a seed of at least 0.")
@@ -88,7 +83,8 @@ def default_dataset(bundle_root: PathLike) -> str:
         InputError: if the folder cannot be written.
     """
     folder = Path(bundle_root).absolute() / "data" / "phantom"
-    if _is_complete(folder):
+    last_file = folder / "dataset_description.json"  # enough to tell a phantom by, as the folder appears whole
+    if last_file.is_file():
         return str(folder)
     try:
         writable_folder(folder.parent)
@@ -100,14 +96,9 @@ def default_dataset(bundle_root: PathLike) -> str:
     try:
         write_phantom(folder)
     except InputError:
-        if not _is_complete(folder):
+        if not last_file.is_file():
             raise
     return str(folder)
-
-
-def _is_complete(folder: Path) -> bool:
-    """Tell whether a folder holds a phantom; its description is enough, as the folder appears whole."""
-    return (folder / "dataset_description.json").is_file()
 
 
 def _write_subjects(folder: Path, n_subjects: int, seed: int) -> None:

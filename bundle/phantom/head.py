@@ -20,7 +20,6 @@ from bundle.phantom.tissues import TISSUES, brain, scalp, sinus
 
 COARSE: Final = 4
 """The deformation and other smooth fields are evaluated at every fourth point in the plane, then interpolated."""
-
 REACH: Final = 22.0
 """Distance from the inner skull, in mm, beyond which there is only air."""
 N_CHUNKS: Final = 4
@@ -52,10 +51,7 @@ class Head:
     lesions: Tensor
 
     def fractions(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what lies at scanner points, RAS+ in mm.
-
-        Args:
-            points: Tensor (P, H, W, 3), a plane's grid H x W in P parallel planes.
+        """Return what lies at scanner points (P, H, W, 3), RAS+ in mm, grids H x W in P parallel planes.
 
         Returns:
             Tensor (10, P, H, W), tissue fractions in the order of ``TISSUES``, each in [0, 1], their sum at most 1;

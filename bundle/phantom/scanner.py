@@ -38,14 +38,14 @@ doi 10.1109/42.816072. Muscle, and T2 of grey and white matter: Stanisz 2005, do
 estimates."""
 
 
-class Sequence(NamedTuple):
+class PulseSequence(NamedTuple):
     """Hold the times of a spin echo in ms."""
 
     tr: float
     te: float
 
 
-SEQUENCES: Final = {"T2w": Sequence(8178, 100), "PDw": Sequence(8178, 8), "T1w": Sequence(600, 15)}
+SEQUENCES: Final = {"T2w": PulseSequence(8178, 100), "PDw": PulseSequence(8178, 8), "T1w": PulseSequence(600, 15)}
 """The contrasts of a subject: IXI's dual echo, and a clinical T1-weighted spin echo."""
 
 MATRIX: Final = (208, 240)
@@ -65,21 +65,13 @@ NOISE: Final = 0.022
 """Noise's standard deviation in each channel of the receiver, relative to white matter."""
 
 
-def spin_echo(tissue: Tissue, sequence: Sequence) -> float:
+def spin_echo(tissue: Tissue, sequence: PulseSequence) -> float:
     """Return a tissue's signal PD (1 - exp(-TR / T1)) exp(-TE / T2), in [0, 1]."""
     return tissue.pd * (1 - math.exp(-sequence.tr / tissue.t1)) * math.exp(-sequence.te / tissue.t2)
 
 
 def simulate_subject(index: int, seed: int = 0) -> tuple[dict[str, npt.NDArray[np.int16]], npt.NDArray[np.float64]]:
-    """Make one subject's volumes.
-
-    Args:
-        index: number of the subject, from 1.
-        seed: start of the random numbers.
-
-    Returns:
-        Volumes (208, 240, 20) by contrast; their common affine (4, 4), RAS+ in mm.
-    """
+    """Make volumes (208, 240, 20) of a subject, numbered from 1, by contrast, and their affine (4, 4), RAS+ in mm."""
     generator = np.random.default_rng([seed, index])
     head = draw_head(generator)
     shift = torch.tensor(generator.normal(0, 2, 3), dtype=torch.float32)
@@ -139,15 +131,9 @@ def _acquire(image: Tensor) -> Tensor:
 def bias_field(
     shape: tuple[int, ...], amplitude: float | tuple[float, float], generator: np.random.Generator
 ) -> npt.NDArray[np.float32]:
-    """Draw a receive field: a quadratic of position, ``amplitude`` above and below 1.
+    """Draw a receive field (X, Y, Z): a quadratic of position, ``amplitude`` above and below 1.
 
-    Args:
-        shape: (X, Y, Z) of the volume.
-        amplitude: in [0, 1), or the range to draw it from.
-        generator: source of the random numbers.
-
-    Returns:
-        Field of that shape, 1 +- amplitude.
+    The amplitude lies in [0, 1); two numbers are the range to draw it from.
     """
     x, y, z = np.meshgrid(*(np.linspace(-1, 1, n, dtype=np.float32) for n in shape), indexing="ij")
     terms = (x, y, z, x * x, y * y, z * z, x * y, x * z, y * z)

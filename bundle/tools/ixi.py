@@ -16,9 +16,10 @@ import tarfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from pathlib import Path
-from typing import IO, Final
+from typing import Any, Final
 
 from tqdm import tqdm
 
@@ -28,7 +29,6 @@ from bundle.files import writable_folder
 logger = logging.getLogger(__name__)
 
 BASE_URL: Final = "https://biomedic.doc.ic.ac.uk/brain-development/downloads/IXI"
-CONTRASTS: Final = ("T2", "PD", "T1")
 CHECKSUMS: Final = {
     "T2": "e3140d78730ecdd32ba92da48c0a9aaa",
     "PD": "88ecd9d1fa33cb4a2278183b42ffd749",
@@ -42,6 +42,8 @@ BACK_OFF: Final = 2.0
 _BLOCK: Final = 1 << 20
 _DISK_ERRORS: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO}
 _RESUME = "run the same command again to go on where it stopped"
+_BAR: Final[dict[str, Any]] = {"mininterval": 1.0, "disable": None}
+"""Of progress bars: silent where nobody watches."""
 
 
 def download_ixi(
@@ -55,7 +57,7 @@ def download_ixi(
     """Download and unpack archives of IXI, each into ``folder/IXI-<contrast>``; go on where an earlier run stopped.
 
     An archive grows under ``*.partial`` and is renamed when its size and checksum are right, and so is the folder
-    it is unpacked into: what has its final name is whole and is not fetched again.
+    it is unpacked into: what has its final name is whole and is not fetched again. Returns the folder.
 
     Args:
         folder: where to put the data; give it to ``find_pairs`` afterwards.
@@ -65,14 +67,11 @@ def download_ixi(
         n_attempts: how often to connect for one archive before giving up.
         keep_archives: keep each archive beside what it was unpacked to.
 
-    Returns:
-        The folder.
-
     Raises:
         InputError: if the network, the server, the disk or the archive fails, with the remedy.
     """
-    if unknown := set(contrasts) - set(CONTRASTS):
-        raise InputError(f"IXI has no {', '.join(sorted(unknown))} to download; choose among {', '.join(CONTRASTS)}.")
+    if unknown := set(contrasts) - set(CHECKSUMS):
+        raise InputError(f"IXI has no {', '.join(sorted(unknown))} to download; choose among {', '.join(CHECKSUMS)}.")
     if not base_url.startswith(("http://", "https://")):
         raise InputError(f"base_url {base_url} is no web address; give one that starts with https:// or http://.")
     root = writable_folder(Path(folder).expanduser())
@@ -97,25 +96,24 @@ def fetch(url: str, path: Path, checksum: str | None = None, n_attempts: int = 5
     Args:
         url: http or https address.
         path: final name; it appears only once size and checksum are right.
-        checksum: hexadecimal MD5 or SHA-256, told apart by length; ``None`` checks the size alone.
+        checksum: hexadecimal MD5 or SHA-256; ``None`` checks the size alone.
         n_attempts: number of connections before giving up.
 
     Raises:
         InputError: if the file cannot be had whole.
     """
     partial = path.with_name(path.name + ".partial")
-    reason = f"n_attempts is {n_attempts}"
-    for attempt in range(n_attempts):
-        if attempt:
-            time.sleep(BACK_OFF * 2 ** (attempt - 1))
+    for attempt in range(1, n_attempts + 1):
         try:
             _transfer(url, partial)
             break
         except _InterruptedTransferError as error:
-            logger.warning("attempt %d of %d: %s", attempt + 1, n_attempts, error)
-            reason = str(error)
-    else:
-        raise InputError(f"{url} could not be downloaded ({reason}); check the network, then {_RESUME}.")
+            logger.warning("attempt %d of %d: %s", attempt, n_attempts, error)
+            if attempt == n_attempts:
+                raise InputError(
+                    f"{url} could not be downloaded ({error}); check the network, then {_RESUME}."
+                ) from error
+            time.sleep(BACK_OFF * 2 ** (attempt - 1))
     try:
         _verify(partial, checksum)
     except InputError:
@@ -127,17 +125,16 @@ def fetch(url: str, path: Path, checksum: str | None = None, n_attempts: int = 5
 def unpack(archive: Path, target: Path) -> None:
     """Unpack a tar archive into a folder that appears only when all is there.
 
-    Members that would land outside the folder, links out of it and devices are refused, and the archive with them.
-
     Raises:
-        InputError: if the archive is damaged, unsafe or empty, or the disk is full.
+        InputError: if the archive is damaged, empty or unsafe (members outside the folder, links out of it, devices),
+            or the disk is full.
     """
     _require_space(archive.parent, archive.stat().st_size)
     partial = target.with_name(target.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
         with tarfile.open(archive, "r:") as tar:
-            tar.extractall(partial, members=_progress(tar, desc=f"unpack {archive.name}", unit=" files"), filter="data")
+            tar.extractall(partial, tqdm(tar, f"unpack {archive.name}", unit=" files", **_BAR), filter="data")
         if not any(partial.rglob("*.nii*")):
             raise tarfile.ReadError("it holds no NIfTI file")
         partial.replace(target)
@@ -161,63 +158,53 @@ def _transfer(url: str, partial: Path) -> None:
     n_present = partial.stat().st_size if partial.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={n_present}-"} if n_present else {})
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
-            start, n_total = _extent(response, n_present)
+        with _answer(request) as answer:
+            start, n_total = _extent(answer, url, partial, n_present)
+            if start and start == n_total:
+                return
             _require_space(partial.parent, (n_total or 0) - start)
-            with partial.open("ab" if start else "wb") as stream:
-                n_present = start + _copy(response, stream, start, n_total)
-    except urllib.error.HTTPError as error:
-        error.close()
-        _judge(url, partial, error, n_present)
-        return
+            bar: dict[str, Any] = {"desc": partial.stem, "initial": start, "total": n_total, **_BAR}
+            with partial.open("ab" if start else "wb") as stream, tqdm.wrapattr(stream, "write", **bar) as counted:
+                shutil.copyfileobj(answer, counted, _BLOCK)
     except (http.client.HTTPException, OSError) as error:
         if getattr(error, "errno", None) in _DISK_ERRORS:
             raise InputError(f"{partial} cannot be written ({error}); free disk space, then {_RESUME}.") from error
         raise _InterruptedTransferError(str(getattr(error, "reason", error)) or type(error).__name__) from error
-    if n_total is not None and n_present != n_total:
+    if n_total is not None and (n_present := partial.stat().st_size) != n_total:
         raise _InterruptedTransferError(f"the server sent {n_present} of {n_total} bytes")
 
 
-def _extent(response: http.client.HTTPResponse, n_present: int) -> tuple[int, int | None]:
+def _answer(request: urllib.request.Request) -> Any:
+    """Return a server's answer, whatever its status."""
+    try:
+        return urllib.request.urlopen(request, timeout=TIMEOUT)
+    except urllib.error.HTTPError as error:
+        return error
+
+
+def _extent(answer: http.client.HTTPResponse, url: str, partial: Path, n_present: int) -> tuple[int, int | None]:
     """Return where the body starts in the file, and the size of the whole file if the server tells it."""
-    if response.status == http.client.PARTIAL_CONTENT:
-        content_range = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
-        if content_range is None or int(content_range[1]) != n_present:
-            raise _InterruptedTransferError(
-                f"the server answered with the range {response.headers.get('Content-Range')}"
-            )
-        return n_present, int(content_range[2])
-    if n_present:
-        logger.info("the server cannot resume, so the download starts again")
-    length = response.headers.get("Content-Length")
-    return 0, int(length) if length else None
-
-
-def _copy(response: http.client.HTTPResponse, stream: IO[bytes], start: int, n_total: int | None) -> int:
-    """Copy the body with a progress bar and return its number of bytes."""
-    n_copied = 0
-    name = Path(stream.name).stem
-    with _progress(desc=name, initial=start, total=n_total, unit="B", unit_scale=True, unit_divisor=1024) as bar:
-        while block := response.read(_BLOCK):
-            stream.write(block)
-            n_copied += len(block)
-            bar.update(len(block))
-    return n_copied
-
-
-def _judge(url: str, partial: Path, error: urllib.error.HTTPError, n_present: int) -> None:
-    """Return if the error means that all is there already, else raise what fits: try again, or give up."""
-    if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
-        if error.headers.get("Content-Range") == f"bytes */{n_present}":
-            return
+    status, extent = answer.status, answer.headers.get("Content-Range", "")
+    if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and extent == f"bytes */{n_present}":
+        return n_present, n_present
+    if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
         partial.unlink(missing_ok=True)
         raise _InterruptedTransferError("the partial file was longer than the original and was removed")
-    if error.code >= 500 or error.code in (http.client.REQUEST_TIMEOUT, http.client.TOO_MANY_REQUESTS):
-        raise _InterruptedTransferError(f"HTTP {error.code} {error.reason}")
-    raise InputError(
-        f"{url} cannot be downloaded (HTTP {error.code} {error.reason}); look for the present address on "
-        "https://brain-development.org/ixi-dataset/ and give it as base_url."
-    )
+    if status >= 500 or status in (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS):
+        raise _InterruptedTransferError(f"HTTP {status} {answer.reason}")
+    if status >= 400:
+        raise InputError(
+            f"{url} cannot be downloaded (HTTP {status} {answer.reason}); look for the present address on "
+            "https://brain-development.org/ixi-dataset/ and give it as base_url."
+        )
+    if status == HTTPStatus.PARTIAL_CONTENT:
+        if not (match := re.fullmatch(rf"bytes {n_present}-\d+/(\d+)", extent)):
+            raise _InterruptedTransferError(f"the server answered with the range {extent}")
+        return n_present, int(match[1])
+    if n_present:
+        logger.info("the server cannot resume, so the download starts again")
+    length = answer.headers.get("Content-Length")
+    return 0, int(length) if length else None
 
 
 def _verify(path: Path, checksum: str | None) -> None:
@@ -240,7 +227,3 @@ def _require_space(folder: Path, n_bytes: int) -> None:
     n_free = shutil.disk_usage(folder).free
     if n_bytes > n_free:
         raise InputError(f"{folder} has {n_free / 1e9:.1f} GB free where {n_bytes / 1e9:.1f} GB are needed; free some.")
-
-
-def _progress(items: Iterable[tarfile.TarInfo] | None = None, **settings: object) -> "tqdm[tarfile.TarInfo]":
-    return tqdm(items, mininterval=1.0, disable=None, **settings)  # disable=None: silent where nobody watches

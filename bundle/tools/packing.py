@@ -10,7 +10,7 @@ import sys
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import yaml
 
@@ -44,14 +44,7 @@ def contents(root: Path) -> list[str]:
 
 
 def pack(root: Path, folder: Path) -> Path:
-    """Write the zip of a bundle.
-
-    Args:
-        root: the bundle's folder.
-        folder: where to write ``<name>_v<version>.zip``; made where missing.
-
-    Returns:
-        The zip.
+    """Write the bundle in a folder as ``<name>_v<version>.zip`` into another, made where missing; return the zip.
 
     Raises:
         InputError: if the folder cannot be written.
@@ -79,7 +72,9 @@ def remarks(root: Path) -> Iterator[str]:
             f"{RECORD} is not there: nothing tells which network {WEIGHTS} belongs to, unless it is the default one; "
             "copy it from the training's output folder."
         )
-    elsewhere = _large_files(root)
+    addresses = root / "large_files.yml"
+    listed = yaml.safe_load(addresses.read_text(encoding="utf-8")) if addresses.is_file() else {}
+    elsewhere = {entry["path"] for entry in listed.get("large_files", [])}
     for name in contents(root):
         size = (root / name).stat().st_size
         if size > LARGE and name not in elsewhere:
@@ -89,22 +84,8 @@ def remarks(root: Path) -> Iterator[str]:
             )
 
 
-def _large_files(root: Path) -> set[str]:
-    """Return the files that ``large_files.yml`` gives addresses of."""
-    path = root / "large_files.yml"
-    listed: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return {entry["path"] for entry in listed.get("large_files", [])}
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Pack the bundle that this package lies in.
-
-    Args:
-        arguments: what follows the command; by default what the process was started with.
-
-    Returns:
-        The exit status: 0, or 2 where nothing could be written.
-    """
+    """Pack the bundle that this package lies in; return the exit status, 2 where nothing could be written."""
     parser = argparse.ArgumentParser(prog="python -m bundle.tools.packing", description="Pack the bundle into one zip.")
     parser.add_argument("folder", nargs="?", type=Path, default=Path("dist"), help="where to write it (dist)")
     folder = parser.parse_args(arguments).folder

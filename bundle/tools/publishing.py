@@ -37,8 +37,7 @@ def publish(run: Path, target: Path, about: Mapping[str, str]) -> str:
 
     Args:
         run: output folder of the training, with its ``evaluation``.
-        target: file to write, ``<name>.pt``; its record goes beside it as ``<name>.json``, its checksum into
-            ``SHA256SUMS``.
+        target: file to write, ``<name>.pt``; ``<name>.json`` and ``SHA256SUMS`` lie beside it.
         about: what to say of the weights in their record: ``data`` and ``licence``.
 
     Returns:
@@ -59,15 +58,10 @@ def publish(run: Path, target: Path, about: Mapping[str, str]) -> str:
     with atomic_path(target) as temporary, temporary.open("wb") as stream:  # by name, the file would hold its name
         torch.save(halved if small else weights, stream)
     write_json(target.with_suffix(".json"), {**record.to_json(), **about, "scores": _scores(run / "evaluation")})
-    write_sums(target.parent)
-    return f"{'float16' if small else 'float32'}; float16 changes the output by {difference:.1e}"
-
-
-def write_sums(folder: Path) -> None:
-    """Write the checksums of all weights in a folder, for ``sha256sum -c``."""
-    lines = [f"{sha256(file)}  {file.name}\n" for file in sorted(folder.glob("*.pt"))]
-    with atomic_path(folder / SUMS) as temporary:
+    lines = [f"{sha256(file)}  {file.name}\n" for file in sorted(target.parent.glob("*.pt"))]  # for sha256sum -c
+    with atomic_path(target.with_name(SUMS)) as temporary:
         temporary.write_text("".join(lines), encoding="utf-8")
+    return f"{'float16' if small else 'float32'}; float16 changes the output by {difference:.1e}"
 
 
 def _kept_slices(evaluation: Path) -> Iterator[Tensor]:
@@ -91,27 +85,16 @@ def _scores(evaluation: Path) -> dict[str, Any]:
     """Return the means over the slices of each subject, by image and metric."""
     with (evaluation / "subjects.csv").open(encoding="utf-8", newline="") as stream:
         *subjects, _ = csv.DictReader(stream)  # the last row is that of all
-    return {row["subject"]: {"slices": int(row["n_slices"]), **_means(row)} for row in subjects}
-
-
-def _means(row: Mapping[str, str]) -> dict[str, dict[str, float]]:
-    """Return the scores of a subject by image and metric."""
+    images = [image for image in IMAGES if f"{image}_psnr_mean" in subjects[0]]
     return {
-        image: {metric: float(row[f"{image}_{metric}_mean"]) for metric in METRICS}
-        for image in IMAGES
-        if f"{image}_psnr_mean" in row
+        row["subject"]: {"slices": int(row["n_slices"])}
+        | {image: {metric: float(row[f"{image}_{metric}_mean"]) for metric in METRICS} for image in images}
+        for row in subjects
     }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Publish a training in the ``models`` of the bundle that this package lies in.
-
-    Args:
-        arguments: what follows the command; by default what the process was started with.
-
-    Returns:
-        The exit status: 0, or 2 where the weights cannot be published.
-    """
+    """Publish a training in this bundle's ``models``; return the exit status, 2 where that cannot be done."""
     parser = argparse.ArgumentParser(
         prog="python -m bundle.tools.publishing", description="Ship the weights of a training."
     )

@@ -20,11 +20,12 @@ from monai.transforms import MapTransform, SaveImaged
 from monai.utils import ImageMetaKey, MetaKeys, SpaceKeys, ensure_tuple_rep
 
 from bundle.case import Case
+from bundle.data.reading import read_header, read_volume
 from bundle.errors import InputError
 from bundle.keys import CASE, IMAGE, OUTPUT, PRED, REFERENCE
 from bundle.volumes.enlarge import regrid
-from bundle.volumes.geometry import check_same_grid, reorient_like
-from bundle.volumes.nifti import Volume, read_header, read_volume, write_volume
+from bundle.volumes.geometry import Volume, check_same_grid, reorient_like
+from bundle.volumes.nifti import write_volume
 
 logger = logging.getLogger(__name__)
 

@@ -13,27 +13,10 @@ import numpy as np
 import torch
 
 from bundle.kspace import zero_pad
-from bundle.volumes.volume import Volume
+from bundle.volumes.geometry import Volume, no_voxels
 
 CHUNK_PIXELS: Final = 2**22
 """How many pixels of the enlarged volume are computed at a time."""
-
-
-def enlarge(volume: Volume, shape: Sequence[int]) -> Volume:
-    """Enlarge the matrix of a volume's slices.
-
-    Args:
-        volume: the volume; its slices lie along an axis that keeps its size.
-        shape: new number of voxels along the three axes.
-
-    Returns:
-        The enlarged volume, see :func:`enlarge_voxels` and :func:`regrid`.
-
-    Raises:
-        ValueError: if an axis shrinks, or all three grow.
-    """
-    voxels = enlarge_voxels(volume.voxels, shape)
-    return dataclasses.replace(regrid(volume, shape), voxels=voxels)
 
 
 def enlarge_voxels(voxels: np.ndarray, shape: Sequence[int]) -> np.ndarray:
@@ -73,10 +56,6 @@ def regrid(volume: Volume, shape: Sequence[int]) -> Volume:
     two disagree; all else in the header stays. A header without either gets an sform, since the middle of the
     matrix, by which readers would place it, moves against voxel 0.
 
-    Args:
-        volume: the volume before.
-        shape: new number of voxels along the three axes.
-
     Returns:
         A volume with affine, spacing and header of the new grid; its voxels are all 0 and take no memory.
     """
@@ -91,20 +70,9 @@ def regrid(volume: Volume, shape: Sequence[int]) -> Volume:
     affine = regrid_affine(volume.affine, volume.voxels.shape, shape)
     if header["sform_code"] == 0 and header["qform_code"] == 0:  # readers would place it by its middle
         header.set_sform(affine, code="aligned")
-    return dataclasses.replace(
-        volume,
-        voxels=np.broadcast_to(np.float32(0), tuple(shape)),
-        affine=affine,
-        header=header,
-    )
+    return dataclasses.replace(volume, voxels=no_voxels(shape), affine=affine, header=header)
 
 
 def regrid_affine(affine: np.ndarray, before: Sequence[int], after: Sequence[int]) -> np.ndarray:
-    """Return the affine of the enlarged grid: voxel (0, 0, 0) stays, the voxels shrink by old / new size.
-
-    Args:
-        affine: (4, 4), voxel index to mm.
-        before: number of voxels along the three axes.
-        after: the new numbers.
-    """
+    """Return the affine (4, 4), voxel index to mm, of a grid enlarged from ``before`` to ``after`` voxels an axis."""
     return np.asarray(affine) @ np.diag([*(old / new for old, new in zip(before, after, strict=True)), 1.0])

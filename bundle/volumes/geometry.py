@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where voxels lie: the slice axis, and whether two volumes share one grid.
+"""A volume and where its voxels lie: the slice axis, and whether two volumes share one grid.
 
 Positions are NIfTI's: millimetres, right-anterior-superior, ``position = affine @ (i, j, k, 1)``.
 """
@@ -7,6 +7,7 @@ Positions are NIfTI's: millimetres, right-anterior-superior, ``position = affine
 import dataclasses
 import itertools
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final, Protocol
 
 import nibabel as nib
@@ -15,7 +16,6 @@ from nibabel.affines import apply_affine, voxel_sizes
 from nibabel.orientations import aff2axcodes, io_orientation
 
 from bundle.errors import InputError
-from bundle.volumes.volume import Volume
 
 GRID_TOLERANCE: Final = 0.1
 """Largest distance between corresponding corners, in voxels of the target's finest spacing.
@@ -25,44 +25,29 @@ leaves 31 dB; the error grows with its square, so a tenth leaves 45 dB, above wh
 """
 
 
-def through_plane_axis(spacing: Sequence[float], shape: Sequence[int] | None = None) -> int:
-    """Return the axis along which slices are taken: the largest spacing, the last axis on a tie.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Volume:
+    """Hold one volume and what its file said about it.
 
-    Args:
-        spacing: voxel size along each axis in mm; sizes within 1e-3 of the largest tie with it.
-        shape: number of voxels along each axis. Where exactly one axis holds a single voxel it is
-            the slice axis whatever its spacing, which for one slice means little.
-
-    Returns:
-        The index of the axis, from 0.
+    Attributes:
+        voxels: float32 (X, Y, Z), native intensities, i.e. after scl_slope and scl_inter.
+        affine: float64 (4, 4), voxel index to mm; the sform where it has a code, else the qform, else nibabel's guess
+            from pixdim.
+        path: the file, or the folder of a DICOM series.
+        header: NIfTI-1 or -2 header as stored, with its extensions; its shape may have fewer or
+            more axes than ``voxels`` (a 2-D image, or trailing axes of length 1).
     """
-    single = [axis for axis, n_voxels in enumerate(shape or ()) if n_voxels == 1]
-    if len(single) == 1:
-        return single[0]
-    sizes = [float(size) for size in spacing]
-    return max(axis for axis, size in enumerate(sizes) if size >= max(sizes) * (1 - 1e-3))
 
+    voxels: np.ndarray
+    affine: np.ndarray
+    path: Path
+    header: nib.Nifti1Header
 
-def corners(affine: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """Return where the centres of the eight corner voxels lie, (8, 3) in mm."""
-    indices = np.array(list(itertools.product(*((0, n_voxels - 1) for n_voxels in shape))))
-    return np.asarray(apply_affine(affine, indices))
-
-
-def corner_distance(affine: np.ndarray, other: np.ndarray, shape: Sequence[int]) -> float:
-    """Return the largest distance in mm between the same corner voxel under two affines.
-
-    The distance is a convex function of the index, so no voxel in between lies further apart.
-
-    Args:
-        affine: 4x4, voxel index to mm.
-        other: 4x4, voxel index to mm.
-        shape: number of voxels along the three axes.
-
-    Returns:
-        The distance in mm, at least 0.
-    """
-    return _largest_distance(corners(affine, shape), corners(other, shape))
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Voxel size in mm along each axis."""
+        x, y, z = voxel_sizes(self.affine).tolist()
+        return x, y, z
 
 
 class Placed(Protocol):
@@ -74,6 +59,38 @@ class Placed(Protocol):
     def affine(self) -> np.ndarray: ...  # noqa: D102
 
 
+def no_voxels(shape: Sequence[int]) -> np.ndarray:
+    """Return voxels (X, Y, Z) that are all 0 and take no memory, for a volume of which the header alone matters."""
+    return np.broadcast_to(np.float32(0), tuple(shape))
+
+
+def through_plane_axis(spacing: Sequence[float], shape: Sequence[int] | None = None) -> int:
+    """Return the axis along which slices are taken: the largest spacing (mm), within 1e-3 the last axis on a tie.
+
+    Where exactly one axis of the shape holds a single voxel it is the slice axis whatever its spacing, which for one
+    slice means little.
+    """
+    single = [axis for axis, n_voxels in enumerate(shape or ()) if n_voxels == 1]
+    if len(single) == 1:
+        return single[0]
+    sizes = [float(size) for size in spacing]
+    return max(axis for axis, size in enumerate(sizes) if size >= max(sizes) * (1 - 1e-3))
+
+
+def corner_distance(affine: np.ndarray, other: np.ndarray, shape: Sequence[int]) -> float:
+    """Return the largest distance in mm between the same corner voxel under two affines (4, 4), voxel index to mm.
+
+    The distance is a convex function of the index, so no voxel in between lies further apart.
+    """
+    return _largest_distance(corners(affine, shape), corners(other, shape))
+
+
+def corners(affine: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """Return where the centres of the eight corner voxels lie, (8, 3) in mm."""
+    indices = np.array(list(itertools.product(*((0, n_voxels - 1) for n_voxels in shape))))
+    return np.asarray(apply_affine(affine, indices))
+
+
 def same_grid(a: Placed, b: Placed) -> bool:
     """Tell whether each voxel of ``b`` lies where the same voxel of ``a`` does, within ``GRID_TOLERANCE``."""
     if a.voxels.shape != b.voxels.shape:
@@ -83,22 +100,17 @@ def same_grid(a: Placed, b: Placed) -> bool:
 
 
 def check_same_grid(target: Volume, reference: Volume) -> None:
-    """Refuse a reference whose voxels do not lie on the target's.
-
-    Args:
-        target: the volume to be super-resolved.
-        reference: the volume of the other contrast, after ``reorient_like``.
+    """Refuse a reference, after ``reorient_like``, whose voxels do not lie on the target's.
 
     Raises:
         InputError: naming both files, what differs and by how much, and what to do.
     """
-    if same_grid(target, reference):
-        return
-    raise InputError(
-        f"{reference.path}: this reference is not on the voxel grid of {target.path} "
-        f"({'; '.join(_differences(target, reference))}); register the reference to the target and resample it "
-        "to the target's grid first, for instance with ANTs, FSL FLIRT or NiftyReg."
-    )
+    if not same_grid(target, reference):
+        raise InputError(
+            f"{reference.path}: this reference is not on the voxel grid of {target.path} "
+            f"({'; '.join(_differences(target, reference))}); register the reference to the target and resample it "
+            "to the target's grid first, for instance with ANTs, FSL FLIRT or NiftyReg."
+        )
 
 
 def reorient_like(volume: Volume, like: Volume) -> Volume:
@@ -106,10 +118,6 @@ def reorient_like(volume: Volume, like: Volume) -> Volume:
 
     Every voxel keeps its value and its position in mm. Axes are matched to those of ``like``, not to
     the anatomical directions: two oblique volumes on one grid match at any angle.
-
-    Args:
-        volume: the volume to rearrange.
-        like: the volume whose axes it is to follow.
 
     Returns:
         ``volume`` itself where nothing changes; otherwise a new volume, whose header describes the
@@ -119,12 +127,8 @@ def reorient_like(volume: Volume, like: Volume) -> Volume:
     if np.array_equal(orientation, [[0, 1], [1, 1], [2, 1]]):
         return volume
     image = nib.Nifti1Image(volume.voxels, volume.affine, volume.header).as_reoriented(orientation)
-    return dataclasses.replace(
-        volume,
-        voxels=np.ascontiguousarray(image.dataobj),
-        affine=image.affine,
-        header=image.header.copy(),
-    )
+    voxels = np.ascontiguousarray(image.dataobj)
+    return dataclasses.replace(volume, voxels=voxels, affine=image.affine, header=image.header.copy())
 
 
 def _differences(target: Volume, reference: Volume) -> list[str]:

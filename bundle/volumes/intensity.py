@@ -39,12 +39,9 @@ class IntensityScale:
 
         Args:
             array: native intensities, any shape, finite.
-            per: one scale for the whole array, or one for each slice along ``axis``. A slice without
-                a positive range is left as it is (scale 1).
+            per: one scale for the whole array, or one for each slice along ``axis``, whose arrays have length 1 along
+                every other axis. A slice without a positive range is left as it is (scale 1).
             axis: the slice axis, used with ``per="slice"``.
-
-        Returns:
-            The scale; with ``per="slice"`` its arrays have length 1 along every other axis.
 
         Raises:
             ValueError: if ``per`` is unknown.
@@ -60,14 +57,7 @@ class IntensityScale:
         return cls(float(offset.item()), float(scale.item())) if per == "volume" else cls(offset, scale)
 
     def normalise(self, array: Array) -> Array:
-        """Map native intensities to [0, 1]; what lies below the offset becomes 0.
-
-        Args:
-            array: native intensities, shape as measured or broadcasting with it.
-
-        Returns:
-            An array or tensor of the same kind, shape and floating type.
-        """
+        """Map native intensities to [0, 1], an array of the same kind; what lies below the offset becomes 0."""
         result = array - _as(self.offset, array)
         result /= _as(self.scale, array)  # in place, as volumes are large
         if isinstance(result, torch.Tensor):
@@ -77,14 +67,7 @@ class IntensityScale:
         return result
 
     def restore(self, array: Array) -> Array:
-        """Map [0, 1] to native intensities: the inverse of ``normalise``; nothing is clipped.
-
-        Args:
-            array: normalised intensities.
-
-        Returns:
-            An array or tensor of the same kind, shape and floating type.
-        """
+        """Map [0, 1] to native intensities: the inverse of ``normalise``; nothing is clipped."""
         return array * _as(self.scale, array) + _as(self.offset, array)
 
 
@@ -92,13 +75,7 @@ def tissue_threshold(intensities: np.ndarray) -> float:
     """Return the intensity above which a voxel is tissue: 15 % of the 99th percentile of positive voxels.
 
     That is above the noise of air and below the darkest tissue of a T2w image, whose fluid is four times as bright
-    as white matter (Otsu's threshold falls between those two).
-
-    Args:
-        intensities: any shape, with air at or near 0.
-
-    Returns:
-        The threshold; 0 where no voxel is positive.
+    as white matter (Otsu's threshold falls between those two). Air must lie at or near 0; 0 where no voxel is positive.
     """
     positive = intensities[intensities > 0]
     # one copy of a large volume is enough
@@ -106,17 +83,10 @@ def tissue_threshold(intensities: np.ndarray) -> float:
 
 
 def tissue_slices(volume: np.ndarray, axis: int = -1) -> np.ndarray:
-    """Tell which slices hold tissue.
+    """Tell which slices along an axis hold tissue: bool, at least one of them true where any voxel is positive.
 
     A slice counts where it has at least a tenth of the tissue of the fullest slice, however wide the margin of air
-    around the head.
-
-    Args:
-        volume: intensities with air at or near 0.
-        axis: the slice axis.
-
-    Returns:
-        bool, one entry a slice; at least one is true where any voxel is positive.
+    (intensities at or near 0) around the head.
     """
     threshold = tissue_threshold(volume)
     n_tissue = np.array([(slice_ > threshold).sum() for slice_ in np.moveaxis(volume, axis, 0)])

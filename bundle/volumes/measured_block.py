@@ -31,18 +31,14 @@ COARSER: Final = 1.3
 
 @dataclass(frozen=True)
 class OccupiedAxis:
-    """Say how much of one axis of k-space holds what was measured.
-
-    Attributes:
-        size: samples on the axis.
-        kept: samples of the occupied block, which is centred as in :func:`bundle.kspace.kept_block`; ``size`` where
-            no edge was found.
-        drop_db: how far the power falls at its steepest place, beyond the slope on either side, in dB.
-    """
+    """How much of one axis of k-space holds what was measured."""
 
     size: int
+    """Samples on the axis."""
     kept: int
+    """Samples of the occupied block, centred as in :func:`bundle.kspace.kept_block`; ``size`` where none is found."""
     drop_db: float
+    """How far the power falls at its steepest place, beyond the slope on either side, in dB."""
 
     @property
     def found(self) -> bool:
@@ -57,17 +53,14 @@ class OccupiedAxis:
 
 @dataclass(frozen=True)
 class InPlaneAxis:
-    """Say what is known of one in-plane axis of the target.
-
-    Attributes:
-        block: the occupied part of k-space.
-        zoom: voxel size relative to the reference's along this axis; 1 where it is not clearly larger.
-        factor: what the weights were trained for.
-    """
+    """What is known of one in-plane axis of the target."""
 
     block: OccupiedAxis
+    """The occupied part of k-space."""
     zoom: float
+    """Voxel size relative to the reference's along this axis; 1 where it is not clearly larger."""
     factor: float
+    """What the weights were trained for."""
 
     @property
     def total(self) -> float:
@@ -87,18 +80,12 @@ class InPlaneAxis:
 
 
 def occupied_block(slices: np.ndarray) -> tuple[OccupiedAxis, OccupiedAxis]:
-    """Find the occupied block of k-space of a volume's slices.
+    """Find the occupied block of k-space of slices (H, W, D), native intensities: axis of rows H, of columns W.
 
     Works on magnitude and real images, rounded to integers or not. Such images are real, so their spectra are
     symmetric whatever was measured: an asymmetric block (partial Fourier) cannot be told from one that has its larger
     half on both sides. A block that a filter has faded out towards its edges has none to be found, or is found
     smaller than it was.
-
-    Args:
-        slices: (H, W, D), native intensities.
-
-    Returns:
-        The axis of the rows (H) and the axis of the columns (W).
     """
     energy = np.einsum("hwd,hwd->d", slices, slices)
     chosen = np.flatnonzero(energy >= 0.1 * energy.max())
@@ -109,14 +96,10 @@ def occupied_block(slices: np.ndarray) -> tuple[OccupiedAxis, OccupiedAxis]:
 
 
 def power_profile(slices: np.ndarray, axis: int) -> np.ndarray:
-    """Return the power of each frequency along an axis, averaged over the other axes.
+    """Return the power of each frequency along an axis (0 for rows, 1 for columns) of real slices (H, W, D).
 
-    By Parseval's theorem this is the average over the other axis of k-space too. Both signs of the frequency
-    hold the same in a real image.
-
-    Args:
-        slices: (H, W, D), real.
-        axis: 0 for rows, 1 for columns.
+    It is averaged over the other axes; by Parseval's theorem this is the average over the other axis of k-space too.
+    Both signs of the frequency hold the same in a real image.
 
     Returns:
         float64, power of the frequencies 0, 1, ... below half the size of the axis.
@@ -127,14 +110,9 @@ def power_profile(slices: np.ndarray, axis: int) -> np.ndarray:
 
 
 def find_edge(power: np.ndarray, size: int) -> OccupiedAxis:
-    """Find the last frequency before the power drops.
+    """Find the last frequency before the power (:func:`power_profile`) drops, on an axis of so many samples.
 
-    Args:
-        power: as :func:`power_profile` returns.
-        size: samples on the axis.
-
-    Returns:
-        The occupied part of the axis; all of it where nothing drops by ``EDGE_DB``.
+    The axis counts as occupied as a whole where nothing drops by ``EDGE_DB``.
     """
     floor = np.finfo(np.float64).tiny + 1e-13 * power.max()  # of float32 images whose outside is exactly empty
     level = 10 * np.log10(np.maximum(power, floor))

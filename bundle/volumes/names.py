@@ -1,21 +1,71 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the name of a volume tells: contrast, subject and session, in BIDS-like names and in IXI's."""
+"""The contrasts, and what the name of a volume tells: contrast, subject and session, in BIDS-like names and in IXI's.
+
+Imports nothing heavy: the command line takes its choices from here.
+"""
 
 import os
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-TARGET_CONTRAST: Final = "T2w"
-REFERENCE_CONTRASTS: Final = ("PDw", "T1w")
+
+@dataclass(frozen=True)
+class Contrast:
+    """How a contrast is told.
+
+    Attributes:
+        name: BIDS suffix.
+        ixi: end of IXI's names; empty where IXI has no such volumes.
+        words: pattern of what descriptions of DICOM series say of it, in lower case.
+        times: whether times of repetition, echo and inversion in ms make it; the last is 0 without an inversion.
+    """
+
+    name: str
+    ixi: str
+    words: str
+    times: Callable[[float, float, float], bool]
+
+
+CONTRASTS: Final = (
+    Contrast("T2w", "T2", r"(?<![a-z])t2", lambda tr, te, ti: not ti and tr >= 1500 and te >= 70),
+    Contrast("PDw", "PD", r"(?<![a-z])(pd|proton|dens)", lambda tr, te, ti: not ti and tr >= 1500 and te <= 40),
+    Contrast(
+        "T1w",
+        "T1",
+        r"(?<![a-z])(t1|mp.?rage|bravo|(ir.?)?f?spgr|tfe)",
+        lambda tr, te, ti: (ti < 1300 and te < 30) if ti else (tr <= 900 and te <= 30),
+    ),
+)
+"""All contrasts that are known: the target's, then those that can serve as reference, the preferred one first."""
+OTHER_SERIES: Final = (
+    r"flair|tirm|stir|dark.?fl|diff|trace|angio|perf|locali[sz]er|scout|survey|spectro|t2[\W_]*(star|\*)|t2s(?![a-z])"
+    r"|(?<![a-z])(dwi|adc|swi|swan|tof|mra|mip|map|asl|bold|fmri|hemo)"
+)
+"""What descriptions of DICOM series say of images that are none of ``CONTRASTS``, whatever else they say. ``mpr`` is
+not one: it is MPRAGE as often as a reformatted image, which its type tells."""
+TARGET_CONTRAST: Final = CONTRASTS[0].name
+REFERENCE_CONTRASTS: Final = tuple(contrast.name for contrast in CONTRASTS[1:])
 """Contrasts that can serve as reference, the preferred one first."""
+ANY_REFERENCE: Final = " or ".join(REFERENCE_CONTRASTS)
+"""The same for a message."""
+REFERENCE_NAMES: Final = {
+    f"_{TARGET_CONTRAST}": [f"_{name}" for name in REFERENCE_CONTRASTS],
+    f"-{CONTRASTS[0].ixi}": [f"-{contrast.ixi}" for contrast in CONTRASTS[1:] if contrast.ixi],
+}
+"""By the end of a target's name, without that of its format, what stands there in the names of its references."""
 NIFTI_ENDING: Final = re.compile(r"\.nii(\.gz)?$")
 
-_BIDS_NAME = re.compile(r"(?P<case>sub-(?P<subject>[^_]+)(?:_[A-Za-z]+-[^_]+)*)_(?P<contrast>T2w|PDw|T1w)\.nii(\.gz)?")
-_IXI_NAME = re.compile(r"(?P<case>(?P<subject>IXI\d+)-[A-Za-z]+-\w+)-(?P<contrast>T2|PD|T1)\.nii(\.gz)?")
+_BY_IXI_NAME: Final = {contrast.ixi: contrast.name for contrast in CONTRASTS if contrast.ixi}
+_BIDS_NAME: Final = re.compile(
+    rf"(?P<case>sub-[^_]+(?:_[A-Za-z]+-[^_]+)*)_(?P<contrast>{'|'.join(c.name for c in CONTRASTS)})\.nii(\.gz)?"
+)
+_IXI_NAME: Final = re.compile(
+    rf"(?P<case>(?P<subject>IXI\d+)-[A-Za-z]+-\w+)-(?P<contrast>{'|'.join(_BY_IXI_NAME)})\.nii(\.gz)?"
+)
 
 
 @dataclass(frozen=True)
@@ -24,7 +74,7 @@ class Scan:
 
     Attributes:
         path: absolute path.
-        contrast: ``T2w``, ``PDw`` or ``T1w``, also for IXI's ``T2``, ``PD``, ``T1``.
+        contrast: name of one of ``CONTRASTS``, in IXI's names too.
         case: the name without contrast and ending.
         entities: BIDS entities, such as ``{"sub": "L12", "ses": "1"}``; IXI's names give ``sub`` and ``scan``.
     """
@@ -41,9 +91,17 @@ def parse_name(path: Path) -> Scan | None:
         entities = dict(part.split("-", 1) for part in match["case"].split("_"))
         return Scan(path, match["contrast"], match["case"], entities)
     if match := _IXI_NAME.fullmatch(path.name):
-        contrast = {"T2": "T2w", "PD": "PDw", "T1": "T1w"}[match["contrast"]]
-        return Scan(path, contrast, match["case"], {"sub": match["subject"], "scan": match["case"]})
+        entities = {"sub": match["subject"], "scan": match["case"]}
+        return Scan(path, _BY_IXI_NAME[match["contrast"]], match["case"], entities)
     return None
+
+
+def choose_contrast(n_pairs: Mapping[str, int], wanted: str) -> str:
+    """Return the reference contrast of a data set: the wanted one, or for ``auto`` the one with most pairs.
+
+    The pairs are counted by contrast, the preferred contrast first: it wins a tie.
+    """
+    return max(n_pairs, key=n_pairs.__getitem__) if wanted == "auto" else wanted  # the first of equals
 
 
 def absolute_path(path: str | os.PathLike[str]) -> Path:
@@ -52,10 +110,7 @@ def absolute_path(path: str | os.PathLike[str]) -> Path:
 
 
 def safe_name(name: str) -> str:
-    """Make a text safe as a file name; what separates folders becomes a hyphen.
-
-    Letters with accents count as one sign however a file system stores them (Unicode's NFC).
-    """
+    """Make a text safe as a file name, in Unicode's NFC whatever a file system stores; folders become hyphens."""
     return re.sub(r"[^\w.-]+", "-", unicodedata.normalize("NFC", name)).strip("-.") or "case"
 
 

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """NIfTI in, NIfTI out: native intensities, and a header that comes back as it came.
 
-``read_volume`` refuses whatever cannot be super-resolved, in one sentence each. ``write_volume``
+``read_nifti`` refuses whatever cannot be super-resolved, in one sentence each. ``write_volume``
 writes new voxels under the header of a volume that was read.
 """
 
 import contextlib
-import dataclasses
 import gzip
 import math
 import os
@@ -19,10 +18,9 @@ import nibabel as nib
 import numpy as np
 from nibabel.openers import ImageOpener
 
-from bundle.dicom.series import read_series
 from bundle.errors import InputError
 from bundle.files import atomic_path
-from bundle.volumes.volume import Volume
+from bundle.volumes.geometry import Volume, no_voxels
 from bundle.volumes.volume_checks import check_kind, check_volume
 
 _PART: Final = 2**22
@@ -32,61 +30,34 @@ _DEFLATE: Final = 1040
 _TOO_SHORT: Final = "{path}: the file holds fewer voxels than its header says; copy or export it again."
 
 
-def read_volume(path: str | os.PathLike[str]) -> Volume:
-    """Read a NIfTI volume, or the DICOM series of a folder, and check that it can be super-resolved.
+def read_nifti(path: Path, with_voxels: bool = True) -> Volume:
+    """Read a NIfTI volume and check that it can be super-resolved.
 
     Args:
         path: ``.nii`` or ``.nii.gz``; what the file is, its content tells. Voxels may be (X, Y, Z),
-            (X, Y) or have trailing axes of length 1. A folder is read by ``bundle.dicom.series.read_series``.
+            (X, Y) or have trailing axes of length 1.
+        with_voxels: false reads the header alone and leaves voxels that are all 0 and take no memory.
 
     Returns:
-        The volume; the whole file has been read and, where compressed, its checksum verified.
+        The volume; with voxels, the whole file has been read and, where compressed, its checksum verified.
 
     Raises:
         InputError: file missing, unreadable, cut short or not NIfTI; more than one volume; colour
-            or complex voxels; NaN or infinite voxels; nothing but one value or no positive value;
-            fewer than 17 voxels in plane; an affine that cannot be inverted; a folder that is not one series.
+            or complex voxels; what :func:`bundle.volumes.volume_checks.check_volume` refuses, with voxels alone.
     """
-    path = Path(path).expanduser()
-    volume = read_series(path) if path.is_dir() else _read_nifti(path)
-    check_volume(volume)
-    return volume
-
-
-def read_header(path: str | os.PathLike[str]) -> Volume:
-    """Read what :func:`read_volume` does but for the voxels, to write others under the same header.
-
-    Args:
-        path: as there.
-
-    Returns:
-        The volume with voxels that are all 0 and take no memory.
-
-    Raises:
-        InputError: as there, as far as the header tells.
-    """
-    path = Path(path).expanduser()
-    volume = read_series(path) if path.is_dir() else _read_nifti(path, with_voxels=False)
-    return dataclasses.replace(volume, voxels=np.broadcast_to(np.float32(0), volume.voxels.shape))
-
-
-def _read_nifti(path: Path, with_voxels: bool = True) -> Volume:
-    """Read a NIfTI file; a part at a time, since a decompressed file may be as large as its voxels."""
     with _opened(path) as stream:
         image = _image(path, stream)
         check_kind(path, image)
         _check_length(path, image, stream)
-        shape = (*image.shape, 1)[:3]
-        voxels = _voxels(path, image) if with_voxels else np.broadcast_to(np.float32(0), shape)
+        voxels = _voxels(path, image) if with_voxels else no_voxels((*image.shape, 1)[:3])
         while with_voxels and stream.read(_PART):  # to the end, where a compressed file has its checksum
             pass
-    affine = np.asarray(image.affine, dtype=np.float64)
-    return Volume(
-        voxels=voxels,
-        affine=affine,
-        path=path,
-        header=_header(image),
-    )
+    header = image.header.copy()
+    header.set_slope_inter(image.dataobj.slope, image.dataobj.inter)  # nibabel moves them out of it on loading
+    volume = Volume(voxels, np.asarray(image.affine, dtype=np.float64), path, header)
+    if with_voxels:
+        check_volume(volume)
+    return volume
 
 
 def write_volume(
@@ -118,7 +89,14 @@ def write_volume(
         raise ValueError(f"voxels are {voxels.shape}, the volume to write them like is {like.voxels.shape}: reshape.")
     if not all(np.isfinite(voxels[:, :, index]).all() for index in range(voxels.shape[2])):
         raise ValueError(f"the voxels to write to {path} hold NaN or infinity: find out where they come from.")
-    header = _header_to_write(like, dtype)
+    if dtype not in ("float32", "input"):
+        raise ValueError(f'dtype is {dtype!r}: choose "float32" or "input".')
+    header = like.header.copy()
+    header["magic"] = header.single_magic
+    header["vox_offset"] = header.single_vox_offset + header.extensions.get_sizeondisk()
+    if dtype == "float32":
+        header.set_data_dtype(np.float32)
+        header.set_slope_inter(1, 0)
     with atomic_path(path) as temporary, ImageOpener(temporary, "wb") as stream:
         header.write_to(stream)
         stream.write(bytes(header.get_data_offset() - stream.tell()))
@@ -175,13 +153,6 @@ def _check_length(path: Path, image: nib.Nifti1Image, stream: IO[bytes]) -> None
         raise InputError(_TOO_SHORT.format(path=path))
 
 
-def _header(image: nib.Nifti1Image) -> nib.Nifti1Header:
-    """Return a copy of the header with the scaling that nibabel moves out of it on loading."""
-    header = image.header.copy()
-    header.set_slope_inter(image.dataobj.slope, image.dataobj.inter)
-    return header
-
-
 def _voxels(path: Path, image: nib.Nifti1Image) -> np.ndarray:
     """Return the scaled voxels as (X, Y, Z), in the order in which they are stored: each slice is one piece."""
     voxels = np.empty((*image.shape, 1)[:3], dtype=np.float32, order="F")
@@ -197,19 +168,6 @@ def _voxels(path: Path, image: nib.Nifti1Image) -> np.ndarray:
     except (OSError, ValueError) as error:
         raise InputError(_TOO_SHORT.format(path=path)) from error
     return voxels
-
-
-def _header_to_write(like: Volume, dtype: Literal["float32", "input"]) -> nib.Nifti1Header:
-    """Return the header of a volume for new voxels: data type and scaling set."""
-    if dtype not in ("float32", "input"):
-        raise ValueError(f'dtype is {dtype!r}: choose "float32" or "input".')
-    header = like.header.copy()
-    header["magic"] = header.single_magic
-    header["vox_offset"] = header.single_vox_offset + header.extensions.get_sizeondisk()
-    if dtype == "float32":
-        header.set_data_dtype(np.float32)
-        header.set_slope_inter(1, 0)
-    return header
 
 
 def _stored(voxels: np.ndarray, header: nib.Nifti1Header) -> np.ndarray:

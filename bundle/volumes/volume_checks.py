@@ -10,8 +10,7 @@ import nibabel as nib
 import numpy as np
 
 from bundle.errors import InputError
-from bundle.volumes.geometry import GRID_TOLERANCE, corner_distance, through_plane_axis
-from bundle.volumes.volume import Volume
+from bundle.volumes.geometry import GRID_TOLERANCE, Volume, corner_distance, through_plane_axis
 
 logger = logging.getLogger(__name__)
 
@@ -20,15 +19,7 @@ MINIMUM_MATRIX: Final = 17
 
 
 def check_kind(path: Path, image: nib.Nifti1Image) -> None:
-    """Refuse what is not one grey-scale volume; looks at the header only.
-
-    Args:
-        path: the file, for the message.
-        image: the image over its content.
-
-    Raises:
-        InputError: no voxels, more than one volume, colour or complex voxels.
-    """
+    """Refuse, by its header alone, an image without voxels, of several volumes, in colour or complex."""
     shape, dtype = image.shape, image.header.get_data_dtype()
     if len(shape) < 2 or min(shape) < 1:
         raise InputError(f"{path}: the image has no voxels (shape {shape}); export the file again.")
@@ -44,35 +35,25 @@ def check_kind(path: Path, image: nib.Nifti1Image) -> None:
 def check_volume(volume: Volume) -> None:
     """Refuse a volume that cannot be super-resolved, and warn of a header that contradicts itself.
 
-    Args:
-        volume: as read from its file.
-
     Raises:
         InputError: an affine that cannot be inverted; fewer than 17 voxels in plane; NaN or infinite voxels;
             nothing but one value or no positive value.
     """
-    _check_affine(volume)
-    _check_matrix(volume)
+    _check_grid(volume)
     _check_intensities(volume)
     _warn_of_two_forms(volume)
 
 
-def _check_affine(volume: Volume) -> None:
-    """Refuse an affine that does not place voxels in space."""
-    sizes = np.array(volume.spacing)
+def _check_grid(volume: Volume) -> None:
+    """Refuse an affine that does not place voxels in space, and slices too small for the network."""
+    sizes, shape = np.array(volume.spacing), volume.voxels.shape
     placed = np.isfinite(volume.affine).all() and (sizes > 0).all()
     # Relative to the voxel sizes: 1 for right angles, 0 where an axis lies in the plane of the others.
-    if placed and abs(np.linalg.det(volume.affine[:3, :3] / sizes)) > 1e-3:
-        return
-    raise InputError(
-        f"{volume.path}: the affine in the header is degenerate (voxel size {sizes.tolist()} mm); "
-        "export the file again with its geometry."
-    )
-
-
-def _check_matrix(volume: Volume) -> None:
-    """Refuse slices too small for the network."""
-    shape = volume.voxels.shape
+    if not (placed and abs(np.linalg.det(volume.affine[:3, :3] / sizes)) > 1e-3):
+        raise InputError(
+            f"{volume.path}: the affine in the header is degenerate (voxel size {sizes.tolist()} mm); "
+            "export the file again with its geometry."
+        )
     slice_axis = through_plane_axis(volume.spacing, shape)
     in_plane = [n for axis, n in enumerate(shape) if axis != slice_axis]
     if min(in_plane) < MINIMUM_MATRIX:
@@ -96,17 +77,15 @@ def _check_intensities(volume: Volume) -> None:
 
 def _warn_of_two_forms(volume: Volume) -> None:
     """Log a warning where qform and sform place the voxels differently."""
-    header = volume.header
-    if header["qform_code"] == 0:
+    if volume.header["qform_code"] == 0:
         return
     try:
         with np.errstate(invalid="ignore", over="ignore"):  # damaged numbers give an infinite distance or none
-            distance = corner_distance(volume.affine, header.get_qform(), volume.voxels.shape)
+            distance = corner_distance(volume.affine, volume.header.get_qform(), volume.voxels.shape)
     except ValueError:  # nibabel: a quaternion longer than 1
         distance = math.inf
     if not distance <= GRID_TOLERANCE * min(volume.spacing):
         logger.warning(
             "%s: qform and sform disagree by up to %.2f mm; the sform is used, and both are kept in what is written.",
-            volume.path,
-            distance,
+            *(volume.path, distance),
         )

@@ -7,9 +7,9 @@ from urllib.parse import unquote
 
 import pytest
 
-from bundle.data.bids import bids_sidecar, is_bids, with_outputs, write_dataset_description
+from bundle.data.bids import bids_sidecar, with_outputs, write_dataset_description
 from bundle.data.pairs import find_pairs
-from bundle.data.requests import requested_pairs
+from bundle.data.selection import requested_pairs
 from bundle.errors import InputError
 
 
@@ -42,7 +42,6 @@ def test_a_result_is_named_as_derivatives_are(case: str, output: str, tmp_path: 
 def test_a_folder_that_is_no_bids_data_set_gets_no_outputs(tmp_path: Path) -> None:
     pairs = find_pairs(make_dataset(tmp_path, "sub-1", "sub-2"))
     (tmp_path / "dataset_description.json").unlink()
-    assert not is_bids(tmp_path)
     assert requested_pairs(tmp_path) == pairs
     assert bids_sidecar(pairs[0]) == {}
     write_dataset_description(tmp_path / "out", pairs)

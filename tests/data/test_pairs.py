@@ -240,7 +240,7 @@ def test_a_folder_without_pairs_says_what_was_looked_for(
 
 
 @pytest.mark.parametrize("asked", ["openms", "Open_MS"])
-def test_a_missing_folder_hints_at_its_sibling(tmp_path: Path, asked: str) -> None:
+def test_a_missing_folder_hints_at_a_similar_name(tmp_path: Path, asked: str) -> None:
     make_files(tmp_path, "open_ms/sub-1_T2w.nii.gz", "other/x")
     with pytest.raises(InputError, match=rf"{asked} does not exist \(is .*open_ms meant\?\)"):
         find_pairs(tmp_path / asked)

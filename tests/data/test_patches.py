@@ -69,7 +69,7 @@ def test_a_batch_depends_on_seed_and_position_alone(position, seed, sampling) ->
     wandered.batch(3)
     fresh = PatchStream(stack(), **arguments)
     fresh.load_state_dict({"position": position})
-    assert_close(next(iter(fresh))[IMAGE], wandered.batch(position)[IMAGE])
+    assert_close(fresh.next_batch()[IMAGE], wandered.batch(position)[IMAGE])
 
 
 def test_streams_of_different_seed_differ() -> None:
@@ -84,6 +84,17 @@ def test_random_patches_stay_inside_and_change_at_every_pass() -> None:
     assert (min(rows), max(rows)) == (0, 24)
     assert max(columns) <= 34
     assert len(set(passes[0]) & set(passes[1])) < len(passes[0]) / 2
+
+
+def test_the_order_is_the_one_it_always_was() -> None:
+    """Constants of version 0.6.0, in whose order the shipped weights were trained."""
+    stream = PatchStream(stack(), patch_size=16, batch_size=3, seed=5)
+    assert corners(stream.batch(0)) == [(2, 0, 16), (3, 48, 48), (1, 48, 48)]
+    assert corners(stream.batch(9)) == [(1, 0, 16), (0, 0, 16), (2, 48, 0)]
+    changes = {"sampling": "random", "gain_jitter": 0.2, "noise_jitter": 0.1, "flips": True, "reference_shift": 3}
+    batch = PatchStream(stack(), patch_size=16, batch_size=3, seed=5, **changes).batch(9)
+    found = torch.stack([batch[IMAGE].mean(), batch[IMAGE].std(), batch[HIGH_RES].mean(), batch[HIGH_RES].std()])
+    assert_close(found, torch.tensor([31.3788128, 13.0319519, 0.8594380, 0.6978784]), rtol=1e-6, atol=0)
 
 
 def test_smaller_slices_are_never_read_beyond_their_edge() -> None:

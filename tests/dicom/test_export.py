@@ -8,21 +8,20 @@ import numpy as np
 import pytest
 
 from bundle.data.pairs import find_pairs
-from bundle.data.requests import contrast_of
-from bundle.dicom.export import TAGS, Series
+from bundle.data.selection import contrast_of
+from bundle.dicom.export import Series
+from bundle.dicom.headers import Tag
 from bundle.errors import InputError
 
 # Python deprecates how ITK is wrapped; as an error, that would end the process.
 pytestmark = pytest.mark.filterwarnings("ignore:builtin type:DeprecationWarning")
 
 VOXELS = np.ones((1, 6, 5), dtype="u2")
-DESCRIPTION, PROTOCOL, AGENT, FRAME, PATIENT = "0008|103e", "0018|1030", "0018|0010", "0020|0052", "0010|0020"
-MODALITY, IMAGE_TYPE = "0008|0060", "0008|0008"
 
 
 def series(**tags: str) -> Series:
     """Return a series of a header with some tags."""
-    return Series(Path("s"), dict.fromkeys(TAGS, "") | tags)
+    return Series(Path("s"), dict.fromkeys(Tag, "") | tags)
 
 
 @pytest.mark.parametrize(
@@ -55,8 +54,8 @@ def series(**tags: str) -> Series:
     ],
 )
 def test_words_of_a_series_tell_its_contrast(words: str, contrast: str) -> None:
-    assert series(**{DESCRIPTION: words}).contrast == contrast
-    assert series(**{PROTOCOL: words}).contrast == contrast
+    assert series(**{Tag.DESCRIPTION: words}).contrast == contrast
+    assert series(**{Tag.PROTOCOL: words}).contrast == contrast
 
 
 @pytest.mark.parametrize(
@@ -73,17 +72,17 @@ def test_words_of_a_series_tell_its_contrast(words: str, contrast: str) -> None:
     ],
 )
 def test_times_tell_where_words_are_silent(repetition: str, echo: str, inversion: str, contrast: str) -> None:
-    times = {"0018|0080": repetition, "0018|0081": echo, "0018|0082": inversion}
+    times = {Tag.REPETITION_TIME: repetition, Tag.ECHO_TIME: echo, Tag.INVERSION_TIME: inversion}
     assert series(**times).contrast == contrast
-    assert series(**times, **{DESCRIPTION: "brain"}).contrast == contrast
-    assert series(**times, **{DESCRIPTION: "pd+t2 tse"}).contrast == contrast  # a dual echo
-    assert series(**times, **{DESCRIPTION: "t2 flair"}).contrast == ""
+    assert series(**times, **{Tag.DESCRIPTION: "brain"}).contrast == contrast
+    assert series(**times, **{Tag.DESCRIPTION: "pd+t2 tse"}).contrast == contrast  # a dual echo
+    assert series(**times, **{Tag.DESCRIPTION: "t2 flair"}).contrast == ""
 
 
-@pytest.mark.parametrize("tags", [{MODALITY: "CT"}, {IMAGE_TYPE: "DERIVED\\SECONDARY\\MPR"}])
+@pytest.mark.parametrize("tags", [{Tag.MODALITY: "CT"}, {Tag.IMAGE_TYPE: "DERIVED\\SECONDARY\\MPR"}])
 def test_what_is_no_mr_image_or_was_computed_has_no_contrast(tags: dict[str, str]) -> None:
-    assert series(**{DESCRIPTION: "t2"}).contrast == "T2w"
-    assert series(**{DESCRIPTION: "t2"} | tags).contrast == ""
+    assert series(**{Tag.DESCRIPTION: "t2"}).contrast == "T2w"
+    assert series(**{Tag.DESCRIPTION: "t2"} | tags).contrast == ""
 
 
 @pytest.fixture
@@ -91,7 +90,7 @@ def write(write_dicom: Any, tmp_path: Path) -> Any:
     """Return a function that writes a series of one slice, given its folder, its description and other tags."""
 
     def written(folder: str, words: str, study: str = "1.2", **tags: str) -> Path:
-        name = {DESCRIPTION: words}
+        name = {Tag.DESCRIPTION: words}
         return write_dicom(tmp_path / folder, VOXELS, study=study, series=f"{study}.{abs(hash(folder))}", **name | tags)
 
     return written
@@ -106,10 +105,10 @@ def test_series_of_one_study_are_paired_however_their_folders_are_nested(write: 
     write("p1/s1/001", "t2_tse")
     write("p1/s1/002", "t1_se")
     write("p1/s1/003", "t2 flair")
-    write("p2/t2", "t2_tse", study="2.1", **{PATIENT: "P2"})
-    write("p2/t1", "t1_se", study="2.1", **{PATIENT: "P2"})
-    write("p2-again/t2", "t2_tse", study="2.2", **{PATIENT: "P2"})
-    write("p2-again/t1", "t1_se", study="2.2", **{PATIENT: "P2"})
+    write("p2/t2", "t2_tse", study="2.1", **{Tag.PATIENT: "P2"})
+    write("p2/t1", "t1_se", study="2.1", **{Tag.PATIENT: "P2"})
+    write("p2-again/t2", "t2_tse", study="2.2", **{Tag.PATIENT: "P2"})
+    write("p2-again/t1", "t1_se", study="2.2", **{Tag.PATIENT: "P2"})
     expected = {"p1_s1_001": "p1/s1/002", "p2_t2": "p2/t1", "p2-again_t2": "p2-again/t1"}
     assert chosen(tmp_path) == expected
     pairs = {pair["case"]: pair for pair in find_pairs(tmp_path)}
@@ -119,11 +118,11 @@ def test_series_of_one_study_are_paired_however_their_folders_are_nested(write: 
 
 
 def test_the_reference_is_the_one_of_the_target_s_kind(write: Any, tmp_path: Path) -> None:
-    write("t2", "t2", **{FRAME: "7"})
-    write("after", "t1", **{AGENT: "Gadovist", FRAME: "7"})
-    write("before", "t1", **{FRAME: "8"})
+    write("t2", "t2", **{Tag.FRAME_OF_REFERENCE: "7"})
+    write("after", "t1", **{Tag.AGENT: "Gadovist", Tag.FRAME_OF_REFERENCE: "7"})
+    write("before", "t1", **{Tag.FRAME_OF_REFERENCE: "8"})
     assert chosen(tmp_path) == {"t2": "before"}  # without contrast agent comes first
-    write("in place", "t1", **{FRAME: "7"})
+    write("in place", "t1", **{Tag.FRAME_OF_REFERENCE: "7"})
     assert chosen(tmp_path) == {"t2": "in place"}
 
 
@@ -155,8 +154,8 @@ def test_a_folder_of_several_series_is_left_out_by_name(
 ) -> None:
     write("a/t2", "t2")
     write("a/t1", "t1")
-    write_dicom(tmp_path / "b", VOXELS, series="5.1", **{DESCRIPTION: "t2_tse"})
-    write_dicom(tmp_path / "b", VOXELS, series="5.2", **{DESCRIPTION: ""})
+    write_dicom(tmp_path / "b", VOXELS, series="5.1", **{Tag.DESCRIPTION: "t2_tse"})
+    write_dicom(tmp_path / "b", VOXELS, series="5.2", **{Tag.DESCRIPTION: ""})
     assert chosen(tmp_path) == {"a_t2": "a/t1"}
     said = "is left out: it holds several DICOM series, t2_tse and one without description among them; sort it"
     assert f"{tmp_path / 'b'} {said}" in caplog.text

@@ -8,10 +8,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from bundle.data.reading import read_volume
 from bundle.dicom import series as dicom
-from bundle.dicom.series import is_dicom, read_series
+from bundle.dicom.headers import is_dicom
+from bundle.dicom.series import read_series
 from bundle.errors import InputError
-from bundle.volumes.nifti import read_volume, write_volume
+from bundle.volumes.nifti import write_volume
 
 itk = pytest.importorskip("itk")  # loads its parts when they are first used
 
@@ -97,7 +99,7 @@ def test_slices_are_ordered_by_position_whatever_their_names_and_numbers(tmp_pat
 
 def test_slices_are_ordered_here_where_gdcm_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     voxels = voxels_of()
-    files = [str(path) for path in sorted(write_series(tmp_path, voxels).iterdir())]
+    files = sorted(write_series(tmp_path, voxels).iterdir())
     monkeypatch.setattr(dicom, "_files_of_one_series", lambda _: files[::-2] + files[1::2])
     np.testing.assert_array_equal(read_series(tmp_path).voxels, voxels)
 
@@ -239,7 +241,7 @@ def test_slices_turned_against_each_other_are_refused(tmp_path: Path, monkeypatc
     """GDCM lists most of them as series of their own; those that it does not are caught by their headers."""
     write_series(tmp_path / "a", voxels_of()[:, :, :2])
     write_series(tmp_path / "b", voxels_of()[:, :, :1], np.eye(3))
-    files = [str(path) for path in sorted(tmp_path.glob("*/IM*"))]
+    files = sorted(tmp_path.glob("*/IM*"))
     monkeypatch.setattr(dicom, "_files_of_one_series", lambda _: files)
     assert "turned against each other" in refusal(tmp_path)
 
@@ -258,7 +260,7 @@ def test_a_truncated_file_is_refused_and_not_taken_for_a_missing_slice(
 def test_images_of_several_sizes_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_series(tmp_path, voxels_of()[:, :, :2])
     write_slice(tmp_path / "IM0002", voxels_of((30, 24, 1))[:, :, 0].T, ORIGIN + 6 * OBLIQUE[:, 2])
-    files = [str(path) for path in sorted(tmp_path.glob("IM*"))]
+    files = sorted(tmp_path.glob("IM*"))
     monkeypatch.setattr(dicom, "_files_of_one_series", lambda _: files)
     assert "cannot be read together (damaged, or of several sizes)" in refusal(tmp_path)
 

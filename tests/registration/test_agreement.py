@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import mutual_info_score
 
+from bundle.data.reading import read_volume
 from bundle.registration import PlacedVolume, agreement
 from bundle.registration.agreement import ENOUGH, mutual_information
 from bundle.registration.plausibility import SAME_HEAD, SHIFTED
-from bundle.volumes.nifti import read_volume
 
 from .conftest import Scan, grid, rigid
 

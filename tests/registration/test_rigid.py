@@ -7,10 +7,10 @@ import torch
 from nibabel.affines import apply_affine
 
 from bundle import kspace
+from bundle.data.reading import read_volume
 from bundle.errors import InputError
 from bundle.registration import PlacedVolume, Registration, register
 from bundle.registration.rigid import displacement_mm, rotation_degrees
-from bundle.volumes.nifti import read_volume
 
 from .conftest import Scan, grid, rigid
 

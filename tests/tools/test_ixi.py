@@ -325,7 +325,7 @@ def test_a_disk_that_fills_up_is_no_network_fault(site: Site, tmp_path: Path, mo
         raise OSError(errno.ENOSPC, "No space left on device")
 
     site.files["/IXI/body"] = BODY
-    monkeypatch.setattr(ixi, "_copy", fail)
+    monkeypatch.setattr(shutil, "copyfileobj", fail)
     with pytest.raises(InputError, match=r"body\.partial cannot be written .*No space left.*free disk space"):
         fetch(f"{site.url}/body", tmp_path / "body")
     assert len(site.log) == 1

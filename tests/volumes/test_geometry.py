@@ -9,16 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bundle.data.reading import read_volume
 from bundle.errors import InputError
 from bundle.volumes.geometry import (
     GRID_TOLERANCE,
+    Volume,
     check_same_grid,
     corner_distance,
     reorient_like,
     same_grid,
     through_plane_axis,
 )
-from bundle.volumes.nifti import Volume, read_volume
 
 SHAPE = (18, 20, 5)
 SPACING = (0.6, 0.7, 3.3)

@@ -10,8 +10,8 @@ from hypothesis.extra.numpy import arrays
 from monai.data import MetaTensor
 from skimage.exposure import rescale_intensity
 
+from bundle.data.reading import read_volume
 from bundle.volumes.intensity import IntensityScale, tissue_slices
-from bundle.volumes.nifti import read_volume
 
 VOLUMES = st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(1, 3)).flatmap(
     lambda shape: arrays(np.float32, shape, elements=st.floats(0, 4096, width=32))

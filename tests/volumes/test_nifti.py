@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bundle.data.reading import read_header, read_volume
 from bundle.errors import InputError
 from bundle.volumes import nifti
-from bundle.volumes.nifti import Volume, read_header, read_volume, write_volume
+from bundle.volumes.geometry import Volume
+from bundle.volumes.nifti import write_volume
 
 OBLIQUE = nib.affines.from_matvec(
     nib.eulerangles.euler2mat(0.1, -0.2, 0.3) @ np.diag([-0.6, -0.6, 3.3]), [99.425, 118.858, -41.166]

@@ -13,9 +13,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from bundle.data.reading import read_volume
 from bundle.errors import InputError
-from bundle.volumes.nifti import read_volume, write_volume
-from bundle.volumes.volume import Volume
+from bundle.volumes.geometry import Volume
+from bundle.volumes.nifti import write_volume
 
 SHAPE = (19, 18, 3)
 MEMORY_LIMIT = 64 << 20  # the file is 4 KiB; a header may not make the reader take more than this
