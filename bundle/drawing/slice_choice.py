@@ -20,8 +20,8 @@ class Box(NamedTuple):
     width: int
 
     def crop(self, image: Image) -> Image:
-        """Return the part of an image (rows, columns) inside the box."""
-        return image[self.top : self.top + self.height, self.left : self.left + self.width]
+        """Return the part of an image (..., rows, columns) inside the box."""
+        return image[..., self.top : self.top + self.height, self.left : self.left + self.width]
 
 
 def quartile_slices(slices: Sequence[int], n: int = 3) -> list[int]:
@@ -42,7 +42,7 @@ def quartile_slices(slices: Sequence[int], n: int = 3) -> list[int]:
     return [ordered[part * len(ordered) // (n + 1)] for part in range(1, n + 1)]
 
 
-def tissue_box(images: Sequence[Image], threshold: float, margin: int = 4) -> Box:
+def tissue_box(images: Image | Sequence[Image], threshold: float, margin: int = 4) -> Box:
     """Return the smallest box that holds everything above a threshold in any of the images, and a margin.
 
     Args:

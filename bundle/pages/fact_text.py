@@ -2,8 +2,7 @@
 """The facts of a case's record in words and units that need no manual."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 _TITLES: Final = {
     "low_res": "Low-res input",
@@ -77,14 +76,8 @@ _UNITS: Final = {
 """By the last word of a fact's name."""
 
 
-@dataclass(frozen=True)
-class FactGroup:
-    """What is known of one topic.
-
-    Attributes:
-        title: of the topic.
-        rows: label and value of each fact.
-    """
+class FactGroup(NamedTuple):
+    """What is known of one topic: its title, and label and value of each fact."""
 
     title: str
     rows: list[tuple[str, str]]

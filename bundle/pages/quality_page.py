@@ -14,6 +14,7 @@ from monai.data import MetaTensor
 from monai.transforms import SaveImaged
 from monai.utils import ImageMetaKey
 
+from bundle.drawing.case_slices import CaseSlices
 from bundle.drawing.slice_choice import Image, quartile_slices
 from bundle.keys import (
     CASE,
@@ -27,7 +28,6 @@ from bundle.keys import (
     UNCERTAINTY,
 )
 from bundle.pages.case_page import Origin, save_case_page
-from bundle.pages.shown_slices import CaseImages
 from bundle.records import Records
 from bundle.transforms import DataConsistencyd
 from bundle.transforms.io import result_path
@@ -90,7 +90,7 @@ class QualityPaged(SaveImaged):
             record.warn(f"The quality page could not be made ({error}): look at the output in a viewer instead.")
         return item
 
-    def _images(self, item: dict[Hashable, Any]) -> CaseImages:
+    def _images(self, item: dict[Hashable, Any]) -> CaseSlices:
         positions = _positions(item)
         volumes = {
             key: _slices(item[key], positions)
@@ -104,7 +104,7 @@ class QualityPaged(SaveImaged):
         in_file = np.asarray(item.get(SLICES, np.arange(item[PRED].shape[-1])))
         rows, columns = self.consistency.factors_of(item)
         height, width = item[PRED].shape[1:3]
-        return CaseImages(
+        return CaseSlices.of(
             volumes=volumes,
             affine=np.asarray(item[LOW_RES].affine, dtype=np.float64),
             slices=in_file[positions].tolist(),

@@ -15,8 +15,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from bundle.drawing.png import save_plot
 from bundle.errors import InputError
-from bundle.studies.style import INK, QUIET, LineStyle, axis_title, line_styles, quieten, save_plot
+from bundle.studies.style import INK, QUIET, LineStyle, axis_title, line_styles, quieten
 
 _PER_ITERATION = {"perceptual": "perceptual loss", "mse": "MSE loss", "wasserstein_distance": "Wasserstein distance"}
 _PER_EPOCH = {"PSNR": axis_title("psnr"), "SSIM": axis_title("ssim")}
@@ -114,16 +115,9 @@ def _curve(events: EventAccumulator, tag: str, steps_an_epoch: int) -> Curve:
 def _draw(axes: Axes, tag: str, curves: Mapping[str, Curve], styles: Mapping[str, LineStyle]) -> None:
     quieten(axes)
     for number, (label, curve) in enumerate(curves.items()):
-        style, step = styles[label], math.ceil(curve.epochs.size / _MARKS)
-        axes.plot(
-            *curve,
-            color=style.colour,
-            linestyle=style.dashes,
-            marker=style.marker,
-            markevery=(number % step, step),  # curves that lie on each other show their markers in turn
-            markersize=3.5,
-            linewidth=1.2,
-        )
+        step = math.ceil(curve.epochs.size / _MARKS)
+        in_turn = (number % step, step)  # so that curves which lie on each other show their markers
+        axes.plot(*curve, **styles[label], markevery=in_turn, markersize=3.5, linewidth=1.2)
     if tag in _LOGARITHMIC and curves:
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -140,6 +134,5 @@ def _draw(axes: Axes, tag: str, curves: Mapping[str, Curve], styles: Mapping[str
 def _draw_legend(axes: Axes, labels: Sequence[str], styles: Mapping[str, LineStyle]) -> None:
     axes.set_axis_off()
     for label in labels:
-        style = styles[label]
-        axes.plot([], [], color=style.colour, linestyle=style.dashes, marker=style.marker, markersize=4, label=label)
+        axes.plot([], [], **styles[label], markersize=4, label=label)
     axes.legend(loc="center", frameon=False, fontsize=10, labelcolor=INK, ncols=1 + (len(labels) > 10))

@@ -3,91 +3,33 @@
 
 import glob
 import os
-import zipfile
-import zlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import median_high
 
 import numpy as np
-import numpy.typing as npt
 
-from bundle.drawing.montage import MontageOptions, Picture, save_pictures
+from bundle.drawing.case_slices import CaseSlices
+from bundle.drawing.montage import MontageColumn, save_montage
 from bundle.drawing.windows import error_limit
 from bundle.errors import InputError
 from bundle.keys import HIGH_RES, LOW_RES, REFERENCE, SUPER_RES
 from bundle.reports.columns import image_title
 from bundle.studies.scores import Folder, low_res_title, read_row, same_inputs
 
-Images = npt.NDArray[np.float32]
-
-_NEEDED = (LOW_RES, SUPER_RES, HIGH_RES)
 _MOST_COLUMNS = 7  # of a page, beside the high-res and the reference
-_ABOUT = ("slices", "aspect", "edges")
 
 
-@dataclass(frozen=True)
-class Panels:
-    """Some slices of an evaluated case.
-
-    Attributes:
-        path: where they are stored.
-        images: arrays (n, rows, columns) by image name, in display orientation.
-        slices: the n slices' indices in the file.
-        aspect: height of a pixel divided by its width.
-        edges: the patient's sides at the left and at the top.
-        scores: for each slice the scores by image name, then by metric.
-    """
-
-    path: Path
-    images: Mapping[str, Images]
-    slices: Sequence[int]
-    aspect: float
-    edges: tuple[str, str]
-    scores: Sequence[Mapping[str, Mapping[str, float]]]
-
-    def of(self, image: str, positions: Sequence[int]) -> list[Images]:
-        """Return an image of the slices at some positions."""
-        return [self.images[image][position] for position in positions]
-
-    def errors(self, image: str, target: str, positions: Sequence[int]) -> list[Images]:
-        """Return the absolute errors of an image."""
-        pairs = zip(self.of(image, positions), self.of(target, positions), strict=True)
-        return [np.abs(output - wanted) for output, wanted in pairs]
-
-    def picture(self, heading: str, image: str, positions: Sequence[int], target: str | None = None) -> Picture:
-        """Return an image as a column of a page, compared with another where one is named."""
-        scores = [self.scores[position].get(image, {}) for position in positions]
-        wanted = self.of(target, positions) if target else None
-        return Picture(heading, self.of(image, positions), scores, wanted, own_window=image == REFERENCE)
-
-
-def read_panels(folder: Folder, case: str) -> Panels:
+def read_panels(folder: Folder, case: str) -> CaseSlices:
     """Read ``panels/<case>.npz`` and ``slices.csv`` of an evaluation.
 
     Raises:
         InputError: if one of them cannot be read or holds too little.
     """
-    path = Path(folder) / "panels" / f"{case}.npz"
-    try:
-        with np.load(path) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"{path}: cannot read the slices of this case ({error}); evaluate this row again.") from error
-    if missing := [name for name in (*_NEEDED, *_ABOUT) if name not in arrays]:
-        raise InputError(f"{path}: there is no {' and no '.join(missing)} in this file; evaluate this row again.")
-    slices = [int(index) for index in arrays["slices"]]
+    stored = CaseSlices.load(_file(folder, case), needed=(LOW_RES, SUPER_RES, HIGH_RES))
     of_case = {key[2]: scores for key, scores in read_row(folder).scores.items() if key[1] == case}
-    left, top = (str(side) for side in arrays["edges"])
-    return Panels(
-        path=path,
-        images={name: array for name, array in arrays.items() if name not in _ABOUT},
-        slices=slices,
-        aspect=float(arrays["aspect"]),
-        edges=(left, top),
-        scores=[of_case.get(index, {}) for index in slices],
-    )
+    return replace(stored, scores=[of_case.get(index, {}) for index in stored.slices])
 
 
 def save_panels(
@@ -116,43 +58,39 @@ def save_panels(
     """
     if not folders:
         raise ValueError("there are no rows to show; pass at least one.")
-    rows = {label: read_panels(folder, case) for label, folder in folders.items()}
-    first = _require_same(list(rows.values()))
-    positions = _positions(first, slices)
-    groups = same_inputs({label: row.images[LOW_RES] for label, row in rows.items()})
-    group_of = {label: group for group in groups for label in group}
-    options = _options(
-        first, positions, title or case, [row.errors(SUPER_RES, HIGH_RES, positions) for row in rows.values()]
-    )
-    last = [first.picture(image_title(name), name, positions) for name in (HIGH_RES, REFERENCE) if name in first.images]
+    stored = {label: read_panels(folder, case) for label, folder in folders.items()}
+    _require_same(stored)
+    groups = same_inputs({label: row.images[LOW_RES] for label, row in stored.items()})
+    rows = {label: _chosen(row, slices, _file(folders[label], case)) for label, row in stored.items()}
+    outputs = {label: MontageColumn(label, row, SUPER_RES, HIGH_RES) for label, row in rows.items()}
+    error_end = _error_end(outputs.values())
+    first = next(iter(rows.values()))
+    last = [MontageColumn(image_title(name), first, name) for name in (HIGH_RES, REFERENCE) if name in first.images]
     pages = _pages(groups)
     file = Path(path)
     for old in file.parent.glob(f"{glob.escape(file.stem)}_page_*{file.suffix}"):
         old.unlink()
     files = [file, *(file.with_stem(f"{file.stem}_page_{number}") for number in range(2, len(pages) + 1))]
-    for target, labels in zip(files, pages, strict=True):
-        pictures, shown = [], None
-        for label in labels:
-            if shown is not group_of[label]:
-                shown = group_of[label]
-                heading = low_res_title(shown, len(groups))
-                pictures.append(rows[label].picture(heading, LOW_RES, positions, HIGH_RES))
-            pictures.append(rows[label].picture(label, SUPER_RES, positions, HIGH_RES))
-        save_pictures(target, [*pictures, *last], first.of(HIGH_RES, positions), options)
+    for target, parts in zip(files, pages, strict=True):
+        columns = []
+        for group, labels in parts:
+            low_res = MontageColumn(low_res_title(group, len(groups)), rows[labels[0]], LOW_RES, HIGH_RES)
+            columns += [low_res, *(outputs[label] for label in labels)]
+        save_montage(target, [*columns, *last], title or case, error_end, errors_below=True)
     return files
 
 
-def _pages(groups: Sequence[Sequence[str]]) -> list[list[str]]:
-    """Share rows out over pages; each low-res takes a column of its own."""
-    pages: list[list[str]] = []
+def _pages(groups: Sequence[Sequence[str]]) -> list[list[tuple[Sequence[str], list[str]]]]:
+    """Share groups of rows, or parts of them, out over pages; the low-res of each takes a column of its own."""
+    pages: list[list[tuple[Sequence[str], list[str]]]] = []
     n_columns = _MOST_COLUMNS
     for group in groups:
-        for rows in np.array_split(np.array(group, dtype=object), -(-len(group) // (_MOST_COLUMNS - 1))):
-            n_columns += 1 + len(rows)
+        for labels in np.array_split(np.array(group, dtype=object), -(-len(group) // (_MOST_COLUMNS - 1))):
+            n_columns += 1 + len(labels)
             if n_columns > _MOST_COLUMNS:
                 pages.append([])
-                n_columns = 1 + len(rows)
-            pages[-1] += rows.tolist()
+                n_columns = 1 + len(labels)
+            pages[-1].append((group, labels.tolist()))
     return pages
 
 
@@ -174,19 +112,18 @@ def save_level_panels(
     Raises:
         InputError: if the case cannot be read, holds no levels, or a slice is not there.
     """
-    row = read_panels(folder, case)
+    file = _file(folder, case)
+    row = _chosen(read_panels(folder, case), slices, file)
     levels = sorted(name for name in row.images if f"{name}_target" in row.images)
     if not levels:
-        raise InputError(f"{row.path}: there are no levels in this file; choose a row with a progressive network.")
-    positions = _positions(row, slices)
-    targets = {name: f"{name}_target" for name in levels} | {SUPER_RES: HIGH_RES}
-    pictures = [row.picture(image_title(LOW_RES), LOW_RES, positions, HIGH_RES)]
-    for name, target in targets.items():
-        pictures.append(row.picture(_level_title(name), name, positions, target))
-        pictures.append(row.picture(_level_title(target), target, positions))
-    errors = [row.errors(name, target, positions) for name, target in targets.items()]
-    options = _options(row, positions, title or case, errors)
-    return save_pictures(path, pictures, row.of(HIGH_RES, positions), options)
+        raise InputError(f"{file}: there are no levels in this file; choose a row with a progressive network.")
+    columns = [MontageColumn(image_title(LOW_RES), row, LOW_RES, HIGH_RES)]
+    for name, target in [*((name, f"{name}_target") for name in levels), (SUPER_RES, HIGH_RES)]:
+        columns += [
+            MontageColumn(_level_title(name), row, name, target),
+            MontageColumn(_level_title(target), row, target),
+        ]
+    return save_montage(path, columns, title or case, _error_end(columns[1::2]), errors_below=True)
 
 
 def _level_title(image: str) -> str:
@@ -194,35 +131,32 @@ def _level_title(image: str) -> str:
     return image_title(image).replace("_", " ")
 
 
-def _options(
-    panels: Panels, positions: Sequence[int], title: str, errors: Sequence[Sequence[Images]]
-) -> MontageOptions:
-    """Return how the page is drawn.
-
-    The scale of errors ends where that of the middle output would: neither the low-res nor one bad output shall
-    leave all others black.
-    """
-    labels = [f"slice {panels.slices[position]}" for position in positions]
-    limit = median_high(error_limit(of_output) for of_output in errors)
-    return MontageOptions(title, labels, panels.aspect, panels.edges, limit, errors_below=True)
+def _error_end(outputs: Iterable[MontageColumn]) -> float:
+    """Return where the scale of the middle output's errors ends: one bad output shall not leave all others black."""
+    return median_high(error_limit(output.errors) for output in outputs)
 
 
-def _positions(panels: Panels, slices: Sequence[int]) -> list[int]:
-    """Return where the chosen slices are stored."""
-    if missing := [index for index in slices if index not in panels.slices]:
-        stored = ", ".join(map(str, panels.slices))
-        raise InputError(f"{panels.path}: slice {missing[0]} is not in this file; choose among {stored}.")
-    return [panels.slices.index(index) for index in slices] or [len(panels.slices) // 2]
+def _file(folder: Folder, case: str) -> Path:
+    """Return where an evaluation keeps the slices of a case."""
+    return Path(folder) / "panels" / f"{case}.npz"
 
 
-def _require_same(rows: Sequence[Panels]) -> Panels:
-    """Refuse rows whose ground truth differs; return the first."""
-    first = rows[0]
-    for row in rows[1:]:
-        pair = {"a": first.images[HIGH_RES], "b": row.images[HIGH_RES]}
-        if row.slices != first.slices or pair["a"].shape != pair["b"].shape or len(same_inputs(pair)) > 1:
+def _chosen(stored: CaseSlices, slices: Sequence[int], file: Path) -> CaseSlices:
+    """Return the slices to show, by default the middle one of those in the file."""
+    if missing := [index for index in slices if index not in stored.slices]:
+        among = ", ".join(map(str, stored.slices))
+        raise InputError(f"{file}: slice {missing[0]} is not in this file; choose among {among}.")
+    return stored.at([stored.slices.index(index) for index in slices] or [len(stored.slices) // 2])
+
+
+def _require_same(rows: Mapping[str, CaseSlices]) -> None:
+    """Refuse rows whose slices or ground truth differ."""
+    (label, first), *others = rows.items()
+    for other, row in others:
+        truths = {label: first.images[HIGH_RES], other: row.images[HIGH_RES]}
+        same_shape = len({truth.shape for truth in truths.values()}) == 1
+        if row.slices != first.slices or not same_shape or len(same_inputs(truths)) > 1:
             raise InputError(
-                f"{first.path} and {row.path} show different slices or another high-res image; evaluate both rows on "
+                f"the rows {label} and {other} show different slices or another high-res image; evaluate both rows on "
                 "the same data."
             )
-    return first
