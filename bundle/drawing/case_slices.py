@@ -4,13 +4,14 @@
 import os
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 from bundle.drawing.orientation import DisplayOrientation
 from bundle.drawing.slice_choice import Image
@@ -58,12 +59,12 @@ class CaseSlices:
         scores: Sequence[Scores] = (),
         n_measured: tuple[int, int] | None = None,
     ) -> "CaseSlices":
-        """Turn slices as they lie in a file.
+        """Turn slices from the order of the file.
 
         Args:
             volumes: arrays (H, W, n) by name, on one grid.
             affine: 4 x 4, voxel index to mm, RAS+.
-            slices: the n slices' indices in the file.
+            slices: indices in the file.
             scores: those of each slice.
             n_measured: samples of k-space that were measured along H and W.
 
@@ -81,11 +82,19 @@ class CaseSlices:
             n_measured=n_measured and (n_measured[row], n_measured[column]),
         )
 
-    def at(self, positions: Sequence[int]) -> "CaseSlices":
-        """Return the slices at some positions among these."""
+    def at(self, indices: Sequence[int]) -> "CaseSlices":
+        """Return the slices with these indices in the file, or the middle one where none is named.
+
+        Raises:
+            InputError: if there is no such slice.
+        """
+        if missing := [index for index in indices if index not in self.slices]:
+            among = ", ".join(map(str, self.slices))
+            raise InputError(f"slice {missing[0]} of this case was not stored; choose among {among}.")
+        positions = [self.slices.index(index) for index in indices] or [len(self.slices) // 2]
         return replace(
             self,
-            images={name: image[list(positions)] for name, image in self.images.items()},
+            images={name: image[positions] for name, image in self.images.items()},
             slices=[self.slices[position] for position in positions],
             scores=[self.scores[position] for position in positions] if self.scores else (),
         )
@@ -119,3 +128,16 @@ class CaseSlices:
             raise InputError(f"{path}: there is no {' and no '.join(missing)} in this file; evaluate it again.")
         slices, aspect, (left, top) = (arrays.pop(name).tolist() for name in _ABOUT)
         return cls(arrays, slices, aspect, (left, top))
+
+
+def scores_by_slice(
+    scores: Mapping[str, Mapping[str, Sequence[float] | Tensor]], positions: Iterable[int]
+) -> list[Scores]:
+    """Return the scores of some slices, from one value a slice by image and metric."""
+    return [
+        {
+            image: {metric: float(values[position]) for metric, values in of_image.items()}
+            for image, of_image in scores.items()
+        }
+        for position in positions
+    ]

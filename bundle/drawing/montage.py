@@ -10,7 +10,7 @@ import numpy as np
 
 from bundle.drawing.case_slices import CaseSlices
 from bundle.drawing.montage_page import TileRow, draw_page
-from bundle.drawing.png import png_path, save_page
+from bundle.drawing.png import save_paletted
 from bundle.drawing.slice_choice import Box, Image, detail_box
 from bundle.drawing.tile import ERRORS, GREY, Scale, Tile
 from bundle.drawing.windows import error_limit, grey_limit, grey_window
@@ -26,16 +26,21 @@ class MontageColumn:
     """One column of a montage: an image of a case, in each of its slices.
 
     Attributes:
-        heading: the title above it.
         case: whose image it is; all columns show the same slices.
         image: the image's name.
         target: name of the image that it should be; by default it is compared with nothing and has no error.
+        label: the heading, where it is not the image's short title.
     """
 
-    heading: str
     case: CaseSlices
     image: str
     target: str | None = None
+    label: str = ""
+
+    @property
+    def heading(self) -> str:
+        """The title above the column: ``LR``, or ``level 1 target`` for ``level_1_target``."""
+        return self.label or image_title(self.image).replace("_", " ")
 
     @property
     def errors(self) -> Image:
@@ -48,7 +53,7 @@ class MontageColumn:
         scale = Scale(GREY, 0, grey_limit(images) if self.image == REFERENCE else grey_end)
         scores = self.case.scores[position].get(self.image, {}) if self.case.scores else {}
         caption = _caption(scores, scores_a_line)
-        return Tile(images[position], scale, self.heading, caption, aspect=self.case.aspect, sides=self.case.sides)
+        return Tile(images[position], scale, self.heading, "", caption, self.case.aspect, self.case.sides)
 
     def error_tile(self, position: int, box: Box, scale: Scale) -> Tile | None:
         """Return the error of a compared image in a slice."""
@@ -77,14 +82,10 @@ def save_montage(
             the 99th percentile of the errors of all compared images together, rounded up.
         errors_below: whether the errors stand below the images, in rows of their own, or beside them.
 
-    Returns:
-        The path of the file.
-
     Raises:
         ValueError: if nothing is compared, or the file is not named as a PNG file.
         InputError: if the file cannot be written.
     """
-    target = png_path(path)
     compared = [column for column in columns if column.target]
     if not compared:
         raise ValueError(f"a montage of {[c.heading for c in columns]} has nothing to compare; give a column a target.")
@@ -97,7 +98,7 @@ def save_montage(
     errors = [[c.error_tile(k, box, scale) for c in columns] for k in range(len(truth))]
     labels = [f"slice {index}" for index in case.slices]
     middle = len(truth) // 2
-    detail = _detail(box.crop(truth[middle]))
+    detail = detail_box(box.crop(truth[middle]), _ZOOM)
     labels.append(f"{labels[middle]} {_TIMES} {_ZOOM}")
     images.append([_part(tile, detail) for tile in images[middle]])
     errors.append([tile and _part(tile, detail) for tile in errors[middle]])
@@ -108,14 +109,7 @@ def save_montage(
             rows += [TileRow(label, shown), TileRow("error", below)]
         else:
             rows.append(TileRow(label, [*shown, *(tile for tile in below if tile)]))
-    save_page(draw_page(rows, title), target)
-    return target
-
-
-def _detail(truth: Image) -> Box:
-    """Return the most detailed part of a slice."""
-    height, width = truth.shape
-    return detail_box(truth, Box(0, 0, height, width), max(height // _ZOOM, 1), max(width // _ZOOM, 1))
+    return save_paletted(draw_page(rows, title), path)
 
 
 def _part(tile: Tile, box: Box) -> Tile:

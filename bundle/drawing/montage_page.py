@@ -3,9 +3,8 @@
 
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -29,14 +28,8 @@ Place = tuple[float, float, float, float]
 """Left, top, width and height in inches."""
 
 
-@dataclass(frozen=True)
-class TileRow:
-    """One row of tiles, all of one shape.
-
-    Attributes:
-        label: text at the left.
-        tiles: one a column; none where the page stays empty.
-    """
+class TileRow(NamedTuple):
+    """One row of tiles of one shape, with a label at the left; none where the page stays empty."""
 
     label: str
     tiles: Sequence[Tile | None]

@@ -20,48 +20,32 @@ _N_MARK_LEVELS = 16
 _PAGE_DPI, _PLOT_DPI = 180, 150
 
 
-def png_path(path: str | os.PathLike[str]) -> Path:
-    """Return the path of a PNG file.
-
-    Raises:
-        ValueError: if it does not end in ``.png``.
-    """
-    target = Path(path)
-    if target.suffix.lower() != ".png":
-        raise ValueError(f"{target.name} is no name of a PNG file; let it end in .png.")
-    return target
-
-
 def save_plot(figure: Figure, path: str | os.PathLike[str]) -> Path:
-    """Save a plot on white as a PNG file, the same bytes for the same plot.
+    """Save a plot on white, the same bytes for the same plot; return its path.
 
     Args:
         figure: one of its own, not pyplot's.
-        path: the file to write, ending in ``.png``.
-
-    Returns:
-        The path of the file.
+        path: the file to write.
 
     Raises:
         ValueError: if the path does not end in ``.png``.
         InputError: if the file cannot be written.
     """
-    target = png_path(path)
+    target = _png_path(path)
     FigureCanvasAgg(figure)
     with atomic_path(target) as temporary:
         figure.savefig(temporary, format="png", dpi=_PLOT_DPI, facecolor="white", metadata={"Software": None})
     return target
 
 
-def save_page(figure: Figure, path: str | os.PathLike[str]) -> Path:
+def save_paletted(figure: Figure, path: str | os.PathLike[str]) -> Path:
     """Save a page of tiles, on black, with a palette of 256 colours: about a third of the size of full colour.
 
     The noise in the last bits of an image cannot be compressed. With 112 levels of grey, and as many of the
-    error colours, a pixel changes by one level of 255 on average, which nobody sees.
-
-    Args, Returns, Raises: as for :func:`save_plot`.
+    error colours, a pixel changes by one level of 255 on average, which nobody sees. Arguments and errors as for
+    :func:`save_plot`.
     """
-    target = png_path(path)
+    target = _png_path(path)
     canvas = FigureCanvasAgg(figure)
     figure.set_dpi(_PAGE_DPI)
     canvas.draw()
@@ -71,6 +55,13 @@ def save_page(figure: Figure, path: str | os.PathLike[str]) -> Path:
     image.putpalette(palette.tobytes())
     with atomic_path(target) as temporary:
         image.save(temporary, format="png", optimize=True, dpi=(_PAGE_DPI, _PAGE_DPI))
+    return target
+
+
+def _png_path(path: str | os.PathLike[str]) -> Path:
+    target = Path(path)
+    if target.suffix.lower() != ".png":
+        raise ValueError(f"{target.name} is no name of a PNG file; let it end in .png.")
     return target
 
 

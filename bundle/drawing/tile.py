@@ -46,8 +46,8 @@ class Tile:
         image: array (rows, columns) in display orientation.
         scale: its colours.
         heading: its title.
-        caption: text below it.
         description: what it shows, for those who cannot see it.
+        caption: text below it.
         aspect: height of a pixel divided by its width.
         sides: the patient's sides at the left and the top edge, where they are to be written.
         mark: a box to mark.
@@ -56,9 +56,9 @@ class Tile:
 
     image: Image
     scale: Scale
-    heading: str = ""
-    caption: str = ""
+    heading: str
     description: str = ""
+    caption: str = ""
     aspect: float = 1.0
     sides: tuple[str, str] | None = None
     mark: Box | None = None

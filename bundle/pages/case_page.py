@@ -40,14 +40,12 @@ class Origin:
 def case_page(record: CaseRecord, images: CaseSlices, origin: Origin) -> str:
     """Return the page of a case as HTML that needs no other file and no network.
 
+    A ``meta`` element named ``thumbnail`` at its head holds a small picture, input beside output, for the batch's page.
+
     Args:
         record: warnings and facts of the case.
         images: the slices to show, as :func:`bundle.pages.case_tiles.case_tiles` takes them.
         origin: of the output.
-
-    Returns:
-        The page. A ``meta`` element named ``thumbnail`` at its head holds a small picture, input beside output, for
-        the page of the batch.
     """
     images = with_scores(images)
     tiles = case_tiles(images)
@@ -69,16 +67,7 @@ def case_page(record: CaseRecord, images: CaseSlices, origin: Origin) -> str:
 
 
 def save_case_page(path: str | os.PathLike[str], record: CaseRecord, images: CaseSlices, origin: Origin) -> Path:
-    """Write the page of a case.
-
-    Args:
-        path: the ``.html`` to write.
-        record: as for :func:`case_page`.
-        images: likewise.
-        origin: likewise.
-
-    Returns:
-        The path of the file.
+    """Write the page of a case, as :func:`case_page` makes it.
 
     Raises:
         InputError: if the file cannot be written.

@@ -8,8 +8,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from bundle.drawing.case_slices import CaseSlices
-from bundle.drawing.slice_choice import Image
+from bundle.drawing.case_slices import CaseSlices, scores_by_slice
 from bundle.drawing.tile import GREY, SIGNED, UNSIGNED, Scale, Tile
 from bundle.drawing.windows import grey_limit, grey_window
 from bundle.keys import HIGH_RES, LOW_RES, PRED, REFERENCE, UNCERTAINTY
@@ -28,15 +27,12 @@ def with_scores(case: CaseSlices) -> CaseSlices:
     """Return a case with PSNR and SSIM of input and output in whole slices, where there is a ground truth."""
     if HIGH_RES not in case.images:
         return case
-    slices = {name: torch.from_numpy(case.images[name].copy())[:, None] for name in (HIGH_RES, LOW_RES, PRED)}
-    scores = [
-        {
-            name: {metric.__name__: float(metric(slices[HIGH_RES][[k]], slices[name][[k]])) for metric in (psnr, ssim)}
-            for name in (LOW_RES, PRED)
-        }
-        for k in range(len(case.slices))
-    ]
-    return replace(case, scores=scores)
+    truth, *images = (torch.tensor(case.images[name])[:, None] for name in (HIGH_RES, LOW_RES, PRED))
+    scores = {
+        name: {metric.__name__: metric(truth, image) for metric in (psnr, ssim)}
+        for name, image in zip((LOW_RES, PRED), images, strict=True)
+    }
+    return replace(case, scores=scores_by_slice(scores, range(len(truth))))
 
 
 def case_tiles(case: CaseSlices) -> list[list[Tile]]:
@@ -48,12 +44,16 @@ def case_tiles(case: CaseSlices) -> list[list[Tile]]:
     """
     limit, box = grey_window([*case.images[LOW_RES], *case.images[PRED]])
     cropped = replace(case, images={name: box.crop(image) for name, image in case.images.items()})
-    return [list(_tiles(cropped, position, case, limit)) for position in range(len(case.slices))]
+    return [
+        [replace(tile, description=f"Slice {index}: {tile.description}.") for tile in _tiles(cropped, k, case, limit)]
+        for k, index in enumerate(case.slices)
+    ]
 
 
 def _tiles(case: CaseSlices, position: int, whole: CaseSlices, limit: float) -> Iterator[Tile]:
     images = {name: image[position] for name, image in case.images.items()}
-    tile, grey, reference = partial(_tile, case, position), Scale(GREY, 0, limit), images.get(REFERENCE)
+    reference = images.get(REFERENCE)
+    tile, grey = partial(Tile, aspect=case.aspect, sides=case.sides), Scale(GREY, 0, limit)
     yield tile(images[LOW_RES], grey, "Input", "the low-resolution input")
     yield tile(images[PRED], grey, "Output", "the super-resolved output", outlined=reference)
     if reference is not None:
@@ -80,25 +80,10 @@ def _residual_tile(whole: CaseSlices, position: int) -> Tile:
     block = whole.n_measured and measured_block((rows, columns), whole.n_measured)
     residual = kspace_residual(low_res, output, block)
     caption = f"in the box {residual.inside:.1%} off the input; {residual.added:.1%} of the output lies outside"
-    meaning = "the share of each frequency that was not measured but added"
     scale = Scale(UNSIGNED, 0, 1, ("measured", "added"))
-    tile = _tile(whole, position, residual.share, scale, "K-space residual", meaning, caption if block else "")
-    # A square field of view of k-space has sides of 1 / voxel size.
-    return replace(tile, aspect=columns / (rows * whole.aspect), sides=None, mark=block)
-
-
-def _tile(
-    case: CaseSlices,
-    position: int,
-    image: Image,
-    scale: Scale,
-    heading: str,
-    meaning: str,
-    caption: str = "",
-    outlined: Image | None = None,
-) -> Tile:
-    description = f"Slice {case.slices[position]}: {meaning}."
-    return Tile(image, scale, heading, caption, description, case.aspect, case.sides, outlined=outlined)
+    description = "the share of each frequency that was not measured but added"
+    aspect = columns / (rows * whole.aspect)  # a square field of view of k-space has sides of 1 / voxel size
+    return Tile(residual.share, scale, "K-space residual", description, caption if block else "", aspect, mark=block)
 
 
 def _scores_text(scores: Mapping[str, Mapping[str, float]]) -> str:

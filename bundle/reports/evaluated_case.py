@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy.typing as npt
 from torch import Tensor
 
-from bundle.drawing.case_slices import CaseSlices
+from bundle.drawing.case_slices import CaseSlices, scores_by_slice
 from bundle.drawing.montage import MontageColumn, save_montage
 from bundle.drawing.slice_choice import quartile_slices
 from bundle.keys import HIGH_RES, REFERENCE
-from bundle.reports.columns import image_title
 
 
 def save_case_montage(
@@ -34,9 +33,6 @@ def save_case_montage(
         scores: by image and metric one value a slice, Tensors (D,).
         slices: the D slices' indices in the file.
 
-    Returns:
-        The path of the file.
-
     Raises:
         InputError: if the file cannot be written.
     """
@@ -44,31 +40,20 @@ def save_case_montage(
     case = CaseSlices.of(
         {name: volume[0, ..., shown].numpy() for name, volume in volumes.items()},
         affine,
-        slices=[slices[k] for k in shown],
-        scores=[
-            {name: {metric: float(values[k]) for metric, values in found.items()} for name, found in scores.items()}
-            for k in shown
-        ],
+        [slices[position] for position in shown],
+        scores_by_slice(scores, shown),
     )
-    compared = [name for name in volumes if name not in (HIGH_RES, REFERENCE)]
-    columns = [MontageColumn(image_title(name), case, name, HIGH_RES) for name in compared]
-    columns += [MontageColumn(image_title(name), case, name) for name in (HIGH_RES, REFERENCE) if name in volumes]
+    columns = [MontageColumn(case, name, HIGH_RES) for name in volumes if name not in (HIGH_RES, REFERENCE)]
+    columns += [MontageColumn(case, name) for name in (HIGH_RES, REFERENCE) if name in volumes]
     return save_montage(path, columns, Path(path).stem)
 
 
 def save_case_panels(
     path: str | os.PathLike[str], volumes: Mapping[str, Tensor], affine: npt.ArrayLike, slices: Sequence[int]
 ) -> Path:
-    """Keep a few slices of a case as arrays, for figures that compare several evaluations.
+    """Keep n slices of a case in an ``.npz``, for figures that compare several evaluations.
 
-    Args:
-        path: the ``.npz`` to write, as :meth:`bundle.drawing.case_slices.CaseSlices.save` does.
-        volumes: Tensors (1, H, W, n) in [0, 1] by image name.
-        affine: 4x4 of the volumes, voxel index to mm.
-        slices: the n slices' indices in the file.
-
-    Returns:
-        The path of the file.
+    Args as for :func:`save_case_montage`, with Tensors (1, H, W, n).
 
     Raises:
         InputError: if the file cannot be written.

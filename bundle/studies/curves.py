@@ -83,9 +83,6 @@ def save_curves(
         trainings: one curve each in every panel, where it has logged what the panel shows.
         styles: by label, to draw a row alike in all plots of a study; by default by place.
 
-    Returns:
-        The path of the file.
-
     Raises:
         InputError: if a training has logged nothing, or the file cannot be written.
         ValueError: if there is nothing to draw.

@@ -15,7 +15,6 @@ from bundle.drawing.montage import MontageColumn, save_montage
 from bundle.drawing.windows import error_limit
 from bundle.errors import InputError
 from bundle.keys import HIGH_RES, LOW_RES, REFERENCE, SUPER_RES
-from bundle.reports.columns import image_title
 from bundle.studies.scores import Folder, low_res_title, read_row, same_inputs
 
 _MOST_COLUMNS = 7  # of a page, beside the high-res and the reference
@@ -27,7 +26,7 @@ def read_panels(folder: Folder, case: str) -> CaseSlices:
     Raises:
         InputError: if one of them cannot be read or holds too little.
     """
-    stored = CaseSlices.load(_file(folder, case), needed=(LOW_RES, SUPER_RES, HIGH_RES))
+    stored = CaseSlices.load(Path(folder) / "panels" / f"{case}.npz", needed=(LOW_RES, SUPER_RES, HIGH_RES))
     of_case = {key[2]: scores for key, scores in read_row(folder).scores.items() if key[1] == case}
     return replace(stored, scores=[of_case.get(index, {}) for index in stored.slices])
 
@@ -61,11 +60,10 @@ def save_panels(
     stored = {label: read_panels(folder, case) for label, folder in folders.items()}
     _require_same(stored)
     groups = same_inputs({label: row.images[LOW_RES] for label, row in stored.items()})
-    rows = {label: _chosen(row, slices, _file(folders[label], case)) for label, row in stored.items()}
-    outputs = {label: MontageColumn(label, row, SUPER_RES, HIGH_RES) for label, row in rows.items()}
+    outputs = {label: MontageColumn(row.at(slices), SUPER_RES, HIGH_RES, label) for label, row in stored.items()}
     error_end = _error_end(outputs.values())
-    first = next(iter(rows.values()))
-    last = [MontageColumn(image_title(name), first, name) for name in (HIGH_RES, REFERENCE) if name in first.images]
+    first = next(iter(outputs.values())).case
+    last = [MontageColumn(first, name) for name in (HIGH_RES, REFERENCE) if name in first.images]
     pages = _pages(groups)
     file = Path(path)
     for old in file.parent.glob(f"{glob.escape(file.stem)}_page_*{file.suffix}"):
@@ -74,7 +72,7 @@ def save_panels(
     for target, parts in zip(files, pages, strict=True):
         columns = []
         for group, labels in parts:
-            low_res = MontageColumn(low_res_title(group, len(groups)), rows[labels[0]], LOW_RES, HIGH_RES)
+            low_res = MontageColumn(outputs[labels[0]].case, LOW_RES, HIGH_RES, low_res_title(group, len(groups)))
             columns += [low_res, *(outputs[label] for label in labels)]
         save_montage(target, [*columns, *last], title or case, error_end, errors_below=True)
     return files
@@ -106,47 +104,23 @@ def save_level_panels(
         slices: indices in the file, among those that were stored; by default the middle one of these.
         title: line above the page; by default the case.
 
-    Returns:
-        The path of the file.
-
     Raises:
         InputError: if the case cannot be read, holds no levels, or a slice is not there.
     """
-    file = _file(folder, case)
-    row = _chosen(read_panels(folder, case), slices, file)
+    row = read_panels(folder, case).at(slices)
     levels = sorted(name for name in row.images if f"{name}_target" in row.images)
     if not levels:
-        raise InputError(f"{file}: there are no levels in this file; choose a row with a progressive network.")
-    columns = [MontageColumn(image_title(LOW_RES), row, LOW_RES, HIGH_RES)]
-    for name, target in [*((name, f"{name}_target") for name in levels), (SUPER_RES, HIGH_RES)]:
-        columns += [
-            MontageColumn(_level_title(name), row, name, target),
-            MontageColumn(_level_title(target), row, target),
-        ]
-    return save_montage(path, columns, title or case, _error_end(columns[1::2]), errors_below=True)
-
-
-def _level_title(image: str) -> str:
-    """Return ``level 1 target`` for ``level_1_target``, and the short title of an image that has one."""
-    return image_title(image).replace("_", " ")
+        raise InputError(f"{folder}: there are no levels of {case} here; choose a row with a progressive network.")
+    targets = {name: f"{name}_target" for name in levels} | {SUPER_RES: HIGH_RES}
+    pairs = [(MontageColumn(row, name, target), MontageColumn(row, target)) for name, target in targets.items()]
+    columns = [MontageColumn(row, LOW_RES, HIGH_RES), *(column for pair in pairs for column in pair)]
+    error_end = _error_end(output for output, _ in pairs)
+    return save_montage(path, columns, title or case, error_end, errors_below=True)
 
 
 def _error_end(outputs: Iterable[MontageColumn]) -> float:
     """Return where the scale of the middle output's errors ends: one bad output shall not leave all others black."""
     return median_high(error_limit(output.errors) for output in outputs)
-
-
-def _file(folder: Folder, case: str) -> Path:
-    """Return where an evaluation keeps the slices of a case."""
-    return Path(folder) / "panels" / f"{case}.npz"
-
-
-def _chosen(stored: CaseSlices, slices: Sequence[int], file: Path) -> CaseSlices:
-    """Return the slices to show, by default the middle one of those in the file."""
-    if missing := [index for index in slices if index not in stored.slices]:
-        among = ", ".join(map(str, stored.slices))
-        raise InputError(f"{file}: slice {missing[0]} is not in this file; choose among {among}.")
-    return stored.at([stored.slices.index(index) for index in slices] or [len(stored.slices) // 2])
 
 
 def _require_same(rows: Mapping[str, CaseSlices]) -> None:

@@ -50,9 +50,6 @@ def save_sweeps(path: str | os.PathLike[str], scores: StudyScores, sweeps: Seque
         scores: of all rows of all sweeps; a row may belong to several.
         sweeps: at least one.
 
-    Returns:
-        The path of the file.
-
     Raises:
         InputError: if the file cannot be written.
         ValueError: if there is no sweep.

@@ -38,8 +38,7 @@ def case_of(
 def save(path: Path, case: CaseSlices, title: str = "case", **options: Any) -> Path:
     """Draw a case: every image is compared but the last ones, high-res and reference."""
     columns = [
-        MontageColumn(name, case, name, None if name in ("high_res", "reference") else "high_res")
-        for name in case.images
+        MontageColumn(case, name, None if name in ("high_res", "reference") else "high_res") for name in case.images
     ]
     return save_montage(path, columns, title, **options)
 
@@ -62,7 +61,7 @@ def test_montage_is_a_small_png_of_the_slices_given(tmp_path: Path) -> None:
 def test_montage_has_errors_beside_the_images(tmp_path: Path, pages) -> None:
     save(tmp_path / "case.png", case_of(slices(1)))
     assert pages[0].headings == [
-        "low_res", "super_res", "high_res", "reference", "|low_res \N{MINUS SIGN} HR|", "|super_res \N{MINUS SIGN} HR|",
+        "LR", "SR", "HR", "reference", "|LR \N{MINUS SIGN} HR|", "|SR \N{MINUS SIGN} HR|",
     ]  # fmt: skip
     colours = [tile.scale.colours for tile in pages[0].rows[0].tiles]
     assert colours == [GREY] * 4 + [ERRORS] * 2
@@ -164,7 +163,7 @@ def test_montage_shows_the_first_row_of_an_array_on_top(tmp_path: Path, pages) -
 def test_montage_with_errors_below_has_a_row_of_errors_for_each_row_of_images(tmp_path: Path, pages) -> None:
     save(tmp_path / "case.png", case_of(slices(2), indices=[3, 9]), errors_below=True)
     page = pages[0]
-    assert page.headings == ["low_res", "super_res", "high_res", "reference"]
+    assert page.headings == ["LR", "SR", "HR", "reference"]
     assert [row.label for row in page.rows[:4]] == ["slice 3", "error", "slice 9", "error"]
     low_res, super_res, *nothing = page.rows[3].tiles
     np.testing.assert_allclose(low_res.image, 0.07, atol=1e-6)
@@ -188,8 +187,9 @@ def test_columns_are_compared_with_targets_of_their_own(tmp_path: Path, pages) -
     image = slices(1)["high_res"]
     images = {"level_1": image - 0.3, "target": image - 0.25, "high_res": image}
     case = case_of(images, scores=[{"level_1": {"psnr": 20.0}}])
-    columns = [MontageColumn("level 1", case, "level_1", "target"), MontageColumn("its target", case, "target")]
+    columns = [MontageColumn(case, "level_1", "target"), MontageColumn(case, "target", label="its target")]
     save_montage(tmp_path / "levels.png", columns, "levels", errors_below=True)
+    assert pages[0].headings == ["level 1", "its target"]
     whole, errors, *_ = pages[0].rows
     assert [tile.caption for tile in whole.tiles] == ["PSNR 20.00", ""]
     np.testing.assert_allclose(errors.tiles[0].image, 0.05, atol=1e-6)
@@ -232,7 +232,7 @@ def test_montage_colours_of_text_survive_the_palette(tmp_path: Path) -> None:
 
 
 def test_montage_refuses_columns_without_a_comparison(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"a montage of \['high_res'\] has nothing to compare"):
+    with pytest.raises(ValueError, match=r"a montage of \['HR'\] has nothing to compare"):
         save(tmp_path / "case.png", case_of({"high_res": np.ones((1, 8, 8))}))
 
 

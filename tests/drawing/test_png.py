@@ -8,7 +8,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
-from bundle.drawing.png import save_page, save_plot
+from bundle.drawing.png import save_paletted, save_plot
 from bundle.drawing.tile import MARK, MISSING
 from bundle.errors import InputError
 
@@ -17,7 +17,7 @@ def saved(path: Path, pixels: np.ndarray) -> np.ndarray:
     """Save an image (rows, columns, 3) in [0, 1] dot by dot and read it back in 0..255."""
     figure = Figure(figsize=(pixels.shape[1] / 180, pixels.shape[0] / 180))
     figure.figimage(pixels)
-    save_page(figure, path)
+    save_paletted(figure, path)
     with Image.open(path) as image:
         assert image.mode == "P"
         return np.asarray(image.convert("RGB"))
@@ -46,7 +46,7 @@ def test_png_states_its_resolution_and_replaces_an_older_file(tmp_path: Path) ->
     assert [path.name for path in tmp_path.iterdir()] == ["page.png"]
 
 
-@pytest.mark.parametrize("save", [save_page, save_plot])
+@pytest.mark.parametrize("save", [save_paletted, save_plot])
 def test_png_names_a_folder_that_cannot_be_written(tmp_path: Path, save) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot write into this output folder"):
@@ -68,7 +68,7 @@ def test_plot_is_the_same_white_png_each_time(tmp_path: Path) -> None:
     assert len(list(first.parent.iterdir())) == 2
 
 
-@pytest.mark.parametrize("save", [save_page, save_plot])
+@pytest.mark.parametrize("save", [save_paletted, save_plot])
 def test_figure_of_another_format_is_refused(tmp_path: Path, save) -> None:
     with pytest.raises(ValueError, match=r"a.jpg is no name of a PNG file"):
         save(figure(), tmp_path / "a.jpg")

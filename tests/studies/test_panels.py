@@ -204,7 +204,7 @@ def test_case_without_what_is_drawn_is_named(row) -> None:
 
 
 def test_slice_that_was_not_stored_is_refused(tmp_path: Path, row) -> None:
-    with pytest.raises(InputError, match="slice 12 is not in this file; choose among 11, 14, 19"):
+    with pytest.raises(InputError, match="slice 12 of this case was not stored; choose among 11, 14, 19"):
         save_panels(tmp_path / "a.png", {"SR": row("1")}, "sub-A", slices=[12])
 
 
@@ -222,7 +222,7 @@ def test_rows_of_other_images_are_refused(tmp_path: Path, row, other: dict[str, 
 
 
 def test_row_of_one_level_has_no_level_panels(tmp_path: Path, row) -> None:
-    with pytest.raises(InputError, match="there are no levels in this file; choose a row with a progressive network"):
+    with pytest.raises(InputError, match="there are no levels of sub-A here; choose a row with a progressive network"):
         save_level_panels(tmp_path / "a.png", row("1"), "sub-A")
 
 
