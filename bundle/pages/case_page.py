@@ -3,9 +3,9 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import PIL.Image
@@ -22,15 +22,8 @@ from bundle.records import CaseRecord
 _THUMBNAIL_HEIGHT = 96
 
 
-@dataclass(frozen=True)
-class Origin:
-    """Where an output comes from.
-
-    Attributes:
-        files: names of the files by what they are, such as ``{"Input": "sub-01_T2w.nii.gz"}``.
-        version: of this software.
-        made: when.
-    """
+class Origin(NamedTuple):
+    """Where an output comes from: names of files by what they are, such as ``Input``, the version, and when."""
 
     files: Mapping[str, str]
     version: str

@@ -4,7 +4,6 @@
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,15 +24,8 @@ _LOGARITHMIC = ("perceptual", "mse")  # they fall by orders of magnitude, and ar
 _MARKS = 10  # markers along a curve, at most
 
 
-@dataclass(frozen=True)
-class Training:
-    """One training to draw.
-
-    Attributes:
-        label: the row it belongs to.
-        folder: where its TensorBoard events are.
-        epoch_length: iterations an epoch.
-    """
+class Training(NamedTuple):
+    """A training to draw: the row it belongs to, where its TensorBoard events are, and iterations an epoch."""
 
     label: str
     folder: str | os.PathLike[str]
@@ -98,7 +90,11 @@ def save_curves(
         _draw(axes, tag, {label: of_run[tag] for label, of_run in curves.items() if tag in of_run}, chosen)
         axes.set_title(title, fontsize=10, color=INK)
         axes.set_xlim(1 - 0.03 * last, 1.03 * last)  # the same in all panels: some losses begin late
-    _draw_legend(panels.flat[-1], list(curves), chosen)
+    legend = panels.flat[-1]
+    legend.set_axis_off()
+    for label in curves:
+        legend.plot([], [], **chosen[label], markersize=4, label=label)
+    legend.legend(loc="center", frameon=False, fontsize=10, labelcolor=INK, ncols=1 + (len(curves) > 10))
     return save_plot(figure, path)
 
 
@@ -126,10 +122,3 @@ def _draw(axes: Axes, tag: str, curves: Mapping[str, Curve], styles: Mapping[str
     axes.grid(bool(curves))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("epoch", fontsize=9, color=INK)
-
-
-def _draw_legend(axes: Axes, labels: Sequence[str], styles: Mapping[str, LineStyle]) -> None:
-    axes.set_axis_off()
-    for label in labels:
-        axes.plot([], [], **styles[label], markersize=4, label=label)
-    axes.legend(loc="center", frameon=False, fontsize=10, labelcolor=INK, ncols=1 + (len(labels) > 10))

@@ -137,7 +137,7 @@ def test_text_from_outside_stays_text(parse, case, warning, name, value) -> None
     origin = Origin({"Input": name}, "1", datetime(2026, 1, 1, tzinfo=UTC))
     parsed = parse(case_page(CaseRecord(case, [warning], {"input": {"name": value}}), images, origin))
     plain = parse(
-        case_page(CaseRecord("x", ["x"], {"input": {"name": "x"}}), images, replace(origin, files={"Input": "x"}))
+        case_page(CaseRecord("x", ["x"], {"input": {"name": "x"}}), images, origin._replace(files={"Input": "x"}))
     )
     assert parsed.tags == plain.tags
     assert parsed.text("h1") == [case]
