@@ -82,22 +82,11 @@ class CaseSlices:
             n_measured=n_measured and (n_measured[row], n_measured[column]),
         )
 
-    def at(self, indices: Sequence[int]) -> "CaseSlices":
-        """Return the slices with these indices in the file, or the middle one where none is named.
-
-        Raises:
-            InputError: if there is no such slice.
-        """
-        if missing := [index for index in indices if index not in self.slices]:
-            among = ", ".join(map(str, self.slices))
-            raise InputError(f"slice {missing[0]} of this case was not stored; choose among {among}.")
-        positions = [self.slices.index(index) for index in indices] or [len(self.slices) // 2]
-        return replace(
-            self,
-            images={name: image[positions] for name, image in self.images.items()},
-            slices=[self.slices[position] for position in positions],
-            scores=[self.scores[position] for position in positions] if self.scores else (),
-        )
+    def middle(self) -> "CaseSlices":
+        """Return the middle slice alone."""
+        position = slice(len(self.slices) // 2, len(self.slices) // 2 + 1)
+        images = {name: image[position] for name, image in self.images.items()}
+        return replace(self, images=images, slices=self.slices[position], scores=self.scores[position])
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the images, ``slices``, ``aspect`` and ``edges`` (the sides) as one ``.npz``.

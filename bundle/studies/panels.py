@@ -31,28 +31,25 @@ def read_panels(folder: Folder, case: str) -> CaseSlices:
     return replace(stored, scores=[of_case.get(index, {}) for index in stored.slices])
 
 
-def save_panels(
-    path: str | os.PathLike[str], folders: Mapping[str, Folder], case: str, slices: Sequence[int] = (), title: str = ""
-) -> list[Path]:
+def save_panels(path: str | os.PathLike[str], folders: Mapping[str, Folder], case: str, title: str) -> list[Path]:
     """Draw low-res, the output of every row, high-res and reference side by side, errors below on one scale.
 
-    Where rows were given different low-res images, each stands before the first row that was given it. Many rows take
-    several pages, on which the images are large enough to be judged: ``<name>.png``, ``<name>_page_2.png`` and so on;
-    those that an earlier call has left behind are removed. Rows that were given one low-res image stay together as far
-    as they fit.
+    It is the middle one of the slices that were stored. Where rows were given different low-res images, each stands
+    before the first row that was given it. Many rows take several pages, on which the images are large enough to be
+    judged: ``<name>.png``, ``<name>_page_2.png`` and so on; those that an earlier call has left behind are removed.
+    Rows that were given one low-res image stay together as far as they fit.
 
     Args:
         path: the PNG file to write.
         folders: the evaluation's folder of each row by the row's label.
         case: which case to show.
-        slices: indices in the file, among those that were stored; by default the middle one of these.
-        title: line above each page; by default the case.
+        title: line above each page.
 
     Returns:
         The paths of the files, one a page.
 
     Raises:
-        InputError: if a case cannot be read, a slice is not there or the rows show different images.
+        InputError: if a case cannot be read or the rows show different images.
         ValueError: if there are no rows.
     """
     if not folders:
@@ -60,7 +57,7 @@ def save_panels(
     stored = {label: read_panels(folder, case) for label, folder in folders.items()}
     _require_same(stored)
     groups = same_inputs({label: row.images[LOW_RES] for label, row in stored.items()})
-    outputs = {label: MontageColumn(row.at(slices), SUPER_RES, HIGH_RES, label) for label, row in stored.items()}
+    outputs = {label: MontageColumn(row.middle(), SUPER_RES, HIGH_RES, label) for label, row in stored.items()}
     error_end = _error_end(outputs.values())
     first = next(iter(outputs.values())).case
     last = [MontageColumn(first, name) for name in (HIGH_RES, REFERENCE) if name in first.images]
@@ -74,7 +71,7 @@ def save_panels(
         for group, labels in parts:
             low_res = MontageColumn(outputs[labels[0]].case, LOW_RES, HIGH_RES, low_res_title(group, len(groups)))
             columns += [low_res, *(outputs[label] for label in labels)]
-        save_montage(target, [*columns, *last], title or case, error_end, errors_below=True)
+        save_montage(target, [*columns, *last], title, error_end, errors_below=True)
     return files
 
 
@@ -92,22 +89,19 @@ def _pages(groups: Sequence[Sequence[str]]) -> list[list[tuple[Sequence[str], li
     return pages
 
 
-def save_level_panels(
-    path: str | os.PathLike[str], folder: Folder, case: str, slices: Sequence[int] = (), title: str = ""
-) -> Path:
+def save_level_panels(path: str | os.PathLike[str], folder: Folder, case: str, title: str) -> Path:
     """Draw the output of each level of a progressive network beside its target, as in Fig. 8; errors below.
 
     Args:
         path: the PNG file to write.
         folder: the evaluation's folder.
-        case: which case to show.
-        slices: indices in the file, among those that were stored; by default the middle one of these.
-        title: line above the page; by default the case.
+        case: which case to show, in the middle one of its stored slices.
+        title: line above the page.
 
     Raises:
-        InputError: if the case cannot be read, holds no levels, or a slice is not there.
+        InputError: if the case cannot be read or holds no levels.
     """
-    row = read_panels(folder, case).at(slices)
+    row = read_panels(folder, case).middle()
     levels = sorted(name for name in row.images if f"{name}_target" in row.images)
     if not levels:
         raise InputError(f"{folder}: there are no levels of {case} here; choose a row with a progressive network.")
@@ -115,7 +109,7 @@ def save_level_panels(
     pairs = [(MontageColumn(row, name, target), MontageColumn(row, target)) for name, target in targets.items()]
     columns = [MontageColumn(row, LOW_RES, HIGH_RES), *(column for pair in pairs for column in pair)]
     error_end = _error_end(output for output, _ in pairs)
-    return save_montage(path, columns, title or case, error_end, errors_below=True)
+    return save_montage(path, columns, title, error_end, errors_below=True)
 
 
 def _error_end(outputs: Iterable[MontageColumn]) -> float:

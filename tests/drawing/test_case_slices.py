@@ -25,13 +25,12 @@ def test_slices_are_hung_alike_with_what_belongs_to_them() -> None:
     assert case.aspect == pytest.approx(0.8 / 0.5)
 
 
-def test_chosen_slices_keep_their_indices_and_scores() -> None:
+def test_middle_slice_keeps_its_index_and_scores() -> None:
     scores = [{"low_res": {"psnr": float(n)}} for n in range(3)]
     case = CaseSlices.of(volumes(), AFFINE, [4, 7, 9], scores)
-    chosen = case.at([9, 4])
-    assert (chosen.slices, chosen.scores) == ([9, 4], [scores[2], scores[0]])
-    np.testing.assert_array_equal(chosen.images["low_res"], case.images["low_res"][[2, 0]])
-    assert case.at([]).slices == [7]
+    middle = case.middle()
+    assert (middle.slices, middle.scores) == ([7], [scores[1]])
+    np.testing.assert_array_equal(middle.images["low_res"], case.images["low_res"][[1]])
 
 
 def test_stored_slices_are_read_as_they_were(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def captions(row: TileRow) -> list[str]:
 
 
 def test_panels_show_low_res_each_row_high_res_and_reference(tmp_path: Path, row, pages) -> None:
-    (path,) = save_panels(tmp_path / "new" / "a.png", {"SR1": row("1"), "SR4": row("4", 0.01)}, "sub-A")
+    (path,) = save_panels(tmp_path / "new" / "a.png", {"SR1": row("1"), "SR4": row("4", 0.01)}, "sub-A", "Title")
     with Image.open(path) as image:
         assert image.format == "PNG"
     page = pages[0]
@@ -61,12 +61,12 @@ def test_panels_show_low_res_each_row_high_res_and_reference(tmp_path: Path, row
         tiles, (HIGH_RES - 0.1, HIGH_RES + 0.02, HIGH_RES + 0.01, HIGH_RES, REFERENCE), strict=True
     ):
         np.testing.assert_allclose(tile.image, expected[1], atol=1e-6)
-    assert (page.title, tiles[0].sides, tiles[0].aspect) == ("sub-A", ("R", "A"), 1.5)
+    assert (page.title, tiles[0].sides, tiles[0].aspect) == ("Title", ("R", "A"), 1.5)
     assert tiles[3].scale.high < 1.1 < 4 < tiles[4].scale.high  # the reference has its own grey window
 
 
 def test_panels_show_errors_below_what_was_compared_on_one_scale(tmp_path: Path, row, pages) -> None:
-    save_panels(tmp_path / "a.png", {"SR1": row("1", 0.039), "SR4": row("4", 0.02)}, "sub-A")
+    save_panels(tmp_path / "a.png", {"SR1": row("1", 0.039), "SR4": row("4", 0.02)}, "sub-A", "Title")
     page = pages[0]
     errors = page.rows[1]
     assert errors.label == "error"
@@ -80,17 +80,17 @@ def test_panels_show_errors_below_what_was_compared_on_one_scale(tmp_path: Path,
 
 def test_one_bad_row_does_not_leave_all_others_black(tmp_path: Path, row, pages) -> None:
     folders = {"SR1": row("1", 0.039), "SR2": row("2", 0.5), "SR4": row("4", 0.02)}
-    save_panels(tmp_path / "a.png", folders, "sub-A")
+    save_panels(tmp_path / "a.png", folders, "sub-A", "Title")
     assert pages[0].rows[1].tiles[0].scale.high == pytest.approx(0.04)
 
 
 def test_panels_print_the_scores_of_the_slice_below_each_image(tmp_path: Path, row, pages) -> None:
-    save_panels(tmp_path / "a.png", {"SR": row("1")}, "sub-A")
+    save_panels(tmp_path / "a.png", {"SR": row("1")}, "sub-A", "Title")
     assert captions(pages[0].rows[0]) == ["PSNR 34.00   SSIM 0.700", "PSNR 44.00   SSIM 0.900", "", ""]
 
 
 def test_panels_zoom_into_images_and_errors_alike(tmp_path: Path, row, pages) -> None:
-    save_panels(tmp_path / "a.png", {"SR": row("1")}, "sub-A")
+    save_panels(tmp_path / "a.png", {"SR": row("1")}, "sub-A", "Title")
     whole, errors, zoomed, zoomed_errors = pages[0].rows
     assert [part.label for part in (whole, errors, zoomed, zoomed_errors)] == [
         "slice 14", "error", "slice 14 \N{MULTIPLICATION SIGN} 3", "error",
@@ -100,14 +100,6 @@ def test_panels_zoom_into_images_and_errors_alike(tmp_path: Path, row, pages) ->
     np.testing.assert_array_equal(zoomed.tiles[1].image, mark.crop(whole.tiles[1].image))
     np.testing.assert_array_equal(zoomed_errors.tiles[0].image, mark.crop(errors.tiles[0].image))
     assert zoomed_errors.tiles[2] is None
-
-
-def test_panels_show_the_slices_that_are_asked_for(tmp_path: Path, row, pages) -> None:
-    save_panels(tmp_path / "a.png", {"SR": row("1")}, "sub-A", slices=[19, 11])
-    rows = pages[0].rows
-    assert [part.label for part in rows[::2]] == ["slice 19", "slice 11", "slice 11 \N{MULTIPLICATION SIGN} 3"]
-    np.testing.assert_array_equal(rows[0].tiles[2].image, HIGH_RES[2])
-    assert captions(rows[2])[1] == "PSNR 41.00   SSIM 0.900"
 
 
 def test_panels_show_every_low_res_before_the_first_row_that_was_given_it(tmp_path: Path, row, pages) -> None:
@@ -136,7 +128,7 @@ def test_many_rows_take_several_pages_with_those_of_one_low_res_together(tmp_pat
 def test_rows_of_other_images_are_refused_on_whichever_page_they_would_stand(tmp_path: Path, row) -> None:
     folders = {label: row(label) for label in "abcdefgh"} | {"other": row("other", high_res=HIGH_RES + 0.1)}
     with pytest.raises(InputError, match="show different slices or another high-res image"):
-        save_panels(tmp_path / "x.png", folders, "sub-A")
+        save_panels(tmp_path / "x.png", folders, "sub-A", "Title")
 
 
 def test_long_headings_are_broken_into_lines_that_leave_their_neighbours_alone(tmp_path: Path, row, pages) -> None:
@@ -144,7 +136,7 @@ def test_long_headings_are_broken_into_lines_that_leave_their_neighbours_alone(t
         name: row(str(number))
         for number, name in enumerate(["fast 4x progressive MWM", "SR", "no reference at all MW"])
     }
-    save_panels(tmp_path / "a.png", folders, "sub-A")
+    save_panels(tmp_path / "a.png", folders, "sub-A", "Title")
     figure = pages[0].figure
     renderer = figure.canvas.get_renderer()
     texts = {text.get_text(): text.get_window_extent(renderer) for text in figure.texts}
@@ -152,11 +144,11 @@ def test_long_headings_are_broken_into_lines_that_leave_their_neighbours_alone(t
     assert titles[0].x1 < titles[1].x0 < titles[1].x1 < titles[2].x0
     highest_tile = max(axes.get_window_extent(renderer).y1 for axes in figure.axes)
     assert min(title.y0 for title in titles) > highest_tile
-    assert max(title.y1 for title in titles) < texts["sub-A"].y0
+    assert max(title.y1 for title in titles) < texts["Title"].y0
 
 
 def test_panels_do_without_a_reference(tmp_path: Path, row, pages) -> None:
-    save_panels(tmp_path / "a.png", {"SR": row("1", reference=None)}, "sub-A")
+    save_panels(tmp_path / "a.png", {"SR": row("1", reference=None)}, "sub-A", "Title")
     assert pages[0].headings == ["LR", "SR", "HR"]
 
 
@@ -175,13 +167,13 @@ def test_levels_stand_beside_their_targets(tmp_path: Path, row, pages) -> None:
 
 def test_three_levels_stand_in_their_order(tmp_path: Path, row, pages) -> None:
     levels = {f"level_{n}{end}": HIGH_RES for n in (2, 1) for end in ("", "_target")}
-    save_level_panels(tmp_path / "a.png", row("1", **levels), "sub-A")
+    save_level_panels(tmp_path / "a.png", row("1", **levels), "sub-A", "Title")
     assert pages[0].headings == ["LR", "level 1", "level 1 target", "level 2", "level 2 target", "SR", "HR"]
 
 
 def test_panels_are_the_same_file_each_time(tmp_path: Path, row) -> None:
     folders = {"SR": row("1")}
-    (first,), (second,) = (save_panels(tmp_path / name, folders, "sub-A") for name in ("a.png", "b.png"))
+    (first,), (second,) = (save_panels(tmp_path / name, folders, "sub-A", "Title") for name in ("a.png", "b.png"))
     assert first.read_bytes() == second.read_bytes()
 
 
@@ -203,11 +195,6 @@ def test_case_without_what_is_drawn_is_named(row) -> None:
         read_panels(row("1", low_res=None, edges=None), "sub-A")
 
 
-def test_slice_that_was_not_stored_is_refused(tmp_path: Path, row) -> None:
-    with pytest.raises(InputError, match="slice 12 of this case was not stored; choose among 11, 14, 19"):
-        save_panels(tmp_path / "a.png", {"SR": row("1")}, "sub-A", slices=[12])
-
-
 @pytest.mark.parametrize(
     "other",
     [
@@ -218,14 +205,14 @@ def test_slice_that_was_not_stored_is_refused(tmp_path: Path, row) -> None:
 )
 def test_rows_of_other_images_are_refused(tmp_path: Path, row, other: dict[str, np.ndarray]) -> None:
     with pytest.raises(InputError, match="show different slices or another high-res image"):
-        save_panels(tmp_path / "a.png", {"a": row("a"), "b": row("b", **other)}, "sub-A")
+        save_panels(tmp_path / "a.png", {"a": row("a"), "b": row("b", **other)}, "sub-A", "Title")
 
 
 def test_row_of_one_level_has_no_level_panels(tmp_path: Path, row) -> None:
     with pytest.raises(InputError, match="there are no levels of sub-A here; choose a row with a progressive network"):
-        save_level_panels(tmp_path / "a.png", row("1"), "sub-A")
+        save_level_panels(tmp_path / "a.png", row("1"), "sub-A", "Title")
 
 
 def test_no_rows_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="pass at least one"):
-        save_panels(tmp_path / "a.png", {}, "sub-A")
+        save_panels(tmp_path / "a.png", {}, "sub-A", "Title")
