@@ -122,8 +122,7 @@ def _require_same(rows: Mapping[str, CaseSlices]) -> None:
     (label, first), *others = rows.items()
     for other, row in others:
         truths = {label: first.images[HIGH_RES], other: row.images[HIGH_RES]}
-        same_shape = len({truth.shape for truth in truths.values()}) == 1
-        if row.slices != first.slices or not same_shape or len(same_inputs(truths)) > 1:
+        if row.slices != first.slices or truths[label].shape != truths[other].shape or len(same_inputs(truths)) > 1:
             raise InputError(
                 f"the rows {label} and {other} show different slices or another high-res image; evaluate both rows on "
                 "the same data."

@@ -100,7 +100,7 @@ def test_edges_do_not_depend_on_the_intensity_scale(gain, offset) -> None:
     assert (edges(gain * smooth + gain * offset) != edges(smooth)).mean() < 0.02
 
 
-def test_edge_picture_is_transparent_between_the_edges(picture_of) -> None:
+def test_outlines_are_transparent_between_the_edges(picture_of) -> None:
     image, _ = disc()
     layer = np.asarray(picture_of(data_uri(outlines(image))))
     assert layer.shape == (61, 61, 4)
