@@ -26,6 +26,7 @@ from nibabel.affines import from_matvec
 from scipy.spatial.transform import Rotation
 from torch import nn
 
+from bundle.drawing.png import save_plot
 from bundle.engines import GeneratorLoader, SliceInferer, recorded_settings
 from bundle.files import write_csv
 from bundle.keys import HIGH_RES, IMAGE, LOW_RES, PRED, PRED_CONSISTENT, REFERENCE
@@ -36,7 +37,7 @@ from bundle.records import Records
 from bundle.registration import PlacedVolume, resample
 from bundle.registration.volumes import head, positions
 from bundle.reports.text_table import markdown_table
-from bundle.studies.style import axis_title, quieten, save_plot
+from bundle.studies.style import axis_title, quieten
 from bundle.transforms import (
     AlignReferenced,
     DataConsistencyd,

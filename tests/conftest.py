@@ -3,8 +3,9 @@
 
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import nibabel as nib
 import numpy as np
@@ -13,7 +14,7 @@ from matplotlib.figure import Figure
 from scipy.ndimage import gaussian_filter
 
 from bundle.drawing import montage
-from bundle.drawing.montage_page import Page, draw_page
+from bundle.drawing.montage_page import TileRow, draw_page
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -69,14 +70,26 @@ def small_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def pages(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Page, Figure]]:
-    """Every page that is drawn, with its figure."""
-    drawn: list[tuple[Page, Figure]] = []
+class DrawnPage(NamedTuple):
+    """A page of tiles, and the figure that it became."""
 
-    def draw(page: Page) -> Figure:
-        drawn.append((page, draw_page(page)))
-        return drawn[-1][1]
+    rows: Sequence[TileRow]
+    title: str
+    figure: Figure
+
+    @property
+    def headings(self) -> list[str]:
+        return [tile.heading for tile in self.rows[0].drawn]
+
+
+@pytest.fixture
+def pages(monkeypatch: pytest.MonkeyPatch) -> list[DrawnPage]:
+    """Every page that is drawn."""
+    drawn: list[DrawnPage] = []
+
+    def draw(rows: Sequence[TileRow], title: str) -> Figure:
+        drawn.append(DrawnPage(rows, title, draw_page(rows, title)))
+        return drawn[-1].figure
 
     monkeypatch.setattr(montage, "draw_page", draw)
     return drawn

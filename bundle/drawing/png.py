@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Small PNG files of pages that hold grey images, error maps in one colour scale, and text."""
+"""Figures as PNG files: plots, and pages that hold grey images, error maps in one colour scale, and text."""
 
 import os
-from collections.abc import Sequence
+from pathlib import Path
 
-import matplotlib
 import numpy as np
 import numpy.typing as npt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -13,39 +12,57 @@ from matplotlib.figure import Figure
 from PIL import Image
 from scipy.spatial import cKDTree
 
+from bundle.drawing.tile import ERRORS, MARK, MISSING
 from bundle.files import atomic_path
 
 _N_LEVELS = 112
 _N_MARK_LEVELS = 16
+_PAGE_DPI, _PLOT_DPI = 180, 150
 
 
-def save_png(
-    figure: Figure, path: str | os.PathLike[str], dots_per_inch: int, colours: str, marks: Sequence[str]
-) -> None:
-    """Save a figure with a palette of 256 colours: about a third of the size of full colour.
-
-    The noise in the last bits of an image cannot be compressed. With 112 levels of grey, and as many of the
-    error colours, a pixel changes by one level of 255 on average, which nobody sees.
+def save_plot(figure: Figure, path: str | os.PathLike[str]) -> Path:
+    """Save a plot on white, the same bytes for the same plot; return its path.
 
     Args:
-        figure: the page, on black.
-        path: the PNG file to write.
-        dots_per_inch: its resolution.
-        colours: name of matplotlib's colour map of the errors.
-        marks: at most two more colours, shaded from black.
+        figure: one of its own, not pyplot's.
+        path: the file to write.
 
     Raises:
+        ValueError: if the path does not end in ``.png``.
         InputError: if the file cannot be written.
     """
+    target = _png_path(path)
+    FigureCanvasAgg(figure)
+    with atomic_path(target) as temporary:
+        figure.savefig(temporary, format="png", dpi=_PLOT_DPI, facecolor="white", metadata={"Software": None})
+    return target
+
+
+def save_paletted(figure: Figure, path: str | os.PathLike[str]) -> Path:
+    """Save a page of tiles, on black, with a palette of 256 colours: about a third of the size of full colour.
+
+    The noise in the last bits of an image cannot be compressed. With 112 levels of grey, and as many of the
+    error colours, a pixel changes by one level of 255 on average, which nobody sees. Arguments and errors as for
+    :func:`save_plot`.
+    """
+    target = _png_path(path)
     canvas = FigureCanvasAgg(figure)
-    figure.set_dpi(dots_per_inch)
+    figure.set_dpi(_PAGE_DPI)
     canvas.draw()
-    palette = _palette(colours, marks)
+    palette = _palette()
     nearest = _nearest(np.asarray(canvas.buffer_rgba())[..., :3], palette)
     image = Image.frombytes("P", (nearest.shape[1], nearest.shape[0]), nearest.tobytes())
     image.putpalette(palette.tobytes())
-    with atomic_path(path) as temporary:
-        image.save(temporary, format="png", optimize=True, dpi=(dots_per_inch, dots_per_inch))
+    with atomic_path(target) as temporary:
+        image.save(temporary, format="png", optimize=True, dpi=(_PAGE_DPI, _PAGE_DPI))
+    return target
+
+
+def _png_path(path: str | os.PathLike[str]) -> Path:
+    target = Path(path)
+    if target.suffix.lower() != ".png":
+        raise ValueError(f"{target.name} is no name of a PNG file; let it end in .png.")
+    return target
 
 
 def _nearest(pixels: npt.NDArray[np.uint8], palette: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -61,9 +78,10 @@ def _nearest(pixels: npt.NDArray[np.uint8], palette: npt.NDArray[np.uint8]) -> n
     return table[packed]
 
 
-def _palette(colours: str, marks: Sequence[str]) -> npt.NDArray[np.uint8]:
+def _palette() -> npt.NDArray[np.uint8]:
+    """Return greys, the colours of errors, and the two marks shaded from black."""
     levels = np.linspace(0, 1, _N_LEVELS)
     shades = np.linspace(0, 1, _N_MARK_LEVELS + 1)[1:, None]
-    parts = [np.repeat(levels[:, None], 3, axis=1), matplotlib.colormaps[colours](levels)[:, :3]]
-    parts += [shades * np.asarray(to_rgb(mark)) for mark in marks]
+    parts = [np.repeat(levels[:, None], 3, axis=1), ERRORS(levels)[:, :3]]
+    parts += [shades * np.asarray(to_rgb(mark)) for mark in (MARK, MISSING)]
     return np.rint(255 * np.concatenate(parts)).astype(np.uint8)

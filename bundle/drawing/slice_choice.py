@@ -20,8 +20,8 @@ class Box(NamedTuple):
     width: int
 
     def crop(self, image: Image) -> Image:
-        """Return the part of an image (rows, columns) inside the box."""
-        return image[self.top : self.top + self.height, self.left : self.left + self.width]
+        """Return the part of an image (..., rows, columns) inside the box."""
+        return image[..., self.top : self.top + self.height, self.left : self.left + self.width]
 
 
 def quartile_slices(slices: Sequence[int], n: int = 3) -> list[int]:
@@ -42,7 +42,7 @@ def quartile_slices(slices: Sequence[int], n: int = 3) -> list[int]:
     return [ordered[part * len(ordered) // (n + 1)] for part in range(1, n + 1)]
 
 
-def tissue_box(images: Sequence[Image], threshold: float, margin: int = 4) -> Box:
+def tissue_box(images: Image | Sequence[Image], threshold: float, margin: int = 4) -> Box:
     """Return the smallest box that holds everything above a threshold in any of the images, and a margin.
 
     Args:
@@ -51,40 +51,30 @@ def tissue_box(images: Sequence[Image], threshold: float, margin: int = 4) -> Bo
         margin: pixels to add on each side, as far as there are any.
     """
     tissue = np.any([image > threshold for image in images], axis=0)
-    if not tissue.any():
-        return Box(0, 0, *tissue.shape)
-    ends = []
-    for axis in (1, 0):
-        inside = np.flatnonzero(tissue.any(axis=axis))
-        ends.append((max(inside[0] - margin, 0), min(inside[-1] + 1 + margin, tissue.shape[1 - axis])))
-    (top, bottom), (left, right) = ends
-    return Box(int(top), int(left), int(bottom - top), int(right - left))
+    height, width = tissue.shape
+    rows, columns = np.flatnonzero(tissue.any(axis=1)).tolist(), np.flatnonzero(tissue.any(axis=0)).tolist()
+    if not rows:
+        return Box(0, 0, height, width)
+    top, left = max(rows[0] - margin, 0), max(columns[0] - margin, 0)
+    return Box(top, left, min(rows[-1] + 1 + margin, height) - top, min(columns[-1] + 1 + margin, width) - left)
 
 
-def detail_box(image: Image, within: Box, height: int, width: int) -> Box:
-    """Return the box of the given size that holds the most detail in the middle of an image.
+def detail_box(image: Image, part: int) -> Box:
+    """Return the box with the most detail in the middle of an image: the largest mean squared gradient.
 
-    Detail is the mean squared gradient. Only boxes inside the central half of each side of ``within`` compete,
-    since the strongest edges of a head, scalp and skull, are not what a reader looks for.
+    Only boxes inside the central half of each side compete, since the strongest edges of a head, scalp and skull, are
+    not what a reader looks for.
 
     Args:
         image: the ground truth, array (rows, columns).
-        within: the part of the image that holds tissue.
-        height: rows of the box, at most half of those of ``within``.
-        width: columns of the box, likewise.
-
-    Raises:
-        ValueError: if the box is empty or larger than half of ``within``.
+        part: how many times each side of the image is that of the box, at least 2.
     """
-    if not (1 <= height <= max(within.height // 2, 1) and 1 <= width <= max(within.width // 2, 1)):
-        raise ValueError(f"a box of {height} x {width} pixels does not fit into half of {within}; make it smaller.")
+    height, width = (max(side // part, 1) for side in image.shape)
     squares = [np.gradient(image, axis=axis) ** 2 for axis in (0, 1) if image.shape[axis] > 1]
     detail = uniform_filter(sum(squares, start=np.zeros(image.shape)), (height, width), mode="constant")
-    top, left = within.top + within.height // 4, within.left + within.width // 4
+    top, left = (side // 4 for side in image.shape)
+    n_tops, n_lefts = (max(n // 2, 1) - size + 1 for n, size in zip(image.shape, (height, width), strict=True))
     # The filter stores the mean of a window of n pixels at its pixel n // 2.
-    competing = detail[
-        top + height // 2 : top + (height // 2) + max(within.height // 2, 1) - height + 1,
-        left + width // 2 : left + (width // 2) + max(within.width // 2, 1) - width + 1,
-    ]
+    competing = Box(top + height // 2, left + width // 2, n_tops, n_lefts).crop(detail)
     row, column = np.unravel_index(np.argmax(competing), competing.shape)
     return Box(top + int(row), left + int(column), height, width)

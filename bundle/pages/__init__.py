@@ -4,10 +4,8 @@
 from bundle.pages.batch_page import batch_page, save_batch_page
 from bundle.pages.case_page import Origin, case_page, save_case_page
 from bundle.pages.quality_page import QualityPaged
-from bundle.pages.shown_slices import CaseImages
 
 __all__ = [
-    "CaseImages",
     "Origin",
     "QualityPaged",
     "batch_page",

@@ -4,8 +4,7 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +18,6 @@ MAXIMUM_THUMBNAILS: Final = 500
 
 _RANKS: Final = {"failed": 0, "done": 4, "skipped": 4}
 """Failed cases stand first, then those of another status, then what is done: with warnings, and without."""
-_LABELS: Final = {"skipped": "done before"}
 _NUMBERS: Final = (
     ("Factor", "low_res", "factor"),
     ("Shift of the reference", "registration", "shift_mm"),
@@ -33,33 +31,6 @@ _HEAD_BYTES: Final = 100_000  # of a page, within which its thumbnail stands
 _NIFTI_ENDING: Final = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
-class BatchRow:
-    """One case in the table.
-
-    Attributes:
-        case: its name.
-        status: in words.
-        tone: how it looks: ``good``, ``warn`` or ``bad``.
-        rank: what it is sorted by, lowest first.
-        reason: why it is not done.
-        warnings: sentences.
-        numbers: a text for each column, with the number itself to sort by.
-        link: address of its page below the folder of the batch's, or nothing.
-        thumbnail: ``data:`` address, or nothing.
-    """
-
-    case: str
-    status: str
-    tone: str
-    rank: int
-    reason: str
-    warnings: list[str]
-    numbers: list[tuple[str, str]]
-    link: str
-    thumbnail: str
-
-
 def batch_page(
     cases: Sequence[Mapping[str, Any]],
     made: datetime,
@@ -71,22 +42,21 @@ def batch_page(
     Args:
         cases: what is known of each case, JSON values: ``case`` and ``status`` (``done``, ``failed``, or ``skipped``:
             done before), and where there are any ``reason`` (a sentence), ``warnings`` (sentences) and ``facts``
-            (values by topic and name, as in :class:`bundle.records.CaseRecord`).
+            (values by topic and name, as in :meth:`bundle.case.Case.facts`).
         made: when.
         links: addresses of the cases' own pages, relative to this one, by case.
         thumbnails: ``data:`` addresses of small pictures, input beside output, by case.
     """
-    columns = [column for column in _NUMBERS if any(_fact(case, column) is not None for case in cases)]
+    columns = [column for column in _NUMBERS if any(_fact(case, *column[1:]) is not None for case in cases)]
     rows = [_row(case, columns, links or {}, thumbnails or {}) for case in cases]
-    rows.sort(key=lambda row: (row.rank, row.case))
-    counts = Counter(row.status for row in rows)  # in the order of the table
+    rows.sort(key=lambda row: (row["rank"], row["case"]))
     return render(
         "batch.html",
         rows=rows,
-        headings=[heading for heading, *_ in columns],
-        counts=counts,
-        n_warned=sum(bool(row.warnings) for row in rows),
-        has_thumbnails=any(row.thumbnail for row in rows),
+        headings=[heading for heading, _, _ in columns],
+        counts=Counter(row["status"] for row in rows),  # in the order of the table
+        n_warned=sum(bool(row["warnings"]) for row in rows),
+        has_thumbnails=any(row["thumbnail"] for row in rows),
         made=made,
     )
 
@@ -99,17 +69,13 @@ def save_batch_page(path: str | os.PathLike[str], cases: Sequence[Mapping[str, A
         cases: as for :func:`batch_page`. The ``output`` of a case, a path below the page's folder, with or without
             the ending of a volume, tells where its own page is; without one it is ``<case>_sr``.
 
-    Returns:
-        The path of the file.
-
     Raises:
         InputError: if the file cannot be written.
     """
     target = Path(path)
     pages = {str(case["case"]): page for case in cases if (page := _page_of(case, target.parent)) is not None}
-    thumbnails = {}
-    if len(cases) <= MAXIMUM_THUMBNAILS:
-        thumbnails = {name: _thumbnail(target.parent / page) for name, page in pages.items()}
+    with_pictures = pages if len(cases) <= MAXIMUM_THUMBNAILS else {}
+    thumbnails = {name: _thumbnail(target.parent / page) for name, page in with_pictures.items()}
     links = {name: quote(page.as_posix()) for name, page in pages.items()}
     save_page(target, batch_page(cases, datetime.now().astimezone(), links, thumbnails))
     return target
@@ -136,30 +102,29 @@ def _row(
     columns: Sequence[tuple[str, str, str]],
     links: Mapping[str, str],
     thumbnails: Mapping[str, str],
-) -> BatchRow:
+) -> dict[str, Any]:
+    """Return what the template shows of a case; rows with the lowest rank stand first."""
     name, status = str(case["case"]), str(case["status"])
     warnings = [sentence_text(str(warning)) for warning in case.get("warnings") or ()]
     rank = _RANKS.get(status, 2)
-    return BatchRow(
-        case=name,
-        status=_LABELS.get(status, status),
-        tone="bad" if rank == 0 else "warn" if warnings or rank == 2 else "good",
-        rank=rank + (not warnings),
-        reason=sentence_text(str(case.get("reason") or "")),
-        warnings=warnings,
-        numbers=list(_numbers(case, columns)),
-        link=links.get(name, ""),
-        thumbnail=thumbnails.get(name, ""),
-    )
+    return {
+        "case": name,
+        "status": "done before" if status == "skipped" else status,
+        "tone": "bad" if rank == 0 else "warn" if warnings or rank == 2 else "good",
+        "rank": rank + (not warnings),
+        "reason": sentence_text(str(case.get("reason") or "")),
+        "warnings": warnings,
+        "numbers": [_number(topic, name, _fact(case, topic, name)) for _, topic, name in columns],
+        "link": links.get(name, ""),
+        "thumbnail": thumbnails.get(name, ""),
+    }
 
 
-def _numbers(case: Mapping[str, Any], columns: Sequence[tuple[str, str, str]]) -> Iterator[tuple[str, str]]:
-    for column in columns:
-        value = _fact(case, column)
-        first = value[0] if isinstance(value, list) and value else value
-        yield ("", "") if value is None else (fact_text(*column[1:], value), str(first))
+def _number(topic: str, name: str, value: Any) -> tuple[str, str]:
+    """Return a fact as text, and the number itself to sort by."""
+    first = value[0] if isinstance(value, list) and value else value
+    return ("", "") if value is None else (fact_text(topic, name, value), str(first))
 
 
-def _fact(case: Mapping[str, Any], column: tuple[str, str, str]) -> Any:
-    _, topic, name = column
+def _fact(case: Mapping[str, Any], topic: str, name: str) -> Any:
     return ((case.get("facts") or {}).get(topic) or {}).get(name)

@@ -3,59 +3,36 @@
 
 import base64
 import io
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import PIL.Image
+from matplotlib.colors import Colormap, to_hex, to_rgba
 from scipy.ndimage import gaussian_gradient_magnitude, gaussian_laplace
 
 from bundle.drawing.slice_choice import Image
+from bundle.drawing.tile import GREY, MARK, Scale
 
 LARGEST_SIDE = 512
 """Pixels; larger pictures are made smaller, so that a page stays below 2 MB whatever the matrix."""
 _GREY_QUALITY = 92  # lossy: off by about one level of grey in 255, at a third of the size of lossless
 _COLOUR_QUALITY = 75  # maps of noise, whose size would be twice that of all else
-_EDGE_COLOUR = (255, 210, 59)
 
 
-@dataclass(frozen=True)
-class Colours:
-    """A colour scale that runs straight between a few colours, in an image and in a CSS gradient alike.
-
-    Attributes:
-        stops: colours as ``#rrggbb``, evenly spaced from the lower to the upper end.
-    """
-
-    stops: tuple[str, ...]
-
-    def paint(self, image: Image, low: float, high: float) -> PIL.Image.Image:
-        """Return an image in colours; what lies beyond an end has the colour of that end, NaN that of the lower."""
-        place = np.nan_to_num((_shrunk(image) - low) / (high - low) * (len(self.stops) - 1), nan=0.0)
-        colours = np.array([[int(stop[i : i + 2], 16) for i in (1, 3, 5)] for stop in self.stops])
-        channels = [np.interp(place, np.arange(len(colours)), colours[:, channel]) for channel in range(3)]
-        picture = PIL.Image.fromarray(np.rint(np.stack(channels, axis=-1)).astype(np.uint8))
-        return picture.convert("L") if self == GREY else picture
-
-    @property
-    def gradient(self) -> str:
-        """The scale as a CSS gradient from left to right."""
-        return f"linear-gradient(to right, {', '.join(self.stops)})"
+def painted(image: Image, scale: Scale) -> PIL.Image.Image:
+    """Return an image in the colours of a scale; NaN has the lower end's."""
+    place = np.nan_to_num((_shrunk(image) - scale.low) / (scale.high - scale.low), nan=0.0).clip(0, 1)
+    nearest = np.rint(place * (scale.colours.N - 1)).astype(int)
+    picture = PIL.Image.fromarray(np.rint(255 * scale.colours(nearest)[..., :3]).astype(np.uint8))
+    return picture.convert("L") if scale.colours is GREY else picture
 
 
-GREY = Colours(("#000000", "#ffffff"))
-SIGNED = Colours(("#a8dcff", "#2f86cf", "#000000", "#d9701a", "#ffdca8"))
-"""For differences: blue below zero, black at zero like the air around a head, orange above."""
-UNSIGNED = Colours(("#000000", "#51127c", "#b73779", "#fc8961", "#fcfdbf"))
-"""For what has no sign: dark to bright, in colours that all kinds of colour vision tell apart."""
-
-
-def data_uri(picture: PIL.Image.Image) -> str:
-    """Return a picture as a ``data:`` address that holds it whole, in WebP; a layer without loss."""
-    stream = io.BytesIO()
-    quality = _GREY_QUALITY if picture.mode == "L" else _COLOUR_QUALITY
-    picture.save(stream, format="webp", quality=quality, lossless=picture.mode == "RGBA")
-    return "data:image/webp;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
+def outlines(image: Image) -> PIL.Image.Image:
+    """Return the outlines of an image as a layer to lay over another: transparent between them."""
+    found = edges(_shrunk(image))
+    layer = np.zeros((*found.shape, 4), dtype=np.uint8)
+    layer[found] = np.rint(255 * np.array(to_rgba(MARK)))
+    return PIL.Image.fromarray(layer)
 
 
 def edges(image: Image, sigma: float = 1.2) -> npt.NDArray[np.bool_]:
@@ -77,12 +54,17 @@ def edges(image: Image, sigma: float = 1.2) -> npt.NDArray[np.bool_]:
     return np.asarray(crossing & (slope > 0.3 * np.percentile(slope, 98)))
 
 
-def edge_picture(image: Image) -> PIL.Image.Image:
-    """Return the outlines of an image as a layer to lay over another: transparent between them."""
-    found = edges(_shrunk(image))
-    layer = np.zeros((*found.shape, 4), dtype=np.uint8)
-    layer[found] = (*_EDGE_COLOUR, 255)
-    return PIL.Image.fromarray(layer)
+def data_uri(picture: PIL.Image.Image) -> str:
+    """Return a picture as a ``data:`` address that holds it whole, in WebP; a layer without loss."""
+    stream = io.BytesIO()
+    quality = _GREY_QUALITY if picture.mode == "L" else _COLOUR_QUALITY
+    picture.save(stream, format="webp", quality=quality, lossless=picture.mode == "RGBA")
+    return "data:image/webp;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
+
+
+def css_gradient(colours: Colormap) -> str:
+    """Return a colour map as a CSS gradient from left to right."""
+    return f"linear-gradient(to right, {', '.join(to_hex(colours(place)) for place in (0.0, 0.25, 0.5, 0.75, 1.0))})"
 
 
 def _shrunk(image: Image) -> Image:

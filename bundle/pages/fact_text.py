@@ -2,8 +2,7 @@
 """The facts of a case's record in words and units that need no manual."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 _TITLES: Final = {
     "low_res": "Low-res input",
@@ -66,25 +65,12 @@ _HIDDEN: Final = {
 """Facts for programs."""
 _AXES: Final = ("factor", "matrix", "spacing", "measured")
 """First words of facts that have a value an axis."""
-_UNITS: Final = {
-    "mm": "mm",
-    "degrees": "°",
-    "s": "s",
-    "seconds": "s",
-    "percent": "%",
-    "db": "dB",
-}
+_UNITS: Final = {"mm": "mm", "degrees": "°", "s": "s", "seconds": "s", "percent": "%", "db": "dB"}
 """By the last word of a fact's name."""
 
 
-@dataclass(frozen=True)
-class FactGroup:
-    """What is known of one topic.
-
-    Attributes:
-        title: of the topic.
-        rows: label and value of each fact.
-    """
+class FactGroup(NamedTuple):
+    """What is known of one topic: its title, and label and value of each fact."""
 
     title: str
     rows: list[tuple[str, str]]
@@ -99,11 +85,10 @@ def fact_groups(facts: Mapping[str, Mapping[str, Any]]) -> list[FactGroup]:
 
 def fact_text(topic: str, name: str, value: Any) -> str:
     """Return the value of a fact as text with its unit."""
-    _, unit = _KNOWN.get((topic, name)) or ("", _unit(name))
+    _, unit = _KNOWN.get((topic, name), ("", _unit(name)))
     if unit == _SHARE and isinstance(value, float):
         return f"{value:.1%}"
-    between = " \N{MULTIPLICATION SIGN} " if name.split("_")[0] in _AXES else ", "
-    text = _plain(value, between)
+    text = _plain(value, " \N{MULTIPLICATION SIGN} " if name.split("_")[0] in _AXES else ", ")
     return text if value is None or not unit else f"{text} {unit}"
 
 
@@ -115,13 +100,11 @@ def sentence_text(sentence: str) -> str:
 
 def _rows(topic: str, values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     for name, value in values.items():
-        if (topic, name) in _HIDDEN:
-            continue
         if isinstance(value, Mapping):
             yield from _rows(topic, value, f"{prefix}{name}_")
-            continue
-        label, _ = _KNOWN.get((topic, name)) or (_words(f"{prefix}{name}"), "")
-        yield label, fact_text(topic, name, value)
+        elif (topic, name) not in _HIDDEN:
+            label, _ = _KNOWN.get((topic, name), (_words(f"{prefix}{name}"), ""))
+            yield label, fact_text(topic, name, value)
 
 
 def _plain(value: Any, between: str = ", ") -> str:

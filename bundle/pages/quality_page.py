@@ -15,6 +15,7 @@ from monai.transforms import SaveImaged
 from monai.utils import ImageMetaKey
 
 from bundle.case import Case
+from bundle.drawing.case_slices import CaseSlices
 from bundle.drawing.slice_choice import Image, quartile_slices
 from bundle.keys import (
     CASE,
@@ -28,7 +29,6 @@ from bundle.keys import (
     UNCERTAINTY,
 )
 from bundle.pages.case_page import Origin, save_case_page
-from bundle.pages.shown_slices import CaseImages
 from bundle.transforms.data_consistency import measured_factors
 from bundle.transforms.io import result_path
 from bundle.version import package_version
@@ -84,7 +84,7 @@ class QualityPaged(SaveImaged):
             case.warn(f"The quality page could not be made ({error}): look at the output in a viewer instead.")
         return item
 
-    def _images(self, item: dict[Hashable, Any]) -> CaseImages:
+    def _images(self, item: dict[Hashable, Any]) -> CaseSlices:
         positions = _positions(item)
         volumes = {
             key: _slices(item[key], positions)
@@ -98,7 +98,7 @@ class QualityPaged(SaveImaged):
         in_file = np.asarray(item.get(SLICES, np.arange(item[PRED].shape[-1])))
         rows, columns = measured_factors(item)
         height, width = item[PRED].shape[1:3]
-        return CaseImages(
+        return CaseSlices.of(
             volumes=volumes,
             affine=np.asarray(item[LOW_RES].affine, dtype=np.float64),
             slices=in_file[positions].tolist(),

@@ -7,6 +7,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from bundle.files import atomic_path
+from bundle.pages.embedded import css_gradient, data_uri, outlines, painted
 
 _TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -15,6 +16,11 @@ _TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+_TEMPLATES.filters |= {
+    "picture": lambda tile: data_uri(painted(tile.image, tile.scale)),
+    "outlines": lambda image: data_uri(outlines(image)),
+    "gradient": css_gradient,
+}
 
 
 def render(template: str, **values: Any) -> str:

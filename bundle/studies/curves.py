@@ -4,7 +4,6 @@
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,8 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from bundle.drawing.png import save_plot
 from bundle.errors import InputError
-from bundle.studies.style import INK, QUIET, LineStyle, axis_title, line_styles, quieten, save_plot
+from bundle.studies.style import INK, QUIET, LineStyle, axis_title, line_styles, quieten
 
 _PER_ITERATION = {"perceptual": "perceptual loss", "mse": "MSE loss", "wasserstein_distance": "Wasserstein distance"}
 _PER_EPOCH = {"PSNR": axis_title("psnr"), "SSIM": axis_title("ssim")}
@@ -24,15 +24,8 @@ _LOGARITHMIC = ("perceptual", "mse")  # they fall by orders of magnitude, and ar
 _MARKS = 10  # markers along a curve, at most
 
 
-@dataclass(frozen=True)
-class Training:
-    """One training to draw.
-
-    Attributes:
-        label: the row it belongs to.
-        folder: where its TensorBoard events are.
-        epoch_length: iterations an epoch.
-    """
+class Training(NamedTuple):
+    """A training to draw: the row it belongs to, where its TensorBoard events are, and iterations an epoch."""
 
     label: str
     folder: str | os.PathLike[str]
@@ -82,9 +75,6 @@ def save_curves(
         trainings: one curve each in every panel, where it has logged what the panel shows.
         styles: by label, to draw a row alike in all plots of a study; by default by place.
 
-    Returns:
-        The path of the file.
-
     Raises:
         InputError: if a training has logged nothing, or the file cannot be written.
         ValueError: if there is nothing to draw.
@@ -100,7 +90,11 @@ def save_curves(
         _draw(axes, tag, {label: of_run[tag] for label, of_run in curves.items() if tag in of_run}, chosen)
         axes.set_title(title, fontsize=10, color=INK)
         axes.set_xlim(1 - 0.03 * last, 1.03 * last)  # the same in all panels: some losses begin late
-    _draw_legend(panels.flat[-1], list(curves), chosen)
+    legend = panels.flat[-1]
+    legend.set_axis_off()
+    for label in curves:
+        legend.plot([], [], **chosen[label], markersize=4, label=label)
+    legend.legend(loc="center", frameon=False, fontsize=10, labelcolor=INK, ncols=1 + (len(curves) > 10))
     return save_plot(figure, path)
 
 
@@ -114,16 +108,9 @@ def _curve(events: EventAccumulator, tag: str, steps_an_epoch: int) -> Curve:
 def _draw(axes: Axes, tag: str, curves: Mapping[str, Curve], styles: Mapping[str, LineStyle]) -> None:
     quieten(axes)
     for number, (label, curve) in enumerate(curves.items()):
-        style, step = styles[label], math.ceil(curve.epochs.size / _MARKS)
-        axes.plot(
-            *curve,
-            color=style.colour,
-            linestyle=style.dashes,
-            marker=style.marker,
-            markevery=(number % step, step),  # curves that lie on each other show their markers in turn
-            markersize=3.5,
-            linewidth=1.2,
-        )
+        step = math.ceil(curve.epochs.size / _MARKS)
+        in_turn = (number % step, step)  # so that curves which lie on each other show their markers
+        axes.plot(*curve, **styles[label], markevery=in_turn, markersize=3.5, linewidth=1.2)
     if tag in _LOGARITHMIC and curves:
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -135,11 +122,3 @@ def _draw(axes: Axes, tag: str, curves: Mapping[str, Curve], styles: Mapping[str
     axes.grid(bool(curves))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("epoch", fontsize=9, color=INK)
-
-
-def _draw_legend(axes: Axes, labels: Sequence[str], styles: Mapping[str, LineStyle]) -> None:
-    axes.set_axis_off()
-    for label in labels:
-        style = styles[label]
-        axes.plot([], [], color=style.colour, linestyle=style.dashes, marker=style.marker, markersize=4, label=label)
-    axes.legend(loc="center", frameon=False, fontsize=10, labelcolor=INK, ncols=1 + (len(labels) > 10))

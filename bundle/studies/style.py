@@ -1,17 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the plots of a study share: a style for each row, quiet axes, and how a figure becomes a file."""
+"""What the plots of a study share: a style for each row, and quiet axes."""
 
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
-from bundle.files import atomic_path
 from bundle.reports.columns import metric_title
 
 # Okabe and Ito's colours for all kinds of colour vision, without the yellow, which is lost on white.
@@ -19,17 +14,11 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#
 _MARKERS = "osD^vPX"
 _DASHES = ("-", "--", ":", "-.")
 _UNITS = {"psnr": "dB", "ifc": "bits per pixel"}
-_DOTS_PER_INCH = 150
 INK, QUIET = "#222222", "#8a8a8a"
 
 
-@dataclass(frozen=True)
-class LineStyle:
-    """Colour, marker and dashes of one row in every plot of a study."""
-
-    colour: str
-    marker: str
-    dashes: str
+LineStyle = dict[str, Any]
+"""Colour, marker and dashes of one row in every plot of a study, as matplotlib's ``plot`` takes them."""
 
 
 def line_styles(labels: Sequence[str]) -> dict[str, LineStyle]:
@@ -41,7 +30,7 @@ def line_styles(labels: Sequence[str]) -> dict[str, LineStyle]:
         ValueError: if there are more labels than styles.
     """
     styles = [
-        LineStyle(colour, marker, dashes)
+        {"color": colour, "marker": marker, "linestyle": dashes}
         for dashes, (colour, marker) in product(_DASHES, zip(_COLOURS, _MARKERS, strict=True))
     ]
     if len(labels) > len(styles):
@@ -62,26 +51,3 @@ def quieten(axes: Axes) -> None:
     axes.tick_params(labelsize=8, colors=INK, which="both", color=QUIET)
     axes.grid(True, color="#e6e6e6", linewidth=0.6)
     axes.set_axisbelow(True)
-
-
-def save_plot(figure: Figure, path: str | os.PathLike[str]) -> Path:
-    """Save a plot as a PNG file, the same bytes for the same plot.
-
-    Args:
-        figure: one of its own, not pyplot's.
-        path: the file to write, ending in ``.png``.
-
-    Returns:
-        The path of the file.
-
-    Raises:
-        ValueError: if the path does not end in ``.png``.
-        InputError: if the file cannot be written.
-    """
-    target = Path(path)
-    if target.suffix.lower() != ".png":
-        raise ValueError(f"{target.name} is no name of a PNG file; let it end in .png.")
-    FigureCanvasAgg(figure)
-    with atomic_path(target) as temporary:
-        figure.savefig(temporary, format="png", dpi=_DOTS_PER_INCH, facecolor="white", metadata={"Software": None})
-    return target

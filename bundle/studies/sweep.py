@@ -9,11 +9,12 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from bundle.drawing.png import save_plot
 from bundle.keys import SUPER_RES
 from bundle.reports.columns import whole_and_head
 from bundle.studies.scores import StudyScores
 from bundle.studies.statistics import Summary, summarise
-from bundle.studies.style import INK, QUIET, axis_title, line_styles, quieten, save_plot
+from bundle.studies.style import INK, QUIET, axis_title, line_styles, quieten
 
 _WIDTH, _HEIGHT = 3.2, 2.1  # of a panel, in inches
 
@@ -49,9 +50,6 @@ def save_sweeps(path: str | os.PathLike[str], scores: StudyScores, sweeps: Seque
         scores: of all rows of all sweeps; a row may belong to several.
         sweeps: at least one.
 
-    Returns:
-        The path of the file.
-
     Raises:
         InputError: if the file cannot be written.
         ValueError: if there is no sweep.
@@ -84,8 +82,8 @@ def _draw(axes: Axes, weights: Sequence[float], summaries: Sequence[Summary], ch
     if chosen is not None:
         axes.axvline(chosen, color=QUIET, linestyle="--", linewidth=1, zorder=1)
     means = [summary.subjects.mean for summary in summaries]
-    axes.plot(weights, means, f"{style.marker}-", color=style.colour, linewidth=1.2, markersize=4)
+    axes.plot(weights, means, **style, linewidth=1.2, markersize=4)
     for weight, summary in zip(weights, summaries, strict=True):
         if summary.interval:
             bounds = [summary.interval.low, summary.interval.high]
-            axes.plot([weight, weight], bounds, "_-", color=style.colour, linewidth=1, markersize=6)
+            axes.plot([weight, weight], bounds, "_-", color=style["color"], linewidth=1, markersize=6)

@@ -7,7 +7,7 @@ import pytest
 from nibabel.orientations import apply_orientation, inv_ornt_aff
 from scipy.spatial.transform import Rotation
 
-from bundle.drawing.orientation import display_orientation
+from bundle.drawing.orientation import DisplayOrientation
 
 SPACING = (1.0, 1.5, 4.0)
 ALL_ORIENTATIONS = [
@@ -41,52 +41,50 @@ def test_display_is_radiological_from_every_orientation(
     orientation: np.ndarray, world: int, row_step: int, column_step: int, left: str, top: str, aspect: float
 ) -> None:
     volume, affine = reoriented(orientation)
-    axis = int(orientation[world, 0])  # where nibabel put the world axis
-    display = display_orientation(volume, affine, axis)
-    assert (np.diff(display.volume, axis=0) == row_step).all()
-    assert (np.diff(display.volume, axis=1) == column_step).all()
-    assert (display.left, display.top) == (left, top)
+    axis = int(orientation[world, 0])  # where nibabel put the world axis: let slices lie along it
+    order = [*(voxel for voxel in range(3) if voxel != axis), axis]
+    volume, affine = volume.transpose(order), affine[:, [*order, 3]]
+    display = DisplayOrientation.of(affine)
+    slices = display.turn(volume)
+    assert (np.diff(slices, axis=1) == row_step).all()
+    assert (np.diff(slices, axis=2) == column_step).all()
+    assert display.sides == (left, top)
     assert display.aspect == pytest.approx(aspect)
-    assert display.volume.shape[2] == volume.shape[axis]
-    for k in range(volume.shape[axis]):
-        assert set(display.volume[..., k].ravel()) == set(volume.take(k, axis).ravel())
+    assert len(slices) == volume.shape[2]
+    for k, image in enumerate(slices):
+        assert set(image.ravel()) == set(volume[..., k].ravel())
 
 
 def test_display_of_an_oblique_slice_is_the_nearest_plane() -> None:
     image = ras_volume()
     affine = image.affine.copy()
     affine[:3, :3] = Rotation.from_euler("xyz", [20, -15, 25], degrees=True).as_matrix() @ affine[:3, :3]
-    oblique, straight = (display_orientation(image.get_fdata(), matrix) for matrix in (affine, image.affine))
-    np.testing.assert_array_equal(oblique.volume, straight.volume)
-    assert oblique[1:] == pytest.approx(straight[1:])
+    oblique, straight = (DisplayOrientation.of(matrix) for matrix in (affine, image.affine))
+    assert (oblique.axes, oblique.flipped, oblique.sides) == (straight.axes, straight.flipped, straight.sides)
+    assert oblique.aspect == pytest.approx(straight.aspect)
 
 
-def test_display_takes_the_last_axis_by_default_and_one_slice() -> None:
+def test_display_of_one_slice() -> None:
     volume = np.arange(6.0).reshape(2, 3, 1)
-    np.testing.assert_array_equal(display_orientation(volume, np.eye(4)).volume[..., 0], [[5, 2], [4, 1], [3, 0]])
+    np.testing.assert_array_equal(DisplayOrientation.of(np.eye(4)).turn(volume), [[[5, 2], [4, 1], [3, 0]]])
 
 
 def test_display_of_a_real_volume_equals_nibabels_canonical_order_turned(shared_data) -> None:
     image = nib.load(shared_data / "open_ms" / "sub-L12_ses-1_T2w.nii.gz")
     assert nib.aff2axcodes(image.affine) == ("L", "P", "S")
-    display = display_orientation(np.asarray(image.dataobj), image.affine, 2)
+    display = DisplayOrientation.of(image.affine)
     canonical = np.asarray(nib.as_closest_canonical(image).dataobj)
-    np.testing.assert_array_equal(display.volume, np.flip(canonical, (0, 1)).transpose(1, 0, 2))
+    np.testing.assert_array_equal(display.turn(image.dataobj), np.flip(canonical, (0, 1)).T)
     assert display.aspect == pytest.approx(1, abs=1e-3)
 
 
 @pytest.mark.parametrize("shape", [(4, 4), (4, 4, 4, 2)])
 def test_display_refuses_what_is_no_volume(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="pass one volume of three dimensions"):
-        display_orientation(np.zeros(shape), np.eye(4))
-
-
-def test_display_refuses_an_axis_that_is_not_there() -> None:
-    with pytest.raises(ValueError, match="axis is 3; pass 0, 1 or 2"):
-        display_orientation(np.zeros((4, 4, 4)), np.eye(4), 3)
+        DisplayOrientation.of(np.eye(4)).turn(np.zeros(shape))
 
 
 @pytest.mark.parametrize("affine", [np.zeros((4, 4)), np.eye(3), np.full((4, 4), np.nan)])
 def test_display_refuses_an_affine_without_directions(affine: np.ndarray) -> None:
     with pytest.raises(ValueError, match="affine is no invertible 4 x 4 matrix"):
-        display_orientation(np.zeros((4, 4, 4)), affine)
+        DisplayOrientation.of(affine)

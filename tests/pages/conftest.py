@@ -13,9 +13,10 @@ import torch
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
+from bundle.drawing.case_slices import CaseSlices
 from bundle.keys import HIGH_RES, LOW_RES, PRED, REFERENCE, UNCERTAINTY
 from bundle.kspace import zero_fill
-from bundle.pages import CaseImages, Origin
+from bundle.pages import Origin
 
 _VOID = {"meta", "link", "img", "input", "br", "hr"}
 
@@ -106,10 +107,10 @@ def volumes() -> dict[str, np.ndarray]:
 
 
 @pytest.fixture
-def images(volumes: dict[str, np.ndarray]) -> CaseImages:
+def images(volumes: dict[str, np.ndarray]) -> CaseSlices:
     """Axial slices 4, 7 and 9 whose first axis runs to the left and whose second to the front."""
     affine = np.diag([-0.5, 0.8, 4.0, 1.0])
-    return CaseImages(volumes, affine, slices=[4, 7, 9], n_measured=(24, 20))
+    return CaseSlices.of(volumes, affine, slices=[4, 7, 9], n_measured=(24, 20))
 
 
 @pytest.fixture

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
 from bundle.case import Case
+from bundle.drawing.case_slices import CaseSlices
 from bundle.keys import HIGH_RES, REFERENCE, UNCERTAINTY
-from bundle.pages import CaseImages, Origin, case_page, save_case_page
+from bundle.pages import Origin, case_page, save_case_page
 
 HOSTILE = "<script>alert('1')</script> & \"x\"=`y`\n{{ 7 * 7 }} é \N{CJK UNIFIED IDEOGRAPH-4E00}"
 ANY_TEXT = st.text(st.characters(exclude_characters="\r\0"), min_size=1)
@@ -47,9 +48,9 @@ def test_every_picture_decodes_at_its_size_and_is_described(images, origin, pars
     assert all(picture["alt"].strip() for picture in pictures)
     sizes = {picture_of(picture["src"]).size for picture in pictures if "frequency" not in picture["alt"]}
     assert len(sizes) == 1
-    whole = images.volumes[HIGH_RES].shape
+    _, rows, columns = images.images[HIGH_RES].shape
     k_space = {picture_of(picture["src"]).size for picture in pictures if "frequency" in picture["alt"]}
-    assert k_space == {(whole[0], whole[1])}  # the first axis runs to the left
+    assert k_space == {(columns, rows)}
 
 
 def test_each_slice_has_a_slider_that_keyboards_reach(images, origin, parse) -> None:
@@ -111,8 +112,8 @@ def test_numbers_stand_in_labelled_rows_with_units(images, origin, parse) -> Non
 
 
 def test_page_without_reference_truth_and_uncertainty_says_nothing_of_them(images, origin, parse) -> None:
-    volumes = {k: v for k, v in images.volumes.items() if k not in (HIGH_RES, REFERENCE, UNCERTAINTY)}
-    page = case_page(Case("x"), CaseImages(volumes, images.affine, [4, 7, 9]), origin)
+    few = {k: v for k, v in images.images.items() if k not in (HIGH_RES, REFERENCE, UNCERTAINTY)}
+    page = case_page(Case("x"), replace(images, images=few, n_measured=None), origin)
     parsed = parse(page)
     assert not parsed.all("input", type="checkbox")
     assert parsed.text("dt")[-3:] == ["Slices", "Difference", "K-space residual"]
@@ -132,12 +133,12 @@ def test_thumbnail_stands_at_the_head_of_the_page(images, origin, parse, picture
 @given(case=ANY_TEXT, warning=ANY_TEXT, name=ANY_TEXT, value=ANY_TEXT)
 def test_text_from_outside_stays_text(parse, case, warning, name, value) -> None:
     small = {key: np.eye(8, dtype=np.float32)[..., None] for key in ("low_res", "pred")}
-    images = CaseImages(small, np.eye(4), [0])
+    images = CaseSlices.of(small, np.eye(4), [0])
     origin = Origin({"Input": name}, "1", datetime(2026, 1, 1, tzinfo=UTC))
     parsed = parse(case_page(Case(case, warnings=[warning], measured={"input": {"name": value}}), images, origin))
     plain = parse(
         case_page(
-            Case("x", warnings=["x"], measured={"input": {"name": "x"}}), images, replace(origin, files={"Input": "x"})
+            Case("x", warnings=["x"], measured={"input": {"name": "x"}}), images, origin._replace(files={"Input": "x"})
         )
     )
     assert parsed.tags == plain.tags
@@ -169,4 +170,4 @@ def test_page_of_a_large_matrix_stays_below_two_megabytes(origin) -> None:
     texture = gaussian_filter(random.random((900, 800, 3), dtype=np.float32), (3, 3, 0))  # all over the matrix
     volumes = dict.fromkeys(("pred", "reference", "high_res", "uncertainty"), texture)
     volumes["low_res"] = gaussian_filter(texture, (4, 4, 0))
-    assert len(case_page(record(), CaseImages(volumes, np.eye(4), [1, 2, 3]), origin)) < 2e6
+    assert len(case_page(record(), CaseSlices.of(volumes, np.eye(4), [1, 2, 3]), origin)) < 2e6

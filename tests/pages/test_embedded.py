@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bundle.pages.embedded import GREY, SIGNED, UNSIGNED, data_uri, edge_picture, edges
+from bundle.drawing.tile import GREY, MARK, SIGNED, UNSIGNED, Scale
+from bundle.pages.embedded import css_gradient, data_uri, edges, outlines, painted
 
 
 def rgb(hexadecimal: str) -> list[int]:
@@ -24,40 +25,46 @@ def disc(size: int = 61, radius: float = 20.0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_grey_is_linear_in_its_window_and_stops_at_its_ends() -> None:
-    picture = GREY.paint(np.array([[-1.0, 0.0, 1.0, 2.0, 4.0, 9.0, np.nan]]), 0, 4)
+    picture = painted(np.array([[-1.0, 0.0, 1.0, 2.0, 4.0, 9.0, np.nan]]), Scale(GREY, 0, 4))
     assert picture.mode == "L"
     assert np.asarray(picture).tolist() == [[0, 0, 64, 128, 255, 255, 0]]
 
 
-@pytest.mark.parametrize("colours", [SIGNED, UNSIGNED])
-def test_colours_are_the_stops_at_even_steps(colours) -> None:
-    painted = np.asarray(colours.paint(np.linspace(-3, 5, len(colours.stops))[None], -3, 5))
-    assert painted[0].tolist() == [rgb(stop) for stop in colours.stops]
-    assert colours.gradient == f"linear-gradient(to right, {', '.join(colours.stops)})"
+@pytest.mark.parametrize(
+    ("colours", "stops"),
+    [
+        (SIGNED, ["#a8dcff", "#2f86cf", "#000000", "#d9701a", "#ffdca8"]),
+        (UNSIGNED, ["#000000", "#51127c", "#b73779", "#fc8961", "#fcfdbf"]),
+    ],
+)
+def test_legend_shows_the_colours_of_the_picture(colours, stops) -> None:
+    picture = np.asarray(painted(np.linspace(-3, 5, 5)[None], Scale(colours, -3, 5)))
+    assert picture[0].tolist() == [rgb(stop) for stop in stops]
+    assert css_gradient(colours) == f"linear-gradient(to right, {', '.join(stops)})"
 
 
 def test_signed_colours_are_black_at_zero_and_brighter_the_farther_from_it() -> None:
-    painted = np.asarray(SIGNED.paint(np.linspace(-1, 1, 101)[None], -1, 1))[0]
-    assert painted[50].tolist() == [0, 0, 0]
-    assert (np.diff(luminance(painted[50:])) > 0).all()
-    assert (np.diff(luminance(painted[50::-1])) > 0).all()
+    found = np.asarray(painted(np.linspace(-1, 1, 101)[None], Scale(SIGNED, -1, 1)))[0]
+    assert found[50].tolist() == [0, 0, 0]
+    assert (np.diff(luminance(found[50:])) > 0).all()
+    assert (np.diff(luminance(found[50::-1])) > 0).all()
 
 
 def test_signs_differ_in_the_blue_that_all_common_colour_vision_sees() -> None:
-    minus, plus = (np.asarray(SIGNED.paint(np.full((1, 1), x), -1, 1))[0, 0].astype(int) for x in (-0.5, 0.5))
+    minus, plus = (np.asarray(painted(np.full((1, 1), x), Scale(SIGNED, -1, 1)))[0, 0].astype(int) for x in (-0.5, 0.5))
     assert minus[2] - minus[0] > 100
     assert plus[0] - plus[2] > 100
 
 
 def test_unsigned_colours_brighten_from_end_to_end() -> None:
-    painted = np.asarray(UNSIGNED.paint(np.linspace(0, 1, 101)[None], 0, 1))[0]
-    assert (np.diff(luminance(painted)) > 0).all()
+    found = np.asarray(painted(np.linspace(0, 1, 101)[None], Scale(UNSIGNED, 0, 1)))[0]
+    assert (np.diff(luminance(found)) > 0).all()
 
 
 @pytest.mark.parametrize("shape", [(33, 20), (512, 300), (1, 7)])
 def test_address_holds_a_grey_picture_to_a_few_levels(shape, picture_of) -> None:
     smooth = np.add.outer(np.sin(np.linspace(0, 3, shape[0])), np.cos(np.linspace(0, 3, shape[1])))
-    picture = GREY.paint(smooth, -1, 2)
+    picture = painted(smooth, Scale(GREY, -1, 2))
     decoded = picture_of(data_uri(picture)).convert("L")
     assert decoded.size == (shape[1], shape[0])
     assert np.abs(np.asarray(decoded, dtype=int) - np.asarray(picture, dtype=int)).max() <= 6
@@ -68,9 +75,9 @@ def test_address_holds_a_grey_picture_to_a_few_levels(shape, picture_of) -> None
 )
 def test_large_pictures_become_smaller_in_proportion(shape, shown) -> None:
     image = np.ones(shape, dtype=np.float32)
-    assert GREY.paint(image, 0, 2).size == shown
-    assert edge_picture(image).size == shown
-    assert set(np.unique(np.asarray(GREY.paint(image, 0, 2)))) == {128}
+    assert painted(image, Scale(GREY, 0, 2)).size == shown
+    assert outlines(image).size == shown
+    assert set(np.unique(np.asarray(painted(image, Scale(GREY, 0, 2))))) == {128}
 
 
 def test_edges_of_a_disc_are_its_closed_outline_whatever_the_texture() -> None:
@@ -93,10 +100,10 @@ def test_edges_do_not_depend_on_the_intensity_scale(gain, offset) -> None:
     assert (edges(gain * smooth + gain * offset) != edges(smooth)).mean() < 0.02
 
 
-def test_edge_picture_is_transparent_between_the_edges(picture_of) -> None:
+def test_outlines_are_transparent_between_the_edges(picture_of) -> None:
     image, _ = disc()
-    layer = np.asarray(picture_of(data_uri(edge_picture(image))))
+    layer = np.asarray(picture_of(data_uri(outlines(image))))
     assert layer.shape == (61, 61, 4)
     assert ((layer[..., 3] == 255) == edges(image)).all()
     assert set(np.unique(layer[..., 3])) == {0, 255}
-    assert {tuple(colour) for colour in layer[layer[..., 3] == 255][:, :3]} == {(255, 210, 59)}
+    assert {tuple(colour) for colour in layer[layer[..., 3] == 255][:, :3]} == {tuple(rgb(MARK))}

@@ -7,11 +7,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from matplotlib.figure import Figure
 from PIL import Image
 
-from bundle.drawing import montage
-from bundle.drawing.montage_page import Page, draw_page
 from bundle.errors import InputError
 from bundle.reports.evaluated_case import save_case_montage
 
@@ -20,19 +17,6 @@ AFFINE = np.array([[0.8, 0, 0, -12], [0, 1.2, 0, -24], [0, 0, 3, -12], [0, 0, 0,
 SLICES = [3, 5, 6, 7, 8, 9, 11, 12]  # of the file; those between hold no tissue
 POSITIONS = [2, 4, 6]  # the quartiles of eight slices
 NAMES = ("low_res", "super_res", "high_res", "reference")
-
-
-@pytest.fixture
-def pages(monkeypatch: pytest.MonkeyPatch) -> list[Page]:
-    """Every page that is drawn."""
-    drawn: list[Page] = []
-
-    def draw(page: Page) -> Figure:
-        drawn.append(page)
-        return draw_page(page)
-
-    monkeypatch.setattr(montage, "draw_page", draw)
-    return drawn
 
 
 def volumes(n_slices: int = SHAPE[2]) -> dict[str, torch.Tensor]:
@@ -58,7 +42,7 @@ def stored_as(axes: str, images: dict[str, torch.Tensor]) -> tuple[dict[str, tor
     return turned, AFFINE @ orientation.inv_ornt_aff(change, SHAPE)
 
 
-def test_a_case_shows_its_quartile_slices_numbered_as_in_the_file(tmp_path: Path, pages: list[Page]) -> None:
+def test_a_case_shows_its_quartile_slices_numbered_as_in_the_file(tmp_path: Path, pages) -> None:
     images = volumes()
     path = save_case_montage(tmp_path / "sub-1_ses-2.png", images, AFFINE, scores(), SLICES)
     with Image.open(path) as png:
@@ -66,20 +50,20 @@ def test_a_case_shows_its_quartile_slices_numbered_as_in_the_file(tmp_path: Path
         assert png.format == "PNG"
     (page,) = pages
     assert page.title == "sub-1_ses-2"
-    assert page.edges == ("R", "A")
-    assert page.aspect == pytest.approx(1.2 / 0.8)
+    assert page.rows[0].tiles[0].sides == ("R", "A")
+    assert page.rows[0].tiles[0].aspect == pytest.approx(1.2 / 0.8)
     assert [row.label for row in page.rows] == [
         "slice 6", "slice 8", "slice 11", "slice 8 \N{MULTIPLICATION SIGN} 3",
     ]  # fmt: skip
     for row, position in zip(page.rows, POSITIONS, strict=False):
-        for tile, name in zip(row.images, NAMES, strict=False):
+        for tile, name in zip(row.tiles, NAMES, strict=False):
             # Anterior on top, the patient's right on the left: from RAS, both axes run backwards.
-            np.testing.assert_array_equal(tile, images[name][0, ..., position].numpy().T[::-1, ::-1])
+            np.testing.assert_array_equal(tile.image, images[name][0, ..., position].numpy().T[::-1, ::-1])
 
 
-def test_a_case_prints_the_scores_of_the_slices_it_shows(tmp_path: Path, pages: list[Page]) -> None:
+def test_a_case_prints_the_scores_of_the_slices_it_shows(tmp_path: Path, pages) -> None:
     save_case_montage(tmp_path / "a.png", volumes(), AFFINE, scores(), SLICES)
-    captions = [list(row.captions[:3]) for row in pages[0].rows[:3]]
+    captions = [[tile.caption for tile in row.tiles[:3]] for row in pages[0].rows[:3]]
     assert captions == [
         ["PSNR 22.00", "PSNR 32.00   SSIM 0.200", ""],
         ["PSNR 24.00", "PSNR 34.00   SSIM 0.400", ""],
@@ -97,18 +81,18 @@ def test_a_case_stored_in_another_order_gives_the_same_file(tmp_path: Path, axes
     assert path.read_bytes() == expected.read_bytes()
 
 
-def test_a_sagittal_case_shows_superior_up_and_anterior_on_the_left(tmp_path: Path, pages: list[Page]) -> None:
+def test_a_sagittal_case_shows_superior_up_and_anterior_on_the_left(tmp_path: Path, pages) -> None:
     images = volumes()
     affine = AFFINE[:, [1, 2, 0, 3]]  # the first axis is A, the second S, and slices run from left to right
     save_case_montage(tmp_path / "a.png", images, affine, scores(), SLICES)
-    assert pages[0].edges == ("A", "S")
-    assert pages[0].aspect == pytest.approx(3 / 1.2)
-    tile = pages[0].rows[0].images[0]
-    np.testing.assert_array_equal(tile, images["low_res"][0, ..., POSITIONS[0]].numpy().T[::-1, ::-1])
+    tile = pages[0].rows[0].tiles[0]
+    assert tile.sides == ("A", "S")
+    assert tile.aspect == pytest.approx(3 / 1.2)
+    np.testing.assert_array_equal(tile.image, images["low_res"][0, ..., POSITIONS[0]].numpy().T[::-1, ::-1])
 
 
 @pytest.mark.parametrize("n_slices", [1, 2, 3])
-def test_a_case_of_few_slices_shows_them_all(tmp_path: Path, pages: list[Page], n_slices: int) -> None:
+def test_a_case_of_few_slices_shows_them_all(tmp_path: Path, pages, n_slices: int) -> None:
     numbers = SLICES[:n_slices]
     save_case_montage(tmp_path / "a.png", volumes(n_slices), AFFINE, scores(n_slices), numbers)
     assert [row.label for row in pages[0].rows[:-1]] == [f"slice {number}" for number in numbers]

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
+from bundle.drawing.png import save_plot
 from bundle.studies import curves, sweep
-from bundle.studies.style import save_plot
 
 Scores = Mapping[tuple[str, int], Mapping[str, Sequence[object]]]
 """By subject and slice the cells of each image."""

@@ -84,7 +84,7 @@ def test_curves_have_a_panel_for_each_quantity_and_a_legend_for_all(tmp_path: Pa
 def test_curves_show_each_row_in_the_style_of_the_study(tmp_path: Path, drawn: list[Figure]) -> None:
     styles = line_styles(["SR1", "SR2", "SR3"])
     save_curves(tmp_path / "curves.png", [Training("SR3", log(tmp_path / "3", GAN), 2)], styles)
-    assert {axes.lines[0].get_color() for axes in drawn[0].axes[:5]} == {styles["SR3"].colour}
+    assert {axes.lines[0].get_color() for axes in drawn[0].axes[:5]} == {styles["SR3"]["color"]}
 
 
 def test_quantity_that_no_training_has_logged_is_said_to_be_missing(tmp_path: Path, drawn: list[Figure]) -> None:

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Some slices of a case, hung as a radiologist would: what montages, study panels and quality pages show."""
+
+import os
+import zipfile
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from bundle.drawing.orientation import DisplayOrientation
+from bundle.drawing.slice_choice import Image
+from bundle.errors import InputError
+from bundle.files import atomic_path
+
+Scores = Mapping[str, Mapping[str, float]]
+"""Scores of one slice by image, then by metric."""
+_ABOUT = ("slices", "aspect", "edges")
+
+
+@dataclass(frozen=True)
+class CaseSlices:
+    """Slices of the images of a case, in display orientation.
+
+    Attributes:
+        images: float32 arrays (n, rows, columns) by name.
+        slices: the n slices' indices in the file, counted from 0.
+        aspect: height of a pixel divided by its width.
+        sides: the patient's sides at the left and the top edge.
+        scores: those of each slice; none by default.
+        n_measured: samples of k-space that were measured along rows and columns; ``None`` where that is not known.
+    """
+
+    images: Mapping[str, Image]
+    slices: Sequence[int]
+    aspect: float
+    sides: tuple[str, str]
+    scores: Sequence[Scores] = ()
+    n_measured: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse images that do not belong together."""
+        shape = (len(self.slices), *next(iter(self.images.values())).shape[1:])
+        for name, image in self.images.items():
+            if image.shape != shape or not image.size:
+                raise ValueError(f"{name} has shape {image.shape}, not {shape}; pass the same slices of every image.")
+
+    @classmethod
+    def of(
+        cls,
+        volumes: Mapping[str, npt.ArrayLike],
+        affine: npt.ArrayLike,
+        slices: Sequence[int],
+        scores: Sequence[Scores] = (),
+        n_measured: tuple[int, int] | None = None,
+    ) -> "CaseSlices":
+        """Turn slices from the order of the file.
+
+        Args:
+            volumes: arrays (H, W, n) by name, on one grid.
+            affine: 4 x 4, voxel index to mm, RAS+.
+            slices: indices in the file.
+            scores: those of each slice.
+            n_measured: samples of k-space that were measured along H and W.
+
+        Raises:
+            ValueError: if shapes differ or the affine cannot be inverted.
+        """
+        orientation = DisplayOrientation.of(affine)
+        row, column = orientation.axes
+        return cls(
+            images={name: orientation.turn(volume).astype(np.float32) for name, volume in volumes.items()},
+            slices=list(slices),
+            aspect=orientation.aspect,
+            sides=orientation.sides,
+            scores=scores,
+            n_measured=n_measured and (n_measured[row], n_measured[column]),
+        )
+
+    def middle(self) -> "CaseSlices":
+        """Return the middle slice alone."""
+        position = slice(len(self.slices) // 2, len(self.slices) // 2 + 1)
+        images = {name: image[position] for name, image in self.images.items()}
+        return replace(self, images=images, slices=self.slices[position], scores=self.scores[position])
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the images, ``slices``, ``aspect`` and ``edges`` (the sides) as one ``.npz``.
+
+        Raises:
+            InputError: if the file cannot be written.
+        """
+        target = Path(path)
+        arrays: dict[str, Any] = dict(self.images)
+        arrays |= {"slices": np.array(self.slices), "aspect": np.array(self.aspect), "edges": np.array(self.sides)}
+        with atomic_path(target) as temporary, temporary.open("wb") as stream:
+            np.savez_compressed(stream, **arrays)
+        return target
+
+    @classmethod
+    def load(cls, path: Path, needed: Sequence[str]) -> "CaseSlices":
+        """Read what :meth:`save` has written.
+
+        Raises:
+            InputError: if the file cannot be read, or there is no image of a name that is needed.
+        """
+        try:
+            with np.load(path) as stored:
+                arrays = {name: stored[name] for name in stored.files}
+        except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+            raise InputError(f"{path}: cannot read the slices of this case ({error}); evaluate it again.") from error
+        if missing := [name for name in (*needed, *_ABOUT) if name not in arrays]:
+            raise InputError(f"{path}: there is no {' and no '.join(missing)} in this file; evaluate it again.")
+        slices, aspect, (left, top) = (arrays.pop(name).tolist() for name in _ABOUT)
+        return cls(arrays, slices, aspect, (left, top))
+
+
+def scores_by_slice(
+    scores: Mapping[str, Mapping[str, Sequence[float] | Tensor]], positions: Iterable[int]
+) -> list[Scores]:
+    """Return the scores of some slices, from one value a slice by image and metric."""
+    return [
+        {
+            image: {metric: float(values[position]) for metric, values in of_image.items()}
+            for image, of_image in scores.items()
+        }
+        for position in positions
+    ]

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tiles of a quality page: the pictures of each slice, with their captions and descriptions."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import torch
+
+from bundle.drawing.case_slices import CaseSlices, scores_by_slice
+from bundle.drawing.tile import GREY, SIGNED, UNSIGNED, Scale, Tile
+from bundle.drawing.windows import grey_limit, grey_window
+from bundle.keys import HIGH_RES, LOW_RES, PRED, REFERENCE, UNCERTAINTY
+from bundle.metrics import psnr, ssim
+from bundle.pages.residual import kspace_residual, measured_block
+from bundle.reports.columns import format_score
+
+DIFFERENCE_LIMIT = 0.2
+"""End of the scale of differences, as a part of the grey window: the same on every page, so pages compare."""
+UNCERTAINTY_LIMIT = 0.1
+"""Likewise of the uncertainty."""
+_MINUS = "\N{MINUS SIGN}"
+
+
+def with_scores(case: CaseSlices) -> CaseSlices:
+    """Return a case with PSNR and SSIM of input and output in whole slices, where there is a ground truth."""
+    if HIGH_RES not in case.images:
+        return case
+    truth, *images = (torch.tensor(case.images[name])[:, None] for name in (HIGH_RES, LOW_RES, PRED))
+    scores = {
+        name: {metric.__name__: metric(truth, image) for metric in (psnr, ssim)}
+        for name, image in zip((LOW_RES, PRED), images, strict=True)
+    }
+    return replace(case, scores=scores_by_slice(scores, range(len(truth))))
+
+
+def case_tiles(case: CaseSlices) -> list[list[Tile]]:
+    """Return the tiles of each slice: input, output, and what helps to judge the output.
+
+    Args:
+        case: whole slices of ``low_res`` and ``pred``, and any of ``reference``, ``high_res`` and ``uncertainty``,
+            which is NaN in slices where it is not known. Scores, where there are any, become a caption.
+    """
+    limit, box = grey_window([*case.images[LOW_RES], *case.images[PRED]])
+    cropped = replace(case, images={name: box.crop(image) for name, image in case.images.items()})
+    return [
+        [replace(tile, description=f"Slice {index}: {tile.description}.") for tile in _tiles(cropped, k, case, limit)]
+        for k, index in enumerate(case.slices)
+    ]
+
+
+def _tiles(case: CaseSlices, position: int, whole: CaseSlices, limit: float) -> Iterator[Tile]:
+    images = {name: image[position] for name, image in case.images.items()}
+    reference = images.get(REFERENCE)
+    tile, grey = partial(Tile, aspect=case.aspect, sides=case.sides), Scale(GREY, 0, limit)
+    yield tile(images[LOW_RES], grey, "Input", "the low-resolution input")
+    yield tile(images[PRED], grey, "Output", "the super-resolved output", outlined=reference)
+    if reference is not None:
+        own_window = Scale(GREY, 0, grey_limit(case.images[REFERENCE]))
+        yield tile(reference, own_window, "Reference", "the reference of another contrast", outlined=reference)
+    ends = f"{_MINUS}{DIFFERENCE_LIMIT:.0%}", f"+{DIFFERENCE_LIMIT:.0%}"
+    signed = Scale(SIGNED, -DIFFERENCE_LIMIT * limit, DIFFERENCE_LIMIT * limit, ends)
+    yield tile(images[PRED] - images[LOW_RES], signed, f"Output {_MINUS} input", "what the network changed")
+    yield _residual_tile(whole, position)
+    if UNCERTAINTY in images and np.isfinite(images[UNCERTAINTY]).all():
+        unsigned = Scale(UNSIGNED, 0, UNCERTAINTY_LIMIT * limit, ("0%", f"{UNCERTAINTY_LIMIT:.0%}"))
+        yield tile(images[UNCERTAINTY], unsigned, "Uncertainty", "where the output is least certain")
+    if HIGH_RES in images:
+        caption = "the truth, which was made low-res for this run"
+        yield tile(images[HIGH_RES], grey, "High-res", "the ground truth", caption)
+        caption = _scores_text(case.scores[position]) if case.scores else ""
+        yield tile(images[PRED] - images[HIGH_RES], signed, f"Output {_MINUS} high-res", "the output's error", caption)
+
+
+def _residual_tile(whole: CaseSlices, position: int) -> Tile:
+    """Return what the output adds in k-space, with the measured block marked where it is known."""
+    low_res, output = (whole.images[name][position] for name in (LOW_RES, PRED))
+    rows, columns = output.shape
+    block = whole.n_measured and measured_block((rows, columns), whole.n_measured)
+    residual = kspace_residual(low_res, output, block)
+    caption = f"in the box {residual.inside:.1%} off the input; {residual.added:.1%} of the output lies outside"
+    scale = Scale(UNSIGNED, 0, 1, ("measured", "added"))
+    description = "the share of each frequency that was not measured but added"
+    aspect = columns / (rows * whole.aspect)  # a square field of view of k-space has sides of 1 / voxel size
+    return Tile(residual.share, scale, "K-space residual", description, caption if block else "", aspect, mark=block)
+
+
+def _scores_text(scores: Mapping[str, Mapping[str, float]]) -> str:
+    texts = [
+        f"{name} {format_score('psnr', scores[image]['psnr'])} dB, SSIM {format_score('ssim', scores[image]['ssim'])}"
+        for name, image in (("input", LOW_RES), ("output", PRED))
+    ]
+    return "; ".join(texts)
