@@ -101,7 +101,7 @@ def _definition(identity: str, known: Mapping[str, Any], file: str, options: Col
             if part not in setting_names(BLOCKS[parts[0]]):
                 raise InputError(f"{identity}: {_fault(parts[: depth + 1], above, file, options)}")
             return None
-        elif depth and isinstance(above, Mapping) and _takes_any_key(above):
+        elif depth and (parts[0] in BLOCKS or (isinstance(above, Mapping) and _takes_any_key(above))):
             return None
         else:
             raise InputError(f"{identity}: {_fault(parts[: depth + 1], above, file, options)}")

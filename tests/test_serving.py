@@ -131,6 +131,6 @@ def test_a_reference_that_registration_gives_up_is_refused_since_one_network_is_
 
 def test_the_config_leaves_the_rules_of_bids_and_ixi_as_they_are(bundle_root) -> None:
     parser = ConfigParser(ConfigParser.load_config_file(bundle_root / "configs" / "inference.yaml"))
-    assert parser["reference_names"] is None
+    assert parser["reference_names"] == {}
     (serving,) = parser["preprocessing"]["transforms"]
     assert serving["reference_names"] == "@reference_names"
