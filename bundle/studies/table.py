@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bundle.files import writable_folder
 from bundle.keys import LOW_RES, SUPER_RES, SUPER_RES_CONSISTENT
-from bundle.reports.columns import Column, Spread, format_score, metric_title, whole_and_head
+from bundle.reports.columns import Spread, format_score, metric_title, whole_and_head
 from bundle.reports.text_table import markdown_table
 from bundle.studies.comparisons import OVER_SLICES, SIGNIFICANT, Difference, Pair, compare, interval_text, least_p
 from bundle.studies.scores import Folder, StudyScores, line_label, low_res_title
@@ -194,7 +194,7 @@ def _score_cells(metric: str, lines: Sequence[Line]) -> list[str]:
 
 
 def _spread_text(metric: str, spread: Spread) -> str:
-    return Column(metric, "").cell(spread)
+    return spread.text(metric)
 
 
 def _published_cell(metric: str, figures: Sequence[float]) -> str:
