@@ -10,19 +10,20 @@ from bundle.errors import InputError
 from bundle.keys import LOW_RES, SUPER_RES, SUPER_RES_CONSISTENT
 from bundle.reports.columns import format_score, image_title, metric_title
 from bundle.studies.scores import StudyScores, line_label
-from bundle.studies.statistics import Interval, SignedRank, bootstrap_interval, holm, signed_rank
+from bundle.studies.statistics import Interval, SignedRank, bootstrap_interval, holm, signed_rank, subject_means
 
 SIGNIFICANT = 0.05
 _MINUS = "\N{MINUS SIGN}"
 OVER_SLICES = "\N{DAGGER}"
 """Marks what rests on slices where there are too few subjects."""
 
-PublishedMeans = Mapping[tuple[str, str, str], float]
-"""The paper's means by row, image and metric."""
+Published = Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]]
+"""The paper's mean and standard deviation by row, image and metric: NaN or left out where it has none; for the low-res
+of every row that was given it."""
 
 
 @dataclass(frozen=True)
-class Pair:
+class Comparison:
     """Two lines of a table to compare.
 
     Attributes:
@@ -39,19 +40,19 @@ class Pair:
 
 @dataclass(frozen=True)
 class Difference:
-    """One pair in one metric.
+    """One comparison in one metric.
 
     Attributes:
-        pair: what is compared.
+        comparison: of which lines.
         metric: the metric.
         published: the paper's first minus its second mean; NaN where it does not report both.
         mean: first minus second, the mean over subjects; NaN without scores.
         interval: of the mean.
         test: whether the differences lie around 0.
-        p_holm: its p-value with Holm's correction over all pairs of the metric.
+        p_holm: its p-value with Holm's correction over all comparisons in the metric.
     """
 
-    pair: Pair
+    comparison: Comparison
     metric: str
     published: float
     mean: float
@@ -65,7 +66,7 @@ class Difference:
 
         Slices of few subjects resemble each other: over them only the direction is told, not that an order held.
         """
-        if self.metric not in self.pair.claimed or math.isnan(self.p_holm):
+        if self.metric not in self.comparison.claimed or math.isnan(self.p_holm):
             return ""
         if self.p_holm >= SIGNIFICANT:
             return "not significant"
@@ -75,37 +76,39 @@ class Difference:
 
     def cells(self) -> list[str]:
         """Return the difference as cells of a printed table."""
-        p = "n/a" if math.isnan(self.p_holm) else "< 0.001" if self.p_holm < 0.001 else f"{self.p_holm:.3f}"
-        mark = OVER_SLICES if self.test.over == "slices" and not math.isnan(self.p_holm) else ""
-        verdict = f"{self.pair.first} > {self.pair.second}: {self.verdict}" if self.verdict else ""
-        title = f"{self.pair.first} {_MINUS} {self.pair.second}"
+        first, second = self.comparison.first, self.comparison.second
+        title, metric = f"{first} {_MINUS} {second}", metric_title(self.metric)
         published = "" if math.isnan(self.published) else _difference_text(self.metric, self.published)
-        return [title, metric_title(self.metric), self._mean_cell(), published, p + mark, verdict]
-
-    def _mean_cell(self) -> str:
         if math.isnan(self.mean):
-            return "n/a"
-        return _difference_text(self.metric, self.mean) + interval_text(self.metric, self.interval, _difference_text)
+            return [title, metric, "n/a", published, "n/a", ""]
+        mean = _difference_text(self.metric, self.mean) + interval_text(self.metric, self.interval, _difference_text)
+        p = "< 0.001" if self.p_holm < 0.001 else f"{self.p_holm:.3f}"
+        mark = OVER_SLICES if self.test.over == "slices" else ""
+        return [title, metric, mean, published, p + mark, f"{first} > {second}: {self.verdict}" if self.verdict else ""]
 
 
-def compare(scores: StudyScores, pairs: Sequence[Pair], published: PublishedMeans) -> list[Difference]:
-    """Return the differences of all pairs, metric by metric, with Holm's correction over the pairs of each.
+def compare(scores: StudyScores, comparisons: Sequence[Comparison], published: Published) -> list[Difference]:
+    """Return the differences of all comparisons, metric by metric, with Holm's correction over those of each.
 
     Args:
         scores: of the study's rows.
-        pairs: what to compare.
+        comparisons: what to compare.
         published: to give the paper's difference beside ours.
 
     Raises:
-        InputError: if a pair names what is not in the study.
+        InputError: if a comparison names what is not in the study.
     """
-    lines = [(_line(scores, pair.first, pair.second), _line(scores, pair.second, pair.first)) for pair in pairs]
+    lines = [(_line(scores, one.first, one.second), _line(scores, one.second, one.first)) for one in comparisons]
     differences = []
     for metric in scores.metrics:
         of_metric = []
-        for pair, both in zip(pairs, lines, strict=True):
-            first, second = (published.get((*line, metric), math.nan) for line in both)
-            of_metric.append(Difference(pair, metric, first - second, *_tested(scores, both, metric)))
+        for comparison, both in zip(comparisons, lines, strict=True):
+            of_paper = _published_mean(published, *both[0], metric) - _published_mean(published, *both[1], metric)
+            first, second = (scores.sample(*line, metric) for line in both)
+            paired = (first - second).dropna()  # nothing is left where one of them has no score
+            mean = float(subject_means(paired).mean()) if paired.size else math.nan
+            test = signed_rank(paired)
+            of_metric.append(Difference(comparison, metric, of_paper, mean, bootstrap_interval(paired), test))
         adjusted = holm([difference.test.p for difference in of_metric])
         differences += [replace(difference, p_holm=p) for difference, p in zip(of_metric, adjusted, strict=True)]
     return differences
@@ -136,19 +139,12 @@ def _difference_text(metric: str, value: float) -> str:
     return format_score(metric, value, "+", more_digits=1)
 
 
-def _tested(
-    scores: StudyScores, lines: Sequence[tuple[str, str]], metric: str
-) -> tuple[float, Interval | None, SignedRank]:
-    """Return mean, interval and test of the first minus the second of two lines."""
-    first, second = (scores.sample(*line, metric) for line in lines)
-    if not (first.values.size and second.values.size):
-        return math.nan, None, SignedRank(math.nan, 0, "slices")
-    paired = first - second
-    return float(paired.subject_means().mean()), bootstrap_interval(paired), signed_rank(paired)
+def _published_mean(published: Published, row: str, image: str, metric: str) -> float:
+    return published.get(row, {}).get(image, {}).get(metric, [math.nan])[0]
 
 
 def _line(scores: StudyScores, label: str, partner: str) -> tuple[str, str]:
-    """Return the row and the image of one side of a pair."""
+    """Return the row and the image of one side of a comparison."""
     lines = {
         line_label(row, image): (row, image) for row in scores.labels for image in (SUPER_RES_CONSISTENT, SUPER_RES)
     }

@@ -18,7 +18,7 @@ from bundle.drawing.windows import error_limit
 from bundle.errors import InputError
 from bundle.keys import HIGH_RES, LOW_RES, REFERENCE, SUPER_RES
 from bundle.reports.columns import image_title
-from bundle.studies.scores import Folder, low_res_title, read_row, same_inputs
+from bundle.studies.scores import Folder, case_scores, low_res_title, same_inputs
 
 Images = npt.NDArray[np.float32]
 
@@ -78,7 +78,7 @@ def read_panels(folder: Folder, case: str) -> Panels:
     if missing := [name for name in (*_NEEDED, *_ABOUT) if name not in arrays]:
         raise InputError(f"{path}: there is no {' and no '.join(missing)} in this file; evaluate this row again.")
     slices = [int(index) for index in arrays["slices"]]
-    of_case = {key[2]: scores for key, scores in read_row(folder).scores.items() if key[1] == case}
+    of_case = case_scores(folder, case)
     left, top = (str(side) for side in arrays["edges"])
     return Panels(
         path=path,

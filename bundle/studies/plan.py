@@ -11,7 +11,7 @@ import yaml
 
 from bundle.errors import InputError
 from bundle.metrics import METRICS
-from bundle.studies.comparisons import Pair
+from bundle.studies.comparisons import Comparison
 
 Published = Mapping[str, tuple[float, float]]
 """Published mean and standard deviation by metric."""
@@ -67,7 +67,7 @@ class StudyPlan:
     name: str
     title: str
     rows: Sequence[Row]
-    orderings: Sequence[Pair] = ()
+    orderings: Sequence[Comparison] = ()
     figures: Sequence[str] = ()
     low_res: Published = field(default_factory=dict)
     chosen: Mapping[str, float] = field(default_factory=dict)
@@ -124,9 +124,9 @@ def _distinct(row: Row, configs: Path) -> Row:
     return replace(row, settings=settings)
 
 
-def _ordering(first: str, second: str, metrics: Sequence[str] = tuple(METRICS)) -> Pair:
+def _ordering(first: str, second: str, metrics: Sequence[str] = tuple(METRICS)) -> Comparison:
     """Return what the paper claims of two rows: in all metrics, where none are named."""
-    return Pair(str(first), str(second), tuple(metrics))
+    return Comparison(str(first), str(second), tuple(metrics))
 
 
 def _published(content: Mapping[str, Sequence[float]]) -> dict[str, tuple[float, float]]:
@@ -143,8 +143,8 @@ def _check(file: Path, plan: StudyPlan, configs: Path) -> None:
     if len(set(labels)) != len(labels):
         raise InputError(f"{file}: two rows have the same label; give each its own.")
     missing = sorted({row.file for row in plan.rows if not (configs / row.file).is_file()})
-    unknown = sorted({label for pair in plan.orderings for label in (pair.first, pair.second)} - known_labels(labels))
-    metrics = sorted({metric for pair in plan.orderings for metric in pair.claimed} - set(METRICS))
+    unknown = sorted({label for one in plan.orderings for label in (one.first, one.second)} - known_labels(labels))
+    metrics = sorted({metric for one in plan.orderings for metric in one.claimed} - set(METRICS))
     figures = sorted(set(plan.figures) - set(FIGURES))
     for what, names in (("variants", missing), ("labels", unknown), ("figures", figures), ("metrics", metrics)):
         if names:

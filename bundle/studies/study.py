@@ -20,7 +20,7 @@ from bundle.studies.runner import Stage, StudyRunner, read_finished
 from bundle.studies.scores import StudyScores
 from bundle.studies.style import line_styles
 from bundle.studies.sweep import Sweep, save_sweeps
-from bundle.studies.table import StudyRow, StudyTable
+from bundle.studies.table import StudyTable
 
 logger = logging.getLogger(__name__)
 
@@ -62,9 +62,8 @@ class Study:
         folders = {row.label: self._scores(row) for row in rows}
         published = {row.label: {SUPER_RES: row.paper, LOW_RES: self.plan.low_res} for row in rows}
         labels = known_labels(folders)
-        pairs = [pair for pair in self.plan.orderings if {pair.first, pair.second} <= labels]
-        study_rows = [StudyRow(label, folder, published[label]) for label, folder in folders.items()]
-        table = StudyTable(study_rows, pairs, self.protocol)
+        comparisons = [one for one in self.plan.orderings if {one.first, one.second} <= labels]
+        table = StudyTable(folders, comparisons, published, self.protocol)
         table.write(self.output_dir)
         text = "\n\n".join([f"# {self.plan.title}", table.markdown(), self._effort(rows)])
         with atomic_path(self.output_dir / "table.md") as temporary:

@@ -15,7 +15,7 @@ from monai.bundle import run
 
 from bundle.errors import InputError
 from bundle.studies import Row, Settings, Study, StudyPlan, StudyRunner, data_fingerprint, runner
-from bundle.studies.comparisons import Pair
+from bundle.studies.comparisons import Comparison
 
 ROOT = Path(__file__).resolve().parents[2]
 ROWS = [Row("one", "one_level_2x"), Row("two", "sr1_2x"), Row("zero", "zero_filling", {"factor": 2}, train=False)]
@@ -68,7 +68,7 @@ def settings(folder: Path, n_folds: int | None = None, **training: object) -> Se
 
 
 def study(folder: Path, rows: Sequence[Row] = ROWS, n_folds: int | None = None, **training: object) -> Study:
-    plan = StudyPlan("mine", "My study", rows, [Pair("one", "two", ("psnr",))], ["panels"], {"psnr": (27.0, 1.0)})
+    plan = StudyPlan("mine", "My study", rows, [Comparison("one", "two", ("psnr",))], ["panels"], {"psnr": (27.0, 1.0)})
     return Study(
         plan, StudyRunner(settings(folder, n_folds, **training)), [{"case": "sub-A"}], folder / "report", "How."
     )
