@@ -3,7 +3,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bundle.errors import InputError
@@ -87,6 +87,12 @@ class Difference:
         return [title, metric, mean, published, p + mark, f"{first} > {second}: {self.verdict}" if self.verdict else ""]
 
 
+def comparable(rows: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Return what can be compared in a study, row and image by label; the row of the low-res is left open."""
+    outputs = {line_label(row, image): (row, image) for row in rows for image in (SUPER_RES_CONSISTENT, SUPER_RES)}
+    return {image_title(LOW_RES): ("", LOW_RES)} | outputs
+
+
 def compare(scores: StudyScores, comparisons: Sequence[Comparison], published: Published) -> list[Difference]:
     """Return the differences of all comparisons, metric by metric, with Holm's correction over those of each.
 
@@ -145,12 +151,11 @@ def _published_mean(published: Published, row: str, image: str, metric: str) -> 
 
 def _line(scores: StudyScores, label: str, partner: str) -> tuple[str, str]:
     """Return the row and the image of one side of a comparison."""
-    lines = {
-        line_label(row, image): (row, image) for row in scores.labels for image in (SUPER_RES_CONSISTENT, SUPER_RES)
-    }
-    if label == image_title(LOW_RES) and label not in lines and partner in lines:
-        return lines[partner][0], LOW_RES
-    if label not in lines:
+    lines = comparable(scores.labels)
+    row, image = lines.get(label, ("", ""))
+    if image == LOW_RES:
+        row, _ = lines.get(partner, ("", ""))
+    if not row:
         known = ", ".join([*scores.labels, image_title(LOW_RES)])
         raise InputError(f"the comparison {label!r} with {partner!r} is of no two rows; choose among {known}.")
-    return lines[label]
+    return row, image

@@ -15,14 +15,8 @@ def describe_hardware() -> str:
     precision = "bfloat16" if supports_bfloat16(device) else "float32"
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name()}, {precision}"
-    return f"{_processor()}, {torch.get_num_threads()} threads, {precision}"
-
-
-def _processor() -> str:
-    """Return the processor's model as Linux names it, or else what the platform knows."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
+    about = Path("/proc/cpuinfo")  # of Linux
+    lines = about.read_text().splitlines() if about.is_file() else []
     models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.processor() or platform.machine()
+    processor = models[0] if models else platform.processor() or platform.machine()
+    return f"{processor}, {torch.get_num_threads()} threads, {precision}"
