@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from bundle.files import atomic_path, writable_folder, write_csv
+from bundle.files import atomic_path
 from bundle.keys import LOW_RES, SUBJECT
 from bundle.reports.columns import Spread, image_title, metric_title, whole_and_head
 from bundle.reports.text_table import markdown_table
@@ -23,13 +23,9 @@ Figure = tuple[str, str, bool]
 
 
 class SubjectScores(NamedTuple):
-    """What the report says of one subject, or of all.
+    """What the report says of one subject, over their slices, or of all, over the subjects' means.
 
-    Attributes:
-        subject: who.
-        n_slices: how many slices have scores, left-out ones included.
-        n_left_out: by metric, how many of them are left out as not finite.
-        spreads: of a subject over the slices, of all over the subjects' means; in the order of the report.
+    ``n_slices`` counts the slices that have scores, and ``n_left_out`` by metric those left out as not finite.
     """
 
     subject: str
@@ -47,7 +43,8 @@ class ScoreSheet:
 
     A slice whose score is not finite in any of the images is left out of that metric for all of them: both
     sides of a comparison always rest on the same slices. How many were left out is stated with the table and
-    in ``subjects.csv``, and ``slices.csv`` holds them as they are.
+    in ``subjects.csv``, and ``slices.csv`` holds them as they are. A sheet without scores cannot be reported
+    (``ValueError``).
     """
 
     def __init__(self) -> None:
@@ -69,8 +66,8 @@ class ScoreSheet:
             subject: the person, who may have several cases.
             case: one session of the subject.
             slices: the N slices' indices along the through-plane axis of the volume, from 0.
-            scores: by image that was compared with the ground truth, and by metric, one value a slice, Tensors (N,).
-                Metrics and images are reported in the order in which they first appear, the low-res before all others.
+            scores: by image and metric one value a slice, Tensors (N,). Both are reported in the order in which they
+                first appear, the low-res before all others.
 
         Raises:
             ValueError: if a metric's values are not one a slice, or a slice's score is already there.
@@ -86,11 +83,7 @@ class ScoreSheet:
                 self._scores |= zip(keys, values.tolist(), strict=True)
 
     def subjects(self) -> list[SubjectScores]:
-        """Return the figures of each subject, in the order of their names, and last those over all.
-
-        Raises:
-            ValueError: if no scores have been added.
-        """
+        """Return the figures of each subject, in the order of their names, and last those over all."""
         figures, left_out = self._figures()
         found = [
             SubjectScores(name, len(own), left_out.loc[own.index].sum().to_dict(), {f: Spread.of(own[f]) for f in own})
@@ -104,9 +97,6 @@ class ScoreSheet:
 
         Args:
             protocol: what a reader must know to compare the figures, for the footnote.
-
-        Raises:
-            ValueError: if no scores have been added.
         """
         *subjects, total = self.subjects()
         mean = total._replace(subject=f"mean of {len(subjects)} subject{'s' if len(subjects) > 1 else ''}")
@@ -121,34 +111,25 @@ class ScoreSheet:
         ]
         return "\n\n".join([*tables, f"{over} {protocol}".strip(), *notes])
 
-    def write(self, folder: str | os.PathLike[str]) -> tuple[Path, Path]:
+    def write(self, folder: str | os.PathLike[str]) -> None:
         """Write ``slices.csv`` (all scores) and ``subjects.csv`` (the table with full precision).
-
-        Args:
-            folder: where to; made where missing, files of these names replaced.
-
-        Returns:
-            The paths of both files.
 
         Raises:
             InputError: if the folder cannot be written.
-            ValueError: if no scores have been added.
         """
         *_, total = subjects = self.subjects()
-        target = writable_folder(folder)
-        slices, means = target / "slices.csv", target / "subjects.csv"
-        cells = self._series().map("{:.6f}".format).unstack("metric")
-        with atomic_path(slices) as temporary:
-            cells[list(total.n_left_out)].to_csv(temporary, lineterminator="\n")
-        names = ["_".join([image, metric, *["gain"] * gain]) for metric, image, gain in total.spreads]
+        slices = self._series().map("{:.6f}".format).unstack("metric")[list(total.n_left_out)]
+        with atomic_path(Path(folder) / "slices.csv") as temporary:
+            slices.to_csv(temporary, lineterminator="\n")
+        names = ["_".join([image, metric, *["gain"] * is_gain]) for metric, image, is_gain in total.spreads]
         header = [SUBJECT, "n_slices", *(f"{metric}_n_left_out" for metric in total.n_left_out)]
-        rows = [header + [f"{name}_{part}" for name in names for part in ("mean", "sd")]]
-        for name, n_slices, n_left_out, spreads in subjects:
-            figures = [value for spread in spreads.values() for value in (spread.mean, spread.sd)]
-            numbers = ["" if np.isnan(value) else f"{value:.6f}" for value in figures]
-            rows.append([name, *map(str, (n_slices, *n_left_out.values())), *numbers])
-        write_csv(means, rows)
-        return slices, means
+        header += [f"{name}_{part}" for name in names for part in ("mean", "sd")]
+        rows = [
+            [name, n_slices, *n_left_out.values(), *(value for mean, sd, _ in spreads.values() for value in (mean, sd))]
+            for name, n_slices, n_left_out, spreads in subjects
+        ]
+        with atomic_path(Path(folder) / "subjects.csv") as temporary:
+            pd.DataFrame(rows, columns=header).to_csv(temporary, index=False, lineterminator="\n", float_format="%.6f")
 
     def _series(self) -> pd.Series:
         """Return all scores by slice, image and metric."""

@@ -3,23 +3,27 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bundle.errors import InputError
 from bundle.keys import LOW_RES, SUPER_RES, SUPER_RES_CONSISTENT
 from bundle.reports.columns import format_score, image_title, metric_title
 from bundle.studies.scores import StudyScores, line_label
-from bundle.studies.statistics import Interval, SignedRank, bootstrap_interval, holm, signed_rank, subject_means
+from bundle.studies.statistics import (
+    OVER_SLICES,
+    Interval,
+    SignedRank,
+    bootstrap_interval,
+    holm,
+    signed_rank,
+    subject_means,
+)
 
 SIGNIFICANT = 0.05
-_MINUS = "\N{MINUS SIGN}"
-OVER_SLICES = "\N{DAGGER}"
-"""Marks what rests on slices where there are too few subjects."""
-
 Published = Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]]
-"""The paper's mean and standard deviation by row, image and metric: NaN or left out where it has none; for the low-res
-of every row that was given it."""
+"""The paper's mean, and standard deviation if there is one, by row, image and metric; for the low-res of every row that
+was given it."""
 
 
 @dataclass(frozen=True)
@@ -42,14 +46,8 @@ class Comparison:
 class Difference:
     """One comparison in one metric.
 
-    Attributes:
-        comparison: of which lines.
-        metric: the metric.
-        published: the paper's first minus its second mean; NaN where it does not report both.
-        mean: first minus second, the mean over subjects; NaN without scores.
-        interval: of the mean.
-        test: whether the differences lie around 0.
-        p_holm: its p-value with Holm's correction over all comparisons in the metric.
+    It is of means over subjects, first minus second: ours with its interval, NaN without scores, and the published one,
+    NaN where the paper does not report both. ``p_holm`` is Holm's correction over all comparisons in the metric.
     """
 
     comparison: Comparison
@@ -75,16 +73,18 @@ class Difference:
         return "held" if self.mean > 0 else "not held"
 
     def cells(self) -> list[str]:
-        """Return the difference as cells of a printed table."""
-        first, second = self.comparison.first, self.comparison.second
-        title, metric = f"{first} {_MINUS} {second}", metric_title(self.metric)
-        published = "" if math.isnan(self.published) else _difference_text(self.metric, self.published)
-        if math.isnan(self.mean):
-            return [title, metric, "n/a", published, "n/a", ""]
-        mean = _difference_text(self.metric, self.mean) + interval_text(self.metric, self.interval, _difference_text)
-        p = "< 0.001" if self.p_holm < 0.001 else f"{self.p_holm:.3f}"
-        mark = OVER_SLICES if self.test.over == "slices" else ""
-        return [title, metric, mean, published, p + mark, f"{first} > {second}: {self.verdict}" if self.verdict else ""]
+        """Return cells of a printed table, with a digit more than scores have: rows can be closer than their last."""
+        first, second, metric = self.comparison.first, self.comparison.second, self.metric
+        mean = p = "n/a"
+        if not math.isnan(self.mean):
+            mean = format_score(metric, self.mean, "+", 1) + (
+                self.interval.text(metric, "+", 1) if self.interval else ""
+            )
+            p = "< 0.001" if self.p_holm < 0.001 else f"{self.p_holm:.3f}"
+            p += OVER_SLICES if self.test.over == "slices" else ""
+        published = "" if math.isnan(self.published) else format_score(metric, self.published, "+", 1)
+        verdict = f"{first} > {second}: {self.verdict}" if self.verdict else ""
+        return [f"{first} \N{MINUS SIGN} {second}", metric_title(metric), mean, published, p, verdict]
 
 
 def comparable(rows: Iterable[str]) -> dict[str, tuple[str, str]]:
@@ -94,12 +94,7 @@ def comparable(rows: Iterable[str]) -> dict[str, tuple[str, str]]:
 
 
 def compare(scores: StudyScores, comparisons: Sequence[Comparison], published: Published) -> list[Difference]:
-    """Return the differences of all comparisons, metric by metric, with Holm's correction over those of each.
-
-    Args:
-        scores: of the study's rows.
-        comparisons: what to compare.
-        published: to give the paper's difference beside ours.
+    """Return the differences of all comparisons, metric by metric, beside those of the paper.
 
     Raises:
         InputError: if a comparison names what is not in the study.
@@ -128,21 +123,6 @@ def least_p(differences: Sequence[Difference]) -> float:
     tested = [difference for difference in differences if difference.test.n]
     n_tests = Counter(difference.metric for difference in tested)
     return min((min(n_tests[one.metric] * 2.0 ** (1 - one.test.n), 1.0) for one in tested), default=0.0)
-
-
-def interval_text(
-    metric: str, interval: Interval | None, bound_text: Callable[[str, float], str] = format_score
-) -> str:
-    """Return `` [low, high]`` and the mark of slices, or nothing where there is no interval."""
-    if interval is None:
-        return ""
-    bounds = ", ".join(bound_text(metric, bound) for bound in (interval.low, interval.high))
-    return f" [{bounds}]{OVER_SLICES if interval.over == 'slices' else ''}"
-
-
-def _difference_text(metric: str, value: float) -> str:
-    """Return a difference with its sign; rows can be closer than the last digit of their scores."""
-    return format_score(metric, value, "+", more_digits=1)
 
 
 def _published_mean(published: Published, row: str, image: str, metric: str) -> float:

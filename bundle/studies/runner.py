@@ -4,6 +4,7 @@
 import hashlib
 import json
 import logging
+import platform
 import shlex
 import statistics
 import time
@@ -12,12 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 import yaml
 
+from bundle.engines import supports_bfloat16
 from bundle.errors import InputError
 from bundle.files import atomic_path, writable_folder
 from bundle.keys import IMAGE, REFERENCE
-from bundle.studies.hardware import describe_hardware
 from bundle.studies.plan import Row
 from bundle.studies.stage_process import run_in_subprocess
 
@@ -99,9 +101,8 @@ class StudyRunner:
 
     def _time_left(self, n_steps: int) -> str:
         """Return an estimate for the steps that are left, at the mean duration of those that have run."""
-        if not self.seconds:
-            return ""
-        return f" (about {statistics.fmean(self.seconds) * n_steps / 60:.0f} min left, if all steps take alike)"
+        minutes = statistics.fmean(self.seconds or [0]) * n_steps / 60
+        return f" (about {minutes:.0f} min left, if all steps take alike)" if self.seconds else ""
 
     def _stage(self, row: Row, fold: int | None, stage: Stage) -> None:
         """Run one stage, unless it was finished with the same settings."""
@@ -117,7 +118,7 @@ class StudyRunner:
             "settings": fingerprint,
             "seconds": round(seconds, 1),
             "command": " ".join(["python -m monai.bundle run", stage, *map(shlex.quote, arguments)]),
-            "hardware": describe_hardware(),
+            "hardware": _hardware(),
             "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         }
         with atomic_path(_done(folder, stage)) as temporary:
@@ -186,3 +187,16 @@ def _as_flag(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return "null" if value is None else str(value).lower()
     return value if isinstance(value, str) else repr(value)
+
+
+def _hardware() -> str:
+    """Return the GPU's name, or the processor's with PyTorch's number of threads; and the networks' precision."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    precision = "bfloat16" if supports_bfloat16(device) else "float32"
+    if device.type == "cuda":
+        return f"{torch.cuda.get_device_name()}, {precision}"
+    about = Path("/proc/cpuinfo")  # of Linux
+    lines = about.read_text().splitlines() if about.is_file() else []
+    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    processor = models[0] if models else platform.processor() or platform.machine()
+    return f"{processor}, {torch.get_num_threads()} threads, {precision}"

@@ -93,12 +93,13 @@ class StudyScores:
         """Tell whether an image of a row has a finite score, in one metric or in any."""
         return any(self._finite[label, one, image].any() for one in ([metric] if metric else self.metrics))
 
-    def sample(self, label: str, image: str, metric: str) -> pd.Series:
-        """Return the scores of an image of a row on the compared slices; none where it has no finite score.
+    def sample(self, label: str, image: str, metric: str, subject: str | None = None) -> pd.Series:
+        """Return the scores of an image of a row on the compared slices, of one subject or all.
 
-        They are indexed by subject, case and slice.
+        They are indexed by subject, case and slice. There are none where the image has no finite score.
         """
-        return self._scores[label, metric, image][self._compared(metric) & self.has(label, image, metric)]
+        scores = self._scores[label, metric, image][self._compared(metric) & self.has(label, image, metric)]
+        return scores if subject is None else scores[scores.index.get_level_values(SUBJECT) == subject]
 
     def n_left_out(self, metric: str) -> int:
         """Return how many slices are left out of a metric."""

@@ -17,10 +17,13 @@ import pandas as pd
 from scipy.stats import bootstrap, wilcoxon
 
 from bundle.keys import SUBJECT
-from bundle.reports.columns import Spread
+from bundle.reports.columns import Spread, format_score
 
 Unit = Literal["subjects", "slices"]
 Values = npt.NDArray[np.float64]
+
+OVER_SLICES = "\N{DAGGER}"
+"""Marks what rests on slices where there are too few subjects."""
 
 LEVEL = 0.95
 MIN_SUBJECTS_INTERVAL = 5  # of fewer, resampling reaches too few different means
@@ -36,6 +39,11 @@ class Interval(NamedTuple):
     high: float
     over: Unit
 
+    def text(self, metric: str, sign: str = "", more_digits: int = 0) -> str:
+        """Return `` [low, high]`` with the digits of a metric, and the mark of slices."""
+        low, high = (format_score(metric, bound, sign, more_digits) for bound in (self.low, self.high))
+        return f" [{low}, {high}]{OVER_SLICES if self.over == 'slices' else ''}"
+
 
 class Summary(NamedTuple):
     """Scores in figures: over the means of subjects, over all slices, and an interval where there can be one."""
@@ -43,6 +51,10 @@ class Summary(NamedTuple):
     subjects: Spread
     slices: Spread
     interval: Interval | None
+
+    def interval_text(self, metric: str) -> str:
+        """Return the interval as it stands behind a mean, or nothing where there is none."""
+        return self.interval.text(metric) if self.interval else ""
 
 
 class SignedRank(NamedTuple):
@@ -64,17 +76,11 @@ def summarise(scores: pd.Series) -> Summary:
 
 
 def bootstrap_interval(scores: pd.Series, n_resamples: int = N_RESAMPLES) -> Interval | None:
-    """Return the 95 % percentile interval (Efron 1979) of the mean over subjects.
+    """Return the 95 % percentile interval (Efron 1979) of the mean over subjects, by ``n_resamples`` means.
 
     From 5 subjects on, their means are resampled. With fewer, slices are, within each subject: the
     interval then says nothing of how subjects differ. The random numbers are the same in every call.
-
-    Args:
-        scores: of slices.
-        n_resamples: how many means to draw.
-
-    Returns:
-        The interval, or none where a subject's only slice leaves nothing to resample.
+    There is none where a subject's only slice leaves nothing to resample.
     """
     over = _unit(scores, MIN_SUBJECTS_INTERVAL)
     groups = _by_subject(scores) if over == "slices" else [subject_means(scores)]

@@ -28,13 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 class TrainingCourse(NamedTuple):
-    """What the record of a row's training says of its course; a dash for what it does not say.
-
-    Attributes:
-        counts: updates, those of MSE alone, and patches an update.
-        epoch_length: updates an epoch.
-        levels: of the network.
-    """
+    """What the record of a training says: updates, those of MSE alone and patches an update, for print; and numbers."""
 
     counts: list[str]
     epoch_length: int

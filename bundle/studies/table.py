@@ -7,45 +7,42 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
-from bundle.files import atomic_path, writable_folder
-from bundle.keys import LOW_RES, SUBJECT, SUPER_RES, SUPER_RES_CONSISTENT
+from bundle.files import atomic_path
+from bundle.keys import LOW_RES, SUPER_RES, SUPER_RES_CONSISTENT
 from bundle.reports.columns import format_score, metric_title, whole_and_head
 from bundle.reports.text_table import markdown_table
-from bundle.studies.comparisons import (
-    OVER_SLICES,
-    SIGNIFICANT,
-    Comparison,
-    Difference,
-    Published,
-    compare,
-    interval_text,
-    least_p,
-)
+from bundle.studies.comparisons import SIGNIFICANT, Comparison, Difference, Published, compare, least_p
 from bundle.studies.scores import Folder, StudyScores, line_label, low_res_title
-from bundle.studies.statistics import MIN_SUBJECTS_INTERVAL, MIN_SUBJECTS_TEST, N_RESAMPLES, Summary, summarise
+from bundle.studies.statistics import (
+    MIN_SUBJECTS_INTERVAL,
+    MIN_SUBJECTS_TEST,
+    N_RESAMPLES,
+    OVER_SLICES,
+    Summary,
+    summarise,
+)
 
-_SUMMARY_HEADER = [
-    "line", "row", "image", "metric", "n_subjects", "n_slices", "n_left_out", "mean", "sd_over_subjects",
-    "mean_over_slices", "sd_over_slices", "interval_low", "interval_high", "interval_over", "paper_mean", "paper_sd",
-]  # fmt: skip
-_DIFFERENCE_HEADER = [
-    "first", "second", "metric", "difference", "interval_low", "interval_high", "interval_over", "p", "p_holm",
-    "n_pairs", "pairs_of", "paper_difference", "verdict",
-]  # fmt: skip
+_HEADERS = {
+    "table": [
+        "line", "row", "image", "metric", "n_subjects", "n_slices", "n_left_out", "mean",
+        "sd_over_subjects", "mean_over_slices", "sd_over_slices", "interval_low", "interval_high", "interval_over",
+        "paper_mean", "paper_sd",
+    ],
+    "differences": [
+        "first", "second", "metric", "difference", "interval_low", "interval_high", "interval_over", "p", "p_holm",
+        "n_pairs", "pairs_of", "paper_difference", "verdict",
+    ],
+}  # fmt: skip
+_NO_INTERVAL = (None, None, None)
 
 
 class Line(NamedTuple):
-    """One line of a study's table.
+    """One line of a study's table: an image of a row, with its own and the paper's figures by metric.
 
-    Attributes:
-        label: what it is called.
-        row: label of the row it belongs to; for a low-res image, the first of the rows that were given it.
-        image: which of the row's images.
-        given: the first of the rows that were given the same low-res image.
-        summaries: its figures by metric.
-        published: the paper's mean, or mean and standard deviation, by metric.
+    A low-res image belongs to the first of the rows that were given it; ``given`` is that row in every line.
     """
 
     label: str
@@ -106,14 +103,8 @@ class StudyTable:
             parts += [f"Paired differences{claims}:", _difference_table(shown)]
         return "\n\n".join([*parts, *self._footnotes()])
 
-    def write(self, folder: str | os.PathLike[str]) -> list[Path]:
-        """Write the figures in full precision, blank where there is none: ``table.csv`` and ``differences.csv``.
-
-        Args:
-            folder: where to; made where missing, files of these names replaced.
-
-        Returns:
-            The paths of the files.
+    def write(self, folder: str | os.PathLike[str]) -> None:
+        """Write ``table.csv`` and ``differences.csv`` in full precision, blank where there is no figure.
 
         Raises:
             InputError: if the folder cannot be written.
@@ -122,20 +113,17 @@ class StudyTable:
         for line in self.lines:
             for metric, (subjects, slices, interval) in line.summaries.items():
                 counts = [subjects.n, slices.n, self.scores.n_left_out(metric)]
-                figures = [subjects.mean, subjects.sd, slices.mean, slices.sd, *(interval or [None] * 3)]
+                figures = [subjects.mean, subjects.sd, slices.mean, slices.sd, *(interval or _NO_INTERVAL)]
                 published = [*line.published.get(metric, ()), None, None][:2]
                 summaries.append([line.label, line.row, line.image, metric, *counts, *figures, *published])
         differences = []
         for one in self.differences:
-            tested = [one.test.p, one.p_holm, one.test.n, one.test.over if one.test.n else ""]
             compared = [one.comparison.first, one.comparison.second, one.metric, one.mean]
-            differences.append([*compared, *(one.interval or [None] * 3), *tested, one.published, one.verdict])
-        tables = {"table": (summaries, _SUMMARY_HEADER), "differences": (differences, _DIFFERENCE_HEADER)}
-        files = [writable_folder(folder) / f"{name}.csv" for name in tables]
-        for file, (rows, header) in zip(files, tables.values(), strict=True):
-            with atomic_path(file) as temporary:
-                pd.DataFrame(rows, columns=header).to_csv(temporary, index=False, lineterminator="\n")
-        return files
+            tested = [one.test.p, one.p_holm, one.test.n, one.test.over if one.test.n else None]
+            differences.append([*compared, *(one.interval or _NO_INTERVAL), *tested, one.published, one.verdict])
+        for name, rows in {"table": summaries, "differences": differences}.items():
+            with atomic_path(Path(folder) / f"{name}.csv") as temporary:
+                pd.DataFrame(rows, columns=_HEADERS[name]).to_csv(temporary, index=False, lineterminator="\n")
 
     def _score_table(self, metrics: Sequence[str]) -> str:
         """Return the table of all lines: metric by metric our score and, where there is one, the paper's."""
@@ -143,8 +131,8 @@ class StudyTable:
         for metric in metrics:
             columns.append([metric_title(metric), *_score_cells(metric, self.lines)])
             if any(metric in line.published for line in self.lines):
-                published = [_published_cell(metric, line.published.get(metric, ())) for line in self.lines]
-                columns.append(["paper", *published])
+                published = [line.published.get(metric, ()) for line in self.lines]
+                columns.append(["paper", *(" ± ".join(format_score(metric, one) for one in of) for of in published)])
         header, *rows = zip(*columns, strict=True)
         return markdown_table(header, rows)
 
@@ -154,40 +142,44 @@ class StudyTable:
         A mean over few subjects that differ much hides what each shows.
         """
         rows = []
-        for label, row, image, *_ in self.lines:
+        for line in self.lines:
             cells = []
             for metric in metrics:
-                sample = self.scores.sample(row, image, metric)
-                own = summarise(
-                    sample if subject is None else sample[sample.index.get_level_values(SUBJECT) == subject]
-                )
-                cells.append(own.slices.text(metric) + interval_text(metric, own.interval) * (subject is not None))
-            rows.append([label, *cells])
+                summary = summarise(self.scores.sample(line.row, line.image, metric, subject))
+                cells.append(summary.slices.text(metric) + (summary.interval_text(metric) if subject else ""))
+            rows.append([line.label, *cells])
         return markdown_table(["method", *map(metric_title, metrics)], rows)
 
     def _footnotes(self) -> list[str]:
-        """Return what the figures mean, what is optimistic in them, what was left out, and the protocol."""
-        notes = [_methods(bool(self.differences), any(line.published for line in self.lines))]
+        """Return how the figures were made, what is optimistic in them, what was left out, and the protocol."""
+        notes = [
+            "A subject's score is the mean over its slices; SD with n - 1; in bold the best mean of the rows "
+            f"that were given the same low-res; intervals: percentile bootstrap, {N_RESAMPLES} resamples."
+        ]
+        if self.differences:
+            notes[0] += (
+                " p: Wilcoxon's signed-rank test, two-sided, Holm's correction over the differences of a metric."
+            )
+        if any(line.published for line in self.lines):
+            notes[0] += " paper: mean ± SD as published, on the paper's own data."
         intervals = [summary.interval for line in self.lines for summary in line.summaries.values()]
         if any(interval and interval.over == "slices" for interval in intervals):
             notes.append(
                 f"{OVER_SLICES} Interval over slices, since there are fewer than {MIN_SUBJECTS_INTERVAL} subjects. "
                 "It is optimistic: slices of a subject resemble each other, and other subjects may differ."
             )
-        if any(difference.test.n and difference.test.over == "slices" for difference in self.differences):
+        if any(one.test.n and one.test.over == "slices" for one in self.differences):
             notes.append(
                 f"{OVER_SLICES} p over slices, since there are fewer than {MIN_SUBJECTS_TEST} subjects. "
                 "It is optimistic: slices are not independent."
             )
         if (least := least_p(self.differences)) >= SIGNIFICANT:
             notes.append(f"No p can be below {least:.3f}: there are too few subjects for so many differences.")
-        notes += [
-            f"{metric_title(metric)}: {n_left_out} of {self.scores.n_slices} slices left out of every row, "
-            "their score is not finite in at least one."
-            for metric in self.scores.metrics
-            if (n_left_out := self.scores.n_left_out(metric))
-        ]
-        return [*notes, *([self.protocol] if self.protocol else [])]
+        for metric in self.scores.metrics:
+            if n_left_out := self.scores.n_left_out(metric):
+                left_out = f"{n_left_out} of {self.scores.n_slices} slices left out of every row"
+                notes.append(f"{metric_title(metric)}: {left_out}, their score is not finite in at least one.")
+        return [*notes, self.protocol] if self.protocol else notes
 
 
 def _lines(scores: StudyScores, published: Published) -> list[Line]:
@@ -210,18 +202,13 @@ def _score_cells(metric: str, lines: Sequence[Line]) -> list[str]:
     """Return ``mean ± SD [interval]`` of each line, in bold the best of the rows that were given the same low-res."""
     cells = []
     for line in lines:
-        summary = line.summaries[metric]
+        subjects, slices, _ = summary = line.summaries[metric]
         rivals = [other for other in lines if other.given == line.given]
-        best = max((r.summaries[metric].subjects.mean for r in rivals if r.summaries[metric].subjects.n), default=None)
-        is_best = summary.subjects.mean == best and len({other.row for other in rivals}) > 1
-        text = (summary.subjects if summary.subjects.n > 1 else summary.slices).text(metric)
-        cells.append((f"**{text}**" if is_best else text) + interval_text(metric, summary.interval))
+        best = np.nanmax([-math.inf, *(other.summaries[metric].subjects.mean for other in rivals)])
+        mark = "**" if subjects.mean == best and len({other.row for other in rivals}) > 1 else ""
+        text = (subjects if subjects.n > 1 else slices).text(metric)
+        cells.append(f"{mark}{text}{mark}{summary.interval_text(metric)}")
     return cells
-
-
-def _published_cell(metric: str, figures: Sequence[float]) -> str:
-    """Return the paper's ``mean ± SD``, or the mean alone."""
-    return " ± ".join(format_score(metric, figure) for figure in figures if not math.isnan(figure))
 
 
 def _difference_table(differences: Sequence[Difference]) -> str:
@@ -230,16 +217,3 @@ def _difference_table(differences: Sequence[Difference]) -> str:
     columns = zip(header, *(difference.cells() for difference in differences), strict=True)
     titles, *rows = zip(*(column for column in columns if any(column[1:])), strict=True)
     return markdown_table(titles, rows)
-
-
-def _methods(has_differences: bool, has_published: bool) -> str:
-    """Return how the figures were made."""
-    text = (
-        "A subject's score is the mean over its slices; SD with n - 1; in bold the best mean of the rows "
-        f"that were given the same low-res; intervals: percentile bootstrap, {N_RESAMPLES} resamples."
-    )
-    if has_differences:
-        text += " p: Wilcoxon's signed-rank test, two-sided, Holm's correction over the differences of a metric."
-    if has_published:
-        text += " paper: mean ± SD as published, on the paper's own data."
-    return text

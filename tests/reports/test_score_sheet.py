@@ -40,6 +40,11 @@ def read_csv(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
+def written(sheet: ScoreSheet, folder: Path) -> list[list[dict[str, str]]]:
+    sheet.write(folder)
+    return [read_csv(folder / name) for name in ("slices.csv", "subjects.csv")]
+
+
 def of(sheet: ScoreSheet, subject: str) -> SubjectScores:
     return {scores.subject: scores for scores in sheet.subjects()}[subject]
 
@@ -87,7 +92,7 @@ def test_subject_without_any_finite_score_is_shown_and_left_out_of_the_total(tmp
     sheet.add("C", "c", [0], {"low_res": {"psnr": tensor(math.inf)}})
     assert of(sheet, "all").spreads[LOW_PSNR] == before
     assert "| C                  |      1 |    LR |          n/a |" in sheet.table()
-    rows = read_csv(sheet.write(tmp_path)[1])
+    rows = written(sheet, tmp_path)[1]
     assert rows[2]["low_res_psnr_mean"] == ""
     assert rows[2]["psnr_n_left_out"] == "1"
 
@@ -143,7 +148,7 @@ def test_scores_may_come_metric_by_metric() -> None:
 
 def test_slices_file_holds_every_score_as_it_is(tmp_path: Path, sheet: ScoreSheet) -> None:
     sheet.add("A", "sub-A_ses-3", [9], {"super_res": {"psnr": tensor(math.inf)}})
-    rows = read_csv(sheet.write(tmp_path)[0])
+    rows = written(sheet, tmp_path)[0]
     assert list(rows[0]) == ["subject", "case", "slice", "image", "psnr", "ssim"]
     assert list(rows[0].values()) == ["A", "sub-A_ses-1", "7", "low_res", "20.000000", "0.475000"]
     assert [(row["case"], row["slice"], row["image"]) for row in rows[3:5]] == [
@@ -155,7 +160,7 @@ def test_slices_file_holds_every_score_as_it_is(tmp_path: Path, sheet: ScoreShee
 
 
 def test_subjects_file_holds_each_subject_and_the_total(tmp_path: Path, sheet: ScoreSheet) -> None:
-    first, second, total = read_csv(sheet.write(tmp_path / "new" / "folder")[1])
+    first, second, total = written(sheet, tmp_path / "new" / "folder")[1]
     assert [first["subject"], second["subject"], total["subject"]] == ["A", "B", "all"]
     assert first["super_res_psnr_gain_mean"] == "2.000000"
     assert first["n_slices"] == "3"

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from bundle.errors import InputError
-from bundle.studies.comparisons import Comparison, Difference, compare, interval_text, least_p
+from bundle.studies.comparisons import Comparison, Difference, compare, least_p
 from bundle.studies.scores import StudyScores
-from bundle.studies.statistics import Interval, SignedRank, holm
+from bundle.studies.statistics import SignedRank, holm
 
 Evaluation = Callable[..., Path]
 N_SUBJECTS = 8
@@ -131,12 +131,6 @@ def test_difference_is_printed_with_one_digit_more_than_its_scores() -> None:
 def test_difference_over_slices_is_marked() -> None:
     assert difference(1, 0.0001, over="slices").cells()[4] == "< 0.001\N{DAGGER}"
     assert difference(1, 0.0001).cells()[4] == "< 0.001"
-
-
-def test_interval_is_printed_with_the_digits_of_its_metric() -> None:
-    assert interval_text("ssim", Interval(0.9012, 0.95, "subjects")) == " [0.901, 0.950]"
-    assert interval_text("psnr", Interval(30, 31.234, "slices")) == " [30.00, 31.23]\N{DAGGER}"
-    assert interval_text("psnr", None) == ""
 
 
 def test_least_p_is_what_differences_of_one_sign_give_after_correction(study: StudyScores) -> None:

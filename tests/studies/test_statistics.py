@@ -107,6 +107,12 @@ def test_interval_is_left_out_where_a_subjects_only_slice_cannot_be_resampled(gr
     assert bootstrap_interval(sample(*groups)) is None
 
 
+def test_interval_is_printed_with_the_digits_of_its_metric() -> None:
+    assert Interval(0.9012, 0.95, "subjects").text("ssim") == " [0.901, 0.950]"
+    assert Interval(30, 31.234, "slices").text("psnr") == " [30.00, 31.23]\N{DAGGER}"
+    assert summarise(sample()).interval_text("psnr") == ""
+
+
 def test_signed_rank_test_of_six_gains_of_six_is_one_in_32() -> None:
     # All 2^6 assignments of signs are equally likely; two of them are as extreme.
     test = signed_rank(of_subjects([0.1, 0.3, 0.2, 0.7, 0.5, 0.4]))

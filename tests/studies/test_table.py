@@ -15,7 +15,7 @@ from bundle.studies.table import StudyTable
 
 Evaluation = Callable[..., Path]
 LOW_RES = {"low_res": {"psnr": [34.0]}}
-PAPER = {"SR1": LOW_RES, "SR4": LOW_RES | {"super_res": {"psnr": (38.513, 1.765), "ssim": (0.976, math.nan)}}}
+PAPER = {"SR1": LOW_RES, "SR4": LOW_RES | {"super_res": {"psnr": (38.513, 1.765), "ssim": [0.976]}}}
 
 
 def scores(gain: float, n_subjects: int = 2, low_res: float = 30, consistent: bool = True) -> dict:
@@ -59,16 +59,17 @@ def test_table_lists_low_res_rows_and_rows_with_consistency(rows: dict[str, Path
 
 
 def test_table_prints_scores_with_spread_interval_and_the_papers_beside_them(rows: dict[str, Path]) -> None:
-    line = StudyTable(rows, published=PAPER).lines[2]
-    _, psnr, paper_psnr, _, paper_ssim = cells(StudyTable(rows, published=PAPER).markdown(), "SR4")
-    interval = bootstrap_interval(StudyTable(rows, published=PAPER).scores.sample("SR4", "super_res", "psnr"))
+    table = StudyTable(rows, published=PAPER)
+    text = table.markdown()
+    _, psnr, paper_psnr, _, paper_ssim = cells(text, "SR4")
+    interval = bootstrap_interval(table.scores.sample("SR4", "super_res", "psnr"))
     assert interval is not None
-    assert line.summaries["psnr"].interval == interval
+    assert table.lines[2].summaries["psnr"].interval == interval
     # Subjects' means are 35 and 37.
     assert psnr == f"36.00 ± 1.41 [{interval.low:.2f}, {interval.high:.2f}]\N{DAGGER}"
     assert (paper_psnr, paper_ssim) == ("38.51 ± 1.76", "0.976")
-    assert cells(StudyTable(rows, published=PAPER).markdown(), "LR")[2] == "34.00"
-    assert cells(StudyTable(rows, published=PAPER).markdown(), "SR1")[2] == ""
+    assert cells(text, "LR")[2] == "34.00"
+    assert cells(text, "SR1")[2] == ""
 
 
 def test_table_without_published_figures_has_no_column_for_them(rows: dict[str, Path]) -> None:
@@ -93,7 +94,8 @@ def test_scores_inside_the_head_have_a_table_of_their_own_and_stand_in_the_files
     assert cells(text, "method", 2) == ["method", "PSNR", "SSIM", "PSNR in the head"]  # of a subject
     assert cells(text, "b", 1)[1].startswith("31.00 ± 1.41 [")
     assert text.count("b \N{MINUS SIGN} a") == 2
-    summaries, differences = (read_csv(path) for path in table.write(tmp_path / "files"))
+    table.write(tmp_path / "files")
+    summaries, differences = (read_csv(tmp_path / "files" / f"{name}.csv") for name in ("table", "differences"))
     assert [line["mean"] for line in summaries if (line["line"], line["metric"]) == ("b", "psnr_head")] == ["31.0"]
     assert [line["metric"] for line in differences] == ["psnr", "ssim", "psnr_head"]
 
@@ -119,7 +121,8 @@ def test_table_compares_only_what_was_given_the_same_low_res(evaluation: Evaluat
         "LR 2x", "a 2x", "a 2x + DC", "b 2x", "b 2x + DC", "LR 4x", "a 4x", "a 4x + DC",
         "b 4x", "b 4x + DC", "LR 8x", "8x", "8x + DC",
     ]  # fmt: skip
-    best = [line.label for line in table.lines if cells(table.markdown(), line.label)[1].startswith("**")]
+    text = table.markdown()
+    best = [line.label for line in table.lines if cells(text, line.label)[1].startswith("**")]
     assert best == ["a 2x + DC", "b 4x + DC"]
 
 
@@ -169,8 +172,8 @@ def test_table_flags_what_rests_on_slices(rows: dict[str, Path], evaluation: Eva
 def test_table_says_so_where_no_difference_could_be_significant(evaluation: Evaluation) -> None:
     rows = {name: evaluation(name, scores(gain, 6), ["psnr", "ssim"]) for name, gain in (("a", 1), ("b", 2))}
     note = "No p can be below 0.062: there are too few subjects for so many differences."
-    assert note in StudyTable(rows, [Comparison("b", "a"), Comparison("a", "LR")], PAPER).markdown()
-    assert "No p can be below" not in StudyTable(rows, [Comparison("b", "a")], PAPER).markdown()
+    assert note in StudyTable(rows, [Comparison("b", "a"), Comparison("a", "LR")]).markdown()
+    assert "No p can be below" not in StudyTable(rows, [Comparison("b", "a")]).markdown()
 
 
 def test_table_counts_the_slices_left_out(evaluation: Evaluation) -> None:
@@ -202,16 +205,16 @@ def test_table_of_a_row_without_scores_says_so(evaluation: Evaluation) -> None:
     broken = {key: images | {"super_res": ["nan", 0.5]} for key, images in scores(3, consistent=False).items()}
     found = {"a": broken, "b": scores(2, consistent=False)}
     rows = {name: evaluation(name, of_row, ["psnr", "ssim"]) for name, of_row in found.items()}
-    assert cells(StudyTable(rows, published=PAPER).markdown(), "a")[1] == "n/a"
-    assert cells(StudyTable(rows, published=PAPER).markdown(), "b")[1].startswith("**34.00 ± 1.41**")
+    text = StudyTable(rows).markdown()
+    assert cells(text, "a")[1] == "n/a"
+    assert cells(text, "b")[1].startswith("**34.00 ± 1.41**")
 
 
 def test_files_hold_every_figure_in_full_precision(tmp_path: Path, rows: dict[str, Path]) -> None:
     table = StudyTable(rows, [Comparison("SR4", "SR1", ["psnr"])], PAPER)
-    paths = table.write(tmp_path / "new")
-    assert [path.name for path in paths] == ["table.csv", "differences.csv"]
-    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == sorted(path.name for path in paths)
-    lines = read_csv(paths[0])
+    table.write(tmp_path / "new")
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["differences.csv", "table.csv"]
+    lines = read_csv(tmp_path / "new" / "table.csv")
     assert [(line["line"], line["metric"]) for line in lines[:3]] == [("LR", "psnr"), ("LR", "ssim"), ("SR1", "psnr")]
     line = lines[4]
     assert (line["row"], line["image"], line["n_subjects"], line["n_slices"]) == ("SR4", "super_res", "2", "6")
@@ -220,7 +223,7 @@ def test_files_hold_every_figure_in_full_precision(tmp_path: Path, rows: dict[st
         "36.0", "slices", "38.513", "1.765",
     )  # fmt: skip
     assert (lines[5]["paper_mean"], lines[5]["paper_sd"], lines[0]["paper_mean"]) == ("0.976", "", "34.0")
-    found = read_csv(paths[1])
+    found = read_csv(tmp_path / "new" / "differences.csv")
     assert [line["metric"] for line in found] == ["psnr", "ssim"]
     assert float(found[0]["p_holm"]) == table.differences[0].p_holm
     assert (found[0]["first"], found[0]["difference"], found[0]["n_pairs"], found[0]["pairs_of"]) == (
@@ -230,7 +233,8 @@ def test_files_hold_every_figure_in_full_precision(tmp_path: Path, rows: dict[st
 
 
 def test_files_of_a_study_without_pairs_have_headers(tmp_path: Path, rows: dict[str, Path]) -> None:
-    assert read_csv(StudyTable(rows, published=PAPER).write(tmp_path)[1]) == []
+    StudyTable(rows, published=PAPER).write(tmp_path)
+    assert read_csv(tmp_path / "differences.csv") == []
     assert (tmp_path / "differences.csv").read_text().startswith("first,second,metric,difference,")
 
 
