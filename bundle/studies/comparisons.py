@@ -21,9 +21,11 @@ from bundle.studies.statistics import (
 )
 
 SIGNIFICANT = 0.05
-Published = Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]]
-"""The paper's mean, and standard deviation if there is one, by row, image and metric; for the low-res of every row that
-was given it."""
+
+PaperFigures = Mapping[str, Sequence[float]]
+"""Published mean, and standard deviation if there is one, by metric."""
+Published = Mapping[str, Mapping[str, PaperFigures]]
+"""The paper's figures by row and image; those of the low-res for every row that was given it."""
 
 
 @dataclass(frozen=True)
@@ -77,9 +79,8 @@ class Difference:
         first, second, metric = self.comparison.first, self.comparison.second, self.metric
         mean = p = "n/a"
         if not math.isnan(self.mean):
-            mean = format_score(metric, self.mean, "+", 1) + (
-                self.interval.text(metric, "+", 1) if self.interval else ""
-            )
+            interval = self.interval.text(metric, "+", 1) if self.interval else ""
+            mean = format_score(metric, self.mean, "+", 1) + interval
             p = "< 0.001" if self.p_holm < 0.001 else f"{self.p_holm:.3f}"
             p += OVER_SLICES if self.test.over == "slices" else ""
         published = "" if math.isnan(self.published) else format_score(metric, self.published, "+", 1)

@@ -11,10 +11,7 @@ import yaml
 
 from bundle.errors import InputError
 from bundle.metrics import METRICS
-from bundle.studies.comparisons import Comparison, comparable
-
-Published = Mapping[str, Sequence[float]]
-"""Published mean, and standard deviation if there is one, by metric."""
+from bundle.studies.comparisons import Comparison, PaperFigures, comparable
 
 FIGURES = ("curves", "sweep", "panels", "levels")
 
@@ -36,7 +33,7 @@ class Row:
     variant: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     train: bool = True
-    paper: Published = field(default_factory=dict)
+    paper: PaperFigures = field(default_factory=dict)
     sweep: tuple[str, float] | None = None
 
     @property
@@ -69,7 +66,7 @@ class StudyPlan:
     rows: Sequence[Row]
     orderings: Sequence[Comparison] = ()
     figures: Sequence[str] = ()
-    low_res: Published = field(default_factory=dict)
+    low_res: PaperFigures = field(default_factory=dict)
     chosen: Mapping[str, float] = field(default_factory=dict)
 
 

@@ -1,20 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """The table of a study: every row beside the paper's, what differs between rows, and the protocol."""
 
-import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from bundle.files import atomic_path
 from bundle.keys import LOW_RES, SUPER_RES, SUPER_RES_CONSISTENT
 from bundle.reports.columns import format_score, metric_title, whole_and_head
 from bundle.reports.text_table import markdown_table
-from bundle.studies.comparisons import SIGNIFICANT, Comparison, Difference, Published, compare, least_p
+from bundle.studies.comparisons import SIGNIFICANT, Comparison, Difference, PaperFigures, Published, compare, least_p
 from bundle.studies.scores import Folder, StudyScores, line_label, low_res_title
 from bundle.studies.statistics import (
     MIN_SUBJECTS_INTERVAL,
@@ -50,7 +48,7 @@ class Line(NamedTuple):
     image: str
     given: str
     summaries: Mapping[str, Summary]
-    published: Mapping[str, Sequence[float]]
+    published: PaperFigures
 
 
 class StudyTable:
@@ -204,8 +202,8 @@ def _score_cells(metric: str, lines: Sequence[Line]) -> list[str]:
     for line in lines:
         subjects, slices, _ = summary = line.summaries[metric]
         rivals = [other for other in lines if other.given == line.given]
-        best = np.nanmax([-math.inf, *(other.summaries[metric].subjects.mean for other in rivals)])
-        mark = "**" if subjects.mean == best and len({other.row for other in rivals}) > 1 else ""
+        means = [other.summaries[metric].subjects.mean for other in rivals if other.summaries[metric].subjects.n]
+        mark = "**" if subjects.mean == max(means, default=None) and len({other.row for other in rivals}) > 1 else ""
         text = (subjects if subjects.n > 1 else slices).text(metric)
         cells.append(f"{mark}{text}{mark}{summary.interval_text(metric)}")
     return cells
