@@ -109,7 +109,7 @@ class EvaluationReport:
 
         They are over what all processes have scored, as is all that is written.
         """
-        self.scores = ScoreSheet.joined(gathered(self.scores))
+        self.scores = ScoreSheet(gathered(self.scores))
         *_, total = self.scores.subjects()
         scores = total.spreads.items()
         means = {f"{image}/{metric}": spread.mean for (metric, image, is_gain), spread in scores if not is_gain}

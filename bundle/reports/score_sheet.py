@@ -45,19 +45,15 @@ class ScoreSheet:
     sides of a comparison always rest on the same slices. How many were left out is stated with the table and
     in ``subjects.csv``, and ``slices.csv`` holds them as they are. A sheet without scores cannot be reported
     (``ValueError``).
+
+    Args:
+        sheets: whose scores to begin with, such as those of several processes; a case in two of them counts once.
     """
 
-    def __init__(self) -> None:
-        """Start empty."""
+    def __init__(self, sheets: Iterable["ScoreSheet"] = ()) -> None:
         self._scores: dict[tuple[str, str, int, str, str], float] = {}  # by KEYS and metric
-
-    @classmethod
-    def joined(cls, sheets: Iterable["ScoreSheet"]) -> "ScoreSheet":
-        """Return one sheet of several that different processes have filled; a case in two of them counts once."""
-        whole = cls()
         for sheet in sheets:
-            whole._scores |= sheet._scores
-        return whole
+            self._scores |= sheet._scores
 
     def add(self, subject: str, case: str, slices: Sequence[int], scores: Mapping[str, Mapping[str, Tensor]]) -> None:
         """Add the scores of a case.

@@ -211,5 +211,5 @@ def test_a_case_that_two_processes_evaluated_counts_once(sheet: ScoreSheet) -> N
     other = ScoreSheet()
     other.add("B", "sub-B", [4], {"low_res": {"psnr": tensor(30)}})
     other.add("C", "sub-C", [1], {"low_res": {"psnr": tensor(40)}})
-    joined = ScoreSheet.joined([sheet, other])
+    joined = ScoreSheet([sheet, other])
     assert [scores.n_slices for scores in joined.subjects()] == [3, 1, 1, 5]
