@@ -93,8 +93,7 @@ class EvaluationReport:
         scores = _scores({name: volume.to(engine.state.device) for name, volume in volumes.items()})
         volumes = {name: volume.cpu() for name, volume in volumes.items()}
         indices = torch.as_tensor(item[SLICES]).flatten().tolist()
-        for name, metrics in scores.items():
-            self.scores.add(item[SUBJECT], item[CASE], name, metrics, indices)
+        self.scores.add(item[SUBJECT], item[CASE], indices, scores)
         save_case_montage(self.output_dir / f"{item[CASE]}.png", volumes, item[IMAGE].affine, scores, indices)
         shown = quartile_slices(range(len(indices)))
         panels = {name: volume[..., shown] for name, volume in volumes.items()} | _levels(engine, item, shown)
@@ -106,9 +105,11 @@ class EvaluationReport:
 
         They are over what all processes have scored, as is all that is written.
         """
-        self.scores = ScoreSheet.joined(idist.all_gather(self.scores))
-        scores = {f"{c.image}/{c.metric}": self.scores.total(c).mean for c in self.scores.columns() if not c.baseline}
-        engine.state.metrics.update(scores)
+        self.scores = ScoreSheet(idist.all_gather(self.scores))
+        *_, total = self.scores.subjects()
+        scores = total.spreads.items()
+        means = {f"{image}/{metric}": spread.mean for (metric, image, is_gain), spread in scores if not is_gain}
+        engine.state.metrics.update(means)
 
     def write(self, _: Engine) -> None:
         """Write the table and the CSV files; log the table."""

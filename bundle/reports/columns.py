@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The columns of a score sheet: what stands in them and how it is printed."""
+"""How scores are named and printed, in tables, pictures and plots alike."""
 
 import math
 import statistics
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _IMAGE_TITLES = {"low_res": "LR", "super_res": "SR", "super_res_dc": "SR + DC", "high_res": "HR"}
 _METRIC_DIGITS = {"psnr": 2}  # in dB; three digits tell SSIM, on a scale of 1, and IFC, in bits a pixel, apart
@@ -33,8 +33,7 @@ def format_score(metric: str, value: float, sign: str = "", more_digits: int = 0
     return f"{value:{sign}.{_METRIC_DIGITS.get(metric.removesuffix(_IN_HEAD), 3) + more_digits}f}"
 
 
-@dataclass(frozen=True)
-class Spread:
+class Spread(NamedTuple):
     """Mean and sample standard deviation of ``n`` values; NaN where ``n`` is too small to have one."""
 
     mean: float
@@ -43,34 +42,15 @@ class Spread:
 
     @classmethod
     def of(cls, values: Iterable[float]) -> "Spread":
-        """Summarise finite values; the standard deviation divides by n - 1."""
-        kept = list(values)
+        """Summarise finite values, NaN left out; the standard deviation divides by n - 1."""
+        kept = [value for value in values if not math.isnan(value)]
         mean = statistics.fmean(kept) if kept else math.nan
         sd = statistics.stdev(kept) if len(kept) > 1 else math.nan
         return cls(mean, sd, len(kept))
 
-
-@dataclass(frozen=True)
-class Column:
-    """One figure of the report: a metric of an image, or its gain in it over the baseline image."""
-
-    metric: str
-    image: str
-    baseline: str | None = None
-
-    @property
-    def name(self) -> str:
-        """Name in CSV files, such as ``super_res_psnr`` or ``super_res_psnr_gain``."""
-        return f"{self.image}_{self.metric}" + ("_gain" if self.baseline else "")
-
-    @property
-    def title(self) -> str:
-        """Title in the printed table, such as ``SR PSNR``."""
-        return f"{image_title(self.image)} {metric_title(self.metric)}" + (" gain" if self.baseline else "")
-
-    def cell(self, spread: Spread) -> str:
-        """Return ``mean ± SD``, without SD for a single value; a gain carries its sign."""
-        if spread.n == 0:
+    def text(self, metric: str, sign: str = "") -> str:
+        """Return ``mean ± SD`` of a metric, without SD for a single value; ``sign="+"`` for a gain."""
+        if self.n == 0:
             return "n/a"
-        mean = format_score(self.metric, spread.mean, "+" if self.baseline else "")
-        return mean if spread.n == 1 else f"{mean} ± {format_score(self.metric, spread.sd)}"
+        mean = format_score(metric, self.mean, sign)
+        return mean if self.n == 1 else f"{mean} ± {format_score(metric, self.sd)}"

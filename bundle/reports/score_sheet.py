@@ -1,22 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
 """The score sheet of an evaluation: scores of slices in; means of subjects, a table and CSV files out."""
 
-import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-import torch
+import numpy as np
+import pandas as pd
+from torch import Tensor
 
-from bundle.files import writable_folder, write_csv
+from bundle.files import atomic_path
 from bundle.keys import LOW_RES, SUBJECT
-from bundle.reports.columns import Column, Spread, image_title, metric_title, whole_and_head
+from bundle.reports.columns import Spread, image_title, metric_title, whole_and_head
 from bundle.reports.text_table import markdown_table
 
-SliceKey = tuple[str, int]
-"""Case and index of a slice."""
-SliceScores = dict[str, dict[str, float]]
-"""Scores of one slice by image, then by metric."""
+KEYS = ("subject", "case", "slice", "image")
+"""The columns of ``slices.csv`` before the metrics: person, session, index through-plane from 0, what was scored."""
+
+Figure = tuple[str, str, bool]
+"""Metric, image, and whether it is the image's gain over the low-res instead of its score."""
+
+
+class SubjectScores(NamedTuple):
+    """What the report says of one subject, over their slices, or of all, over the subjects' means.
+
+    ``n_slices`` counts the slices that have scores, and ``n_left_out`` by metric those left out as not finite.
+    """
+
+    subject: str
+    n_slices: int
+    n_left_out: Mapping[str, int]
+    spreads: Mapping[Figure, Spread]
 
 
 class ScoreSheet:
@@ -24,219 +39,130 @@ class ScoreSheet:
 
     A subject's figure is the mean over all its slices, its sessions pooled; the total is the mean over
     subjects, so that each counts once however many slices it has. Standard deviations are sample ones (n - 1).
-    Gains are paired, slice by slice.
+    Gains over the low-res are paired, slice by slice; without scores of the low-res there are none.
 
     A slice whose score is not finite in any of the images is left out of that metric for all of them: both
     sides of a comparison always rest on the same slices. How many were left out is stated with the table and
-    in ``subjects.csv``, and ``slices.csv`` holds them as they are.
+    in ``subjects.csv``, and ``slices.csv`` holds them as they are. A sheet without scores cannot be reported
+    (``ValueError``).
 
     Args:
-        baseline: the image that the gains of all others refer to; without scores for it there are no gains.
+        sheets: whose scores to begin with, such as those of several processes; a case in two of them counts once.
     """
 
-    def __init__(self, baseline: str = LOW_RES) -> None:
-        """Start empty."""
-        self.baseline = baseline
-        self.images: list[str] = []
-        self.metrics: list[str] = []
-        self._subjects: dict[str, dict[SliceKey, SliceScores]] = {}
-
-    @classmethod
-    def joined(cls, sheets: Sequence["ScoreSheet"]) -> "ScoreSheet":
-        """Return one sheet of several that different processes have filled; a case in two of them counts once."""
-        whole = cls(sheets[0].baseline)
+    def __init__(self, sheets: Iterable["ScoreSheet"] = ()) -> None:
+        self._scores: dict[tuple[str, str, int, str, str], float] = {}  # by KEYS and metric
         for sheet in sheets:
-            whole.images += [image for image in sheet.images if image not in whole.images]
-            whole.metrics += [metric for metric in sheet.metrics if metric not in whole.metrics]
-            for subject, slices in sheet._subjects.items():
-                whole._subjects.setdefault(subject, {}).update(slices)
-        return whole
+            self._scores |= sheet._scores
 
-    @property
-    def subjects(self) -> list[str]:
-        """All subjects, in the order of their names."""
-        return sorted(self._subjects)
-
-    def add(
-        self, subject: str, case: str, image: str, scores: Mapping[str, torch.Tensor], slices: Sequence[int]
-    ) -> None:
-        """Add the scores of one image of a case.
+    def add(self, subject: str, case: str, slices: Sequence[int], scores: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Add the scores of a case.
 
         Args:
             subject: the person, who may have several cases.
             case: one session of the subject.
-            image: what was compared with the ground truth: ``"low_res"``, ``"super_res"`` or any other name.
-            scores: per metric one value a slice, Tensors (N,). Metrics and images are reported in the order
-                in which they first appear.
             slices: the N slices' indices along the through-plane axis of the volume, from 0.
+            scores: by image and metric one value a slice, Tensors (N,). Both are reported in the order in which they
+                first appear, the low-res before all others.
 
         Raises:
             ValueError: if a metric's values are not one a slice, or a slice's score is already there.
         """
-        columns = {metric: _values(metric, values, len(slices)) for metric, values in scores.items()}
-        keys = [(case, int(index)) for index in slices]
-        _require_new(self._subjects.get(subject, {}), keys, image, columns)
-        of_subject = self._subjects.setdefault(subject, {})
-        self.images += [image] if image not in self.images else []
-        self.metrics += [metric for metric in columns if metric not in self.metrics]
-        for row, key in enumerate(keys):
-            of_image = of_subject.setdefault(key, {}).setdefault(image, {})
-            of_image.update((metric, values[row]) for metric, values in columns.items())
+        for image, metrics in scores.items():
+            for metric, values in metrics.items():
+                if values.shape != (len(slices),):
+                    shape = tuple(values.shape)
+                    raise ValueError(f"{metric} has shape {shape} for {len(slices)} slices; pass one value a slice.")
+                keys = [(subject, case, int(index), image, metric) for index in slices]
+                if len(set(keys) - self._scores.keys()) < len(keys):
+                    raise ValueError(f"{case}: a slice has a {metric} score of {image} already; add each slice once.")
+                self._scores |= zip(keys, values.tolist(), strict=True)
 
-    def columns(self) -> list[Column]:
-        """Return the report's figures: metric by metric each image, and behind it its gain over the baseline."""
-        columns = []
-        for metric in self.metrics:
-            for image in sorted(self.images, key=lambda name: name != self.baseline):
-                columns.append(Column(metric, image))
-                if self.baseline in self.images and image != self.baseline:
-                    columns.append(Column(metric, image, self.baseline))
-        return columns
-
-    def of_subject(self, subject: str, column: Column) -> Spread:
-        """Return a figure's mean and standard deviation over the slices of a subject."""
-        values = []
-        for slice_scores in self._subjects[subject].values():
-            if _comparable(slice_scores, column.metric):
-                score = slice_scores.get(column.image, {}).get(column.metric)
-                base = slice_scores.get(column.baseline, {}).get(column.metric) if column.baseline else 0.0
-                if score is not None and base is not None:
-                    values.append(score - base)
-        return Spread.of(values)
-
-    def total(self, column: Column) -> Spread:
-        """Return a figure's mean and standard deviation over the means of the subjects."""
-        spreads = [self.of_subject(subject, column) for subject in self.subjects]
-        return Spread.of(spread.mean for spread in spreads if spread.n)
-
-    def n_left_out(self, metric: str, subject: str | None = None) -> int:
-        """Return how many slices (of one subject, or of all) are left out of a metric as not finite."""
-        subjects = self.subjects if subject is None else [subject]
-        return sum(not _comparable(scores, metric) for name in subjects for scores in self._subjects[name].values())
-
-    def n_slices(self, subject: str | None = None) -> int:
-        """Return how many slices (of one subject, or of all) have scores, left-out ones included."""
-        return sum(len(self._subjects[name]) for name in (self.subjects if subject is None else [subject]))
+    def subjects(self) -> list[SubjectScores]:
+        """Return the figures of each subject, in the order of their names, and last those over all."""
+        figures, left_out = self._figures()
+        found = [
+            SubjectScores(name, len(own), left_out.loc[own.index].sum().to_dict(), {f: Spread.of(own[f]) for f in own})
+            for name, own in figures.groupby(SUBJECT)
+        ]
+        total = {figure: Spread.of(subject.spreads[figure].mean for subject in found) for figure in figures}
+        return [*found, SubjectScores("all", len(figures), left_out.sum().to_dict(), total)]
 
     def table(self, protocol: str = "") -> str:
         """Return the report in Markdown: a table of whole slices, one inside the head, and footnotes.
 
         Args:
             protocol: what a reader must know to compare the figures, for the footnote.
-
-        Raises:
-            ValueError: if no scores have been added.
         """
-        self._require_scores()
-        tables = [self._table_of(metrics) for metrics in whole_and_head(self.metrics) if metrics]
-        return "\n\n".join([*tables, *self._footnotes(protocol)])
+        *subjects, total = self.subjects()
+        mean = total._replace(subject=f"mean of {len(subjects)} subject{'s' if len(subjects) > 1 else ''}")
+        kinds = whole_and_head(total.n_left_out)
+        tables = [_table([*subjects, mean], metrics) for metrics in kinds if metrics]
+        over = "Mean ± SD over the slices of each subject; last row over the subjects' means."
+        notes = [
+            f"{metric_title(metric)}: {n_left_out} of {total.n_slices} slices left out, "
+            "their score is not finite in at least one image."
+            for metric, n_left_out in total.n_left_out.items()
+            if n_left_out
+        ]
+        return "\n\n".join([*tables, f"{over} {protocol}".strip(), *notes])
 
-    def write(self, folder: str | os.PathLike[str]) -> tuple[Path, Path]:
+    def write(self, folder: str | os.PathLike[str]) -> None:
         """Write ``slices.csv`` (all scores) and ``subjects.csv`` (the table with full precision).
-
-        Args:
-            folder: where to; made where missing, files of these names replaced.
-
-        Returns:
-            The paths of both files.
 
         Raises:
             InputError: if the folder cannot be written.
-            ValueError: if no scores have been added.
         """
-        self._require_scores()
-        target = writable_folder(folder)
-        slices, subjects = target / "slices.csv", target / "subjects.csv"
-        write_csv(slices, self._slice_rows())
-        write_csv(subjects, self._subject_rows())
-        return slices, subjects
+        *_, total = subjects = self.subjects()
+        slices = self._series().map("{:.6f}".format).unstack("metric")[list(total.n_left_out)]
+        with atomic_path(Path(folder) / "slices.csv") as temporary:
+            slices.to_csv(temporary, lineterminator="\n")
+        names = ["_".join([image, metric, *["gain"] * is_gain]) for metric, image, is_gain in total.spreads]
+        header = [SUBJECT, "n_slices", *(f"{metric}_n_left_out" for metric in total.n_left_out)]
+        header += [f"{name}_{part}" for name in names for part in ("mean", "sd")]
+        rows = [
+            [name, n_slices, *n_left_out.values(), *(value for mean, sd, _ in spreads.values() for value in (mean, sd))]
+            for name, n_slices, n_left_out, spreads in subjects
+        ]
+        with atomic_path(Path(folder) / "subjects.csv") as temporary:
+            pd.DataFrame(rows, columns=header).to_csv(temporary, index=False, lineterminator="\n", float_format="%.6f")
 
-    def _table_of(self, metrics: Sequence[str]) -> str:
-        """Return the table of some metrics."""
-        label = f"mean of {len(self.subjects)} subject{'s' if len(self.subjects) > 1 else ''}"
-        subjects = [(subject, subject or label) for subject in (*self.subjects, None)]
-        rows = [row for subject in subjects for row in self._table_rows(*subject, metrics)]
-        has_gains = any(column.baseline for column in self.columns())
-        headings = [title for metric in metrics for title in (metric_title(metric), *(["gain"] * has_gains))]
-        return markdown_table([SUBJECT, "slices", "image", *headings], rows)
-
-    def _table_rows(self, subject: str | None, label: str, metrics: Sequence[str]) -> list[list[str]]:
-        """Return a row for each image of one subject, or of the mean over all."""
-        rows = []
-        for image in sorted(self.images, key=lambda name: name != self.baseline):
-            cells = [
-                column.cell(self.total(column) if subject is None else self.of_subject(subject, column))
-                for column in self.columns()
-                if column.image == image and column.metric in metrics
-            ]
-            if image == self.baseline and len(self.images) > 1:
-                cells = [text for cell in cells for text in (cell, "")]  # no gain over itself
-            rows.append([label, str(self.n_slices(subject)), image_title(image), *cells])
-        return rows
-
-    def _require_scores(self) -> None:
-        if not self.n_slices():
+    def _series(self) -> pd.Series:
+        """Return all scores by slice, image and metric."""
+        if not self._scores:
             raise ValueError("the score sheet is empty; add the scores of at least one slice before the report.")
+        return pd.Series(self._scores).rename_axis([*KEYS, "metric"])
 
-    def _footnotes(self, protocol: str) -> list[str]:
-        over = "Mean ± SD over the slices of each subject; last row over the subjects' means."
-        notes = [f"{over} {protocol}".strip()]
-        for metric in self.metrics:
-            if left_out := self.n_left_out(metric):
-                notes.append(
-                    f"{metric_title(metric)}: {left_out} of {self.n_slices()} slices left out, "
-                    "their score is not finite in at least one image."
-                )
-        return notes
-
-    def _slice_rows(self) -> list[list[str]]:
-        rows = [["subject", "case", "slice", "image", *self.metrics]]
-        for subject in self.subjects:
-            for (case, index), scores in sorted(self._subjects[subject].items()):
-                for image in (name for name in self.images if name in scores):
-                    values = (_number(scores[image].get(metric)) for metric in self.metrics)
-                    rows.append([subject, case, str(index), image, *values])
-        return rows
-
-    def _subject_rows(self) -> list[list[str]]:
-        columns = self.columns()
-        header = ["subject", "n_slices", *(f"{metric}_n_left_out" for metric in self.metrics)]
-        rows = [header + [f"{column.name}_{part}" for column in columns for part in ("mean", "sd")]]
-        for name in [*self.subjects, None]:
-            spreads = [self.total(column) if name is None else self.of_subject(name, column) for column in columns]
-            counts = [self.n_slices(name), *(self.n_left_out(metric, name) for metric in self.metrics)]
-            figures = [_figure(value) for spread in spreads for value in (spread.mean, spread.sd)]
-            rows.append(["all" if name is None else name, *map(str, counts), *figures])
-        return rows
+    def _figures(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Return of each slice the figures, NaN where there is none, and whether it is left out of each metric."""
+        scores = self._series()
+        images = sorted(scores.index.unique("image"), key=lambda image: image != LOW_RES)
+        has_gains = images[0] == LOW_RES
+        marked = scores.where(np.isfinite(scores), np.inf).unstack(["metric", "image"])  # NaN is then of no score
+        figures, left_out = {}, {}
+        for metric in scores.index.unique("metric"):
+            of_metric = marked[metric].reindex(columns=images)
+            left_out[metric] = np.isinf(of_metric).any(axis=1)
+            kept = of_metric[~left_out[metric]]
+            for image in images:
+                figures[metric, image, False] = kept[image]
+                if has_gains and image != LOW_RES:
+                    figures[metric, image, True] = kept[image] - kept[LOW_RES]
+        return pd.DataFrame(figures, index=marked.index), pd.DataFrame(left_out)
 
 
-def _require_new(
-    of_subject: Mapping[SliceKey, SliceScores], keys: Sequence[SliceKey], image: str, metrics: Iterable[str]
-) -> None:
-    """Refuse a score that is there already: a case evaluated twice would count twice."""
-    if len(set(keys)) != len(keys):
-        raise ValueError(f"{keys[0][0]}: a slice index occurs twice; pass each slice once.")
-    for case, index in keys:
-        for metric in metrics:
-            if metric in of_subject.get((case, index), {}).get(image, {}):
-                raise ValueError(f"{case}, slice {index}: {image} already has a {metric} score; add it once only.")
-
-
-def _values(metric: str, values: torch.Tensor, n_slices: int) -> list[float]:
-    flat = torch.as_tensor(values).detach().cpu()
-    if flat.shape != (n_slices,):
-        raise ValueError(f"{metric} has shape {tuple(flat.shape)} for {n_slices} slices; pass one value a slice.")
-    return [float(value) for value in flat.tolist()]
-
-
-def _comparable(slice_scores: SliceScores, metric: str) -> bool:
-    """Tell whether a slice's score is finite in every image that has one."""
-    return all(math.isfinite(scores[metric]) for scores in slice_scores.values() if metric in scores)
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.6f}"
-
-
-def _figure(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.6f}"
+def _table(subjects: Sequence[SubjectScores], metrics: Sequence[str]) -> str:
+    """Return the table of some metrics: a row for each image of each subject."""
+    spreads = subjects[0].spreads
+    has_gains = any(gain for _, _, gain in spreads)
+    rows = []
+    for subject in subjects:
+        for image in dict.fromkeys(image for _, image, _ in spreads):
+            cells = []
+            for metric in metrics:
+                cells.append(subject.spreads[metric, image, False].text(metric))
+                gain = subject.spreads.get((metric, image, True))
+                cells += [gain.text(metric, "+") if gain else ""] * has_gains  # the low-res has no gain over itself
+            rows.append([subject.subject, str(subject.n_slices), image_title(image), *cells])
+    headings = [title for metric in metrics for title in (metric_title(metric), *["gain"] * has_gains)]
+    return markdown_table([SUBJECT, "slices", "image", *headings], rows)

@@ -14,17 +14,11 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     Raises:
         ValueError: if a row has more or fewer cells than the header.
     """
-    for row in rows:
-        if len(row) != len(header):
-            raise ValueError(f"a row has {len(row)} cells but the table {len(header)} columns; pass one each.")
-    widths = [max(3, *(len(row[column]) for row in [header, *rows])) for column in range(len(header))]
+    columns = list(zip(*[header, *rows], strict=True))
+    widths = [max(3, *map(len, column)) for column in columns]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    return "\n".join(_line(cells, widths) for cells in [header, rule, *rows])
-
-
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    aligned = [
-        cells[0].ljust(widths[0]),
-        *(cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True)),
-    ]
-    return f"| {' | '.join(aligned)} |"
+    lines = []
+    for first, *others in [header, rule, *rows]:
+        aligned = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
+        lines.append(f"| {' | '.join([first.ljust(widths[0]), *aligned])} |")
+    return "\n".join(lines)

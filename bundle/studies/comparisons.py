@@ -3,26 +3,33 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bundle.errors import InputError
 from bundle.keys import LOW_RES, SUPER_RES, SUPER_RES_CONSISTENT
 from bundle.reports.columns import format_score, image_title, metric_title
 from bundle.studies.scores import StudyScores, line_label
-from bundle.studies.statistics import Interval, SignedRank, bootstrap_interval, holm, signed_rank
+from bundle.studies.statistics import (
+    OVER_SLICES,
+    Interval,
+    SignedRank,
+    bootstrap_interval,
+    holm,
+    signed_rank,
+    subject_means,
+)
 
 SIGNIFICANT = 0.05
-_MINUS = "\N{MINUS SIGN}"
-OVER_SLICES = "\N{DAGGER}"
-"""Marks what rests on slices where there are too few subjects."""
 
-PublishedMeans = Mapping[tuple[str, str, str], float]
-"""The paper's means by row, image and metric."""
+PaperFigures = Mapping[str, Sequence[float]]
+"""Published mean, and standard deviation if there is one, by metric."""
+Published = Mapping[str, Mapping[str, PaperFigures]]
+"""The paper's figures by row and image; those of the low-res for every row that was given it."""
 
 
 @dataclass(frozen=True)
-class Pair:
+class Comparison:
     """Two lines of a table to compare.
 
     Attributes:
@@ -39,19 +46,13 @@ class Pair:
 
 @dataclass(frozen=True)
 class Difference:
-    """One pair in one metric.
+    """One comparison in one metric.
 
-    Attributes:
-        pair: what is compared.
-        metric: the metric.
-        published: the paper's first minus its second mean; NaN where it does not report both.
-        mean: first minus second, the mean over subjects; NaN without scores.
-        interval: of the mean.
-        test: whether the differences lie around 0.
-        p_holm: its p-value with Holm's correction over all pairs of the metric.
+    It is of means over subjects, first minus second: ours with its interval, NaN without scores, and the published one,
+    NaN where the paper does not report both. ``p_holm`` is Holm's correction over all comparisons in the metric.
     """
 
-    pair: Pair
+    comparison: Comparison
     metric: str
     published: float
     mean: float
@@ -65,7 +66,7 @@ class Difference:
 
         Slices of few subjects resemble each other: over them only the direction is told, not that an order held.
         """
-        if self.metric not in self.pair.claimed or math.isnan(self.p_holm):
+        if self.metric not in self.comparison.claimed or math.isnan(self.p_holm):
             return ""
         if self.p_holm >= SIGNIFICANT:
             return "not significant"
@@ -74,38 +75,42 @@ class Difference:
         return "held" if self.mean > 0 else "not held"
 
     def cells(self) -> list[str]:
-        """Return the difference as cells of a printed table."""
-        p = "n/a" if math.isnan(self.p_holm) else "< 0.001" if self.p_holm < 0.001 else f"{self.p_holm:.3f}"
-        mark = OVER_SLICES if self.test.over == "slices" and not math.isnan(self.p_holm) else ""
-        verdict = f"{self.pair.first} > {self.pair.second}: {self.verdict}" if self.verdict else ""
-        title = f"{self.pair.first} {_MINUS} {self.pair.second}"
-        published = "" if math.isnan(self.published) else _difference_text(self.metric, self.published)
-        return [title, metric_title(self.metric), self._mean_cell(), published, p + mark, verdict]
+        """Return cells of a printed table, with a digit more than scores have: rows can be closer than their last."""
+        first, second, metric = self.comparison.first, self.comparison.second, self.metric
+        mean = p = "n/a"
+        if not math.isnan(self.mean):
+            interval = self.interval.text(metric, "+", 1) if self.interval else ""
+            mean = format_score(metric, self.mean, "+", 1) + interval
+            p = "< 0.001" if self.p_holm < 0.001 else f"{self.p_holm:.3f}"
+            p += OVER_SLICES if self.test.over == "slices" else ""
+        published = "" if math.isnan(self.published) else format_score(metric, self.published, "+", 1)
+        verdict = f"{first} > {second}: {self.verdict}" if self.verdict else ""
+        return [f"{first} \N{MINUS SIGN} {second}", metric_title(metric), mean, published, p, verdict]
 
-    def _mean_cell(self) -> str:
-        if math.isnan(self.mean):
-            return "n/a"
-        return _difference_text(self.metric, self.mean) + interval_text(self.metric, self.interval, _difference_text)
+
+def comparable(rows: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Return what can be compared in a study, row and image by label; the row of the low-res is left open."""
+    outputs = {line_label(row, image): (row, image) for row in rows for image in (SUPER_RES_CONSISTENT, SUPER_RES)}
+    return {image_title(LOW_RES): ("", LOW_RES)} | outputs
 
 
-def compare(scores: StudyScores, pairs: Sequence[Pair], published: PublishedMeans) -> list[Difference]:
-    """Return the differences of all pairs, metric by metric, with Holm's correction over the pairs of each.
-
-    Args:
-        scores: of the study's rows.
-        pairs: what to compare.
-        published: to give the paper's difference beside ours.
+def compare(scores: StudyScores, comparisons: Sequence[Comparison], published: Published) -> list[Difference]:
+    """Return the differences of all comparisons, metric by metric, beside those of the paper.
 
     Raises:
-        InputError: if a pair names what is not in the study.
+        InputError: if a comparison names what is not in the study.
     """
-    lines = [(_line(scores, pair.first, pair.second), _line(scores, pair.second, pair.first)) for pair in pairs]
+    lines = [(_line(scores, one.first, one.second), _line(scores, one.second, one.first)) for one in comparisons]
     differences = []
     for metric in scores.metrics:
         of_metric = []
-        for pair, both in zip(pairs, lines, strict=True):
-            first, second = (published.get((*line, metric), math.nan) for line in both)
-            of_metric.append(Difference(pair, metric, first - second, *_tested(scores, both, metric)))
+        for comparison, both in zip(comparisons, lines, strict=True):
+            of_paper = _published_mean(published, *both[0], metric) - _published_mean(published, *both[1], metric)
+            first, second = (scores.sample(*line, metric) for line in both)
+            paired = (first - second).dropna()  # nothing is left where one of them has no score
+            mean = float(subject_means(paired).mean()) if paired.size else math.nan
+            test = signed_rank(paired)
+            of_metric.append(Difference(comparison, metric, of_paper, mean, bootstrap_interval(paired), test))
         adjusted = holm([difference.test.p for difference in of_metric])
         differences += [replace(difference, p_holm=p) for difference, p in zip(of_metric, adjusted, strict=True)]
     return differences
@@ -121,40 +126,17 @@ def least_p(differences: Sequence[Difference]) -> float:
     return min((min(n_tests[one.metric] * 2.0 ** (1 - one.test.n), 1.0) for one in tested), default=0.0)
 
 
-def interval_text(
-    metric: str, interval: Interval | None, bound_text: Callable[[str, float], str] = format_score
-) -> str:
-    """Return `` [low, high]`` and the mark of slices, or nothing where there is no interval."""
-    if interval is None:
-        return ""
-    bounds = ", ".join(bound_text(metric, bound) for bound in (interval.low, interval.high))
-    return f" [{bounds}]{OVER_SLICES if interval.over == 'slices' else ''}"
-
-
-def _difference_text(metric: str, value: float) -> str:
-    """Return a difference with its sign; rows can be closer than the last digit of their scores."""
-    return format_score(metric, value, "+", more_digits=1)
-
-
-def _tested(
-    scores: StudyScores, lines: Sequence[tuple[str, str]], metric: str
-) -> tuple[float, Interval | None, SignedRank]:
-    """Return mean, interval and test of the first minus the second of two lines."""
-    first, second = (scores.sample(*line, metric) for line in lines)
-    if not (first.values.size and second.values.size):
-        return math.nan, None, SignedRank(math.nan, 0, "slices")
-    paired = first - second
-    return float(paired.subject_means().mean()), bootstrap_interval(paired), signed_rank(paired)
+def _published_mean(published: Published, row: str, image: str, metric: str) -> float:
+    return published.get(row, {}).get(image, {}).get(metric, [math.nan])[0]
 
 
 def _line(scores: StudyScores, label: str, partner: str) -> tuple[str, str]:
-    """Return the row and the image of one side of a pair."""
-    lines = {
-        line_label(row, image): (row, image) for row in scores.labels for image in (SUPER_RES_CONSISTENT, SUPER_RES)
-    }
-    if label == image_title(LOW_RES) and label not in lines and partner in lines:
-        return lines[partner][0], LOW_RES
-    if label not in lines:
+    """Return the row and the image of one side of a comparison."""
+    lines = comparable(scores.labels)
+    row, image = lines.get(label, ("", ""))
+    if image == LOW_RES:
+        row, _ = lines.get(partner, ("", ""))
+    if not row:
         known = ", ".join([*scores.labels, image_title(LOW_RES)])
         raise InputError(f"the comparison {label!r} with {partner!r} is of no two rows; choose among {known}.")
-    return lines[label]
+    return row, image

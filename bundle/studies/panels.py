@@ -15,7 +15,7 @@ from bundle.drawing.montage import MontageColumn, save_montage
 from bundle.drawing.windows import error_limit
 from bundle.errors import InputError
 from bundle.keys import HIGH_RES, LOW_RES, REFERENCE, SUPER_RES
-from bundle.studies.scores import Folder, low_res_title, read_row, same_inputs
+from bundle.studies.scores import Folder, case_scores, low_res_title, same_inputs
 
 _MOST_COLUMNS = 7  # of a page, beside the high-res and the reference
 
@@ -27,7 +27,7 @@ def read_panels(folder: Folder, case: str) -> CaseSlices:
         InputError: if one of them cannot be read or holds too little.
     """
     stored = CaseSlices.load(Path(folder) / "panels" / f"{case}.npz", needed=(LOW_RES, SUPER_RES, HIGH_RES))
-    of_case = {key[2]: scores for key, scores in read_row(folder).scores.items() if key[1] == case}
+    of_case = case_scores(folder, case)
     return replace(stored, scores=[of_case.get(index, {}) for index in stored.slices])
 
 

@@ -2,7 +2,7 @@
 """What a study compares: its rows, the published numbers beside them, and the orderings that the paper claims."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,7 @@ import yaml
 
 from bundle.errors import InputError
 from bundle.metrics import METRICS
-from bundle.studies.comparisons import Pair
-
-Published = Mapping[str, tuple[float, float]]
-"""Published mean and standard deviation by metric."""
+from bundle.studies.comparisons import Comparison, PaperFigures, comparable
 
 FIGURES = ("curves", "sweep", "panels", "levels")
 
@@ -36,7 +33,7 @@ class Row:
     variant: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     train: bool = True
-    paper: Published = field(default_factory=dict)
+    paper: PaperFigures = field(default_factory=dict)
     sweep: tuple[str, float] | None = None
 
     @property
@@ -67,9 +64,9 @@ class StudyPlan:
     name: str
     title: str
     rows: Sequence[Row]
-    orderings: Sequence[Pair] = ()
+    orderings: Sequence[Comparison] = ()
     figures: Sequence[str] = ()
-    low_res: Published = field(default_factory=dict)
+    low_res: PaperFigures = field(default_factory=dict)
     chosen: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -88,7 +85,7 @@ def read_study(path: str | os.PathLike[str], configs: str | os.PathLike[str] | N
     folder = Path(configs or file.parent.parent)
     try:
         content = dict(yaml.safe_load(file.read_text(encoding="utf-8")))
-        rows = [_distinct(_row(dict(row)), folder) for row in content.pop("rows")]
+        rows = [_row(dict(row), folder) for row in content.pop("rows")]
         low_res = _published(content.pop("low_res", {}))
         orderings = [_ordering(*ordering) for ordering in content.pop("orderings", [])]
         plan = StudyPlan(file.stem, rows=rows, low_res=low_res, orderings=orderings, **content)
@@ -101,40 +98,25 @@ def read_study(path: str | os.PathLike[str], configs: str | os.PathLike[str] | N
     return plan
 
 
-def known_labels(rows: Iterable[str]) -> set[str]:
-    """Return what can be compared in a study: its rows, their outputs with data consistency, and the low-res."""
-    names = list(rows)
-    return {"LR", *names, *(f"{name} + DC" for name in names)}
-
-
-def _row(content: dict[str, Any]) -> Row:
-    """Return a row of the file."""
-    paper, sweep = _published(content.pop("paper", {})), content.pop("sweep", None)
-    if sweep is not None:
-        (sweep,) = dict(sweep).items()
-        content["settings"] = {**content.get("settings", {}), sweep[0]: sweep[1]}
-    return Row(**content, paper=paper, sweep=sweep)
-
-
-def _distinct(row: Row, configs: Path) -> Row:
-    """Return a row without settings that its variant has anyway: they would make another run of it."""
+def _row(content: dict[str, Any], configs: Path) -> Row:
+    """Return a row of the file, without settings that its variant has anyway: they would make another run of it."""
+    paper, sweep = _published(content.pop("paper", {})), dict(content.pop("sweep", {}))
+    settings = {**content.pop("settings", {}), **sweep}
+    (varied,) = sweep.items() or [None]
+    row = Row(**content, paper=paper, sweep=varied)
     file = configs / row.file
     variant = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    settings = {key: value for key, value in row.settings.items() if key not in variant or variant[key] != value}
-    return replace(row, settings=settings)
+    own = {key: value for key, value in settings.items() if key not in variant or variant[key] != value}
+    return replace(row, settings=own)
 
 
-def _ordering(first: str, second: str, metrics: Sequence[str] = tuple(METRICS)) -> Pair:
+def _ordering(first: str, second: str, metrics: Sequence[str] = tuple(METRICS)) -> Comparison:
     """Return what the paper claims of two rows: in all metrics, where none are named."""
-    return Pair(str(first), str(second), tuple(metrics))
+    return Comparison(str(first), str(second), tuple(metrics))
 
 
-def _published(content: Mapping[str, Sequence[float]]) -> dict[str, tuple[float, float]]:
-    """Return published numbers; a missing standard deviation is NaN."""
-    return {
-        metric: (float(values[0]), float(values[1]) if len(values) > 1 else float("nan"))
-        for metric, values in content.items()
-    }
+def _published(content: Mapping[str, Sequence[float]]) -> dict[str, tuple[float, ...]]:
+    return {metric: tuple(map(float, figures)) for metric, figures in content.items()}
 
 
 def _check(file: Path, plan: StudyPlan, configs: Path) -> None:
@@ -142,10 +124,12 @@ def _check(file: Path, plan: StudyPlan, configs: Path) -> None:
     labels = [row.label for row in plan.rows]
     if len(set(labels)) != len(labels):
         raise InputError(f"{file}: two rows have the same label; give each its own.")
-    missing = sorted({row.file for row in plan.rows if not (configs / row.file).is_file()})
-    unknown = sorted({label for pair in plan.orderings for label in (pair.first, pair.second)} - known_labels(labels))
-    metrics = sorted({metric for pair in plan.orderings for metric in pair.claimed} - set(METRICS))
-    figures = sorted(set(plan.figures) - set(FIGURES))
-    for what, names in (("variants", missing), ("labels", unknown), ("figures", figures), ("metrics", metrics)):
+    unknown = {
+        "variants": {row.file for row in plan.rows if not (configs / row.file).is_file()},
+        "labels": {label for one in plan.orderings for label in (one.first, one.second)} - comparable(labels).keys(),
+        "figures": set(plan.figures) - set(FIGURES),
+        "metrics": {metric for one in plan.orderings for metric in one.claimed} - set(METRICS),
+    }
+    for what, names in unknown.items():
         if names:
-            raise InputError(f"{file}: the {what} {', '.join(names)} do not exist; correct the file.")
+            raise InputError(f"{file}: the {what} {', '.join(sorted(names))} do not exist; correct the file.")

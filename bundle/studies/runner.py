@@ -4,6 +4,7 @@
 import hashlib
 import json
 import logging
+import platform
 import shlex
 import statistics
 import time
@@ -12,14 +13,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 import yaml
 
+from bundle.engines import supports_bfloat16
 from bundle.errors import InputError
 from bundle.files import atomic_path, writable_folder
 from bundle.keys import IMAGE, REFERENCE
-from bundle.studies.hardware import describe_hardware
 from bundle.studies.plan import Row
-from bundle.studies.stage_process import run_stage
+from bundle.studies.stage_process import run_in_subprocess
 
 logger = logging.getLogger(__name__)
 
@@ -50,11 +52,6 @@ class Settings:
     n_folds: int | None = None
     data: str = ""
 
-    @property
-    def folds(self) -> Sequence[int | None]:
-        """The folds to run; a single nameless one without cross-validation."""
-        return range(self.n_folds) if self.n_folds else (None,)
-
 
 class StudyRunner:
     """Bring every row of a study to its scores.
@@ -77,7 +74,13 @@ class StudyRunner:
         Returns:
             What failed: a sentence by the name of the run.
         """
-        steps = [(row, fold, stage) for row, fold in self._runs(rows) for stage in _stages(row)]
+        runs: dict[str, Row] = {}
+        for row in rows:
+            runs.setdefault(row.run, row)
+        stages: Mapping[bool, Sequence[Stage]] = {True: ("training", "evaluating"), False: ("evaluating",)}
+        steps = [
+            (row, fold, stage) for row in runs.values() for fold in self.folders(row) for stage in stages[row.train]
+        ]
         failed: dict[str, str] = {}
         for number, (row, fold, stage) in enumerate(steps):
             name = row.label if fold is None else f"{row.label}, fold {fold}"
@@ -91,41 +94,31 @@ class StudyRunner:
                 logger.error("%s: %s", row.label, error)
         return failed
 
-    def folder(self, row: Row, fold: int | None) -> Path:
-        """Return the folder of a run."""
-        base = self.settings.output_dir / row.run
-        return base if fold is None else base / f"fold_{fold}"
-
-    def folders(self, row: Row) -> list[Path]:
-        """Return the folders of a row's runs, one for each fold."""
-        return [self.folder(row, fold) for fold in self.settings.folds]
-
-    def _runs(self, rows: Sequence[Row]) -> list[tuple[Row, int | None]]:
-        """Return every run once, in the order of the rows."""
-        first = {row.run: row for row in reversed(rows)}
-        return [(row, fold) for row in rows if first[row.run] is row for fold in self.settings.folds]
+    def folders(self, row: Row) -> dict[int | None, Path]:
+        """Return the folder of each fold's run; of a single nameless one without cross-validation."""
+        base, n_folds = self.settings.output_dir / row.run, self.settings.n_folds
+        return {fold: base / f"fold_{fold}" for fold in range(n_folds)} if n_folds else {None: base}
 
     def _time_left(self, n_steps: int) -> str:
         """Return an estimate for the steps that are left, at the mean duration of those that have run."""
-        if not self.seconds:
-            return ""
-        return f" (about {statistics.fmean(self.seconds) * n_steps / 60:.0f} min left, if all steps take alike)"
+        minutes = statistics.fmean(self.seconds or [0]) * n_steps / 60
+        return f" (about {minutes:.0f} min left, if all steps take alike)" if self.seconds else ""
 
     def _stage(self, row: Row, fold: int | None, stage: Stage) -> None:
         """Run one stage, unless it was finished with the same settings."""
-        folder = self.folder(row, fold)
+        folder = self.folders(row)[fold]
         arguments = self._arguments(row, fold, stage)
         fingerprint = self._fingerprint(row, stage, arguments, folder)
         if read_finished(folder, stage).get("settings") == fingerprint and (folder / RESULTS[stage]).is_file():
             logger.info("%s: %s is done.", folder, stage)
             return
-        seconds = run_stage(self.settings.bundle_root, stage, arguments, writable_folder(folder))
+        seconds = run_in_subprocess(self.settings.bundle_root, stage, arguments, writable_folder(folder))
         self.seconds.append(seconds)
         content = {
             "settings": fingerprint,
             "seconds": round(seconds, 1),
             "command": " ".join(["python -m monai.bundle run", stage, *map(shlex.quote, arguments)]),
-            "hardware": describe_hardware(),
+            "hardware": _hardware(),
             "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         }
         with atomic_path(_done(folder, stage)) as temporary:
@@ -133,7 +126,7 @@ class StudyRunner:
 
     def _arguments(self, row: Row, fold: int | None, stage: Stage) -> list[str]:
         """Return the command line of a stage, after ``monai.bundle run training``."""
-        folder, variant = str(self.folder(row, fold)), self._variant(row)
+        folder, variant = str(self.folders(row)[fold]), self._variant(row)
         files = [f"configs/{CONFIGS[stage]}"]
         if stage == "training":
             files += [f"configs/scales/{self.settings.scale}.yaml", f"configs/{row.file}"]
@@ -141,7 +134,7 @@ class StudyRunner:
             if twice := sorted((set(self.settings.training) - {"seed"}) & set(variant)):
                 raise InputError(f"{', '.join(twice)} tells the rows apart; leave it out of training_settings.")
         else:
-            base = yaml.safe_load((self.settings.bundle_root / files[0]).read_text())
+            base = self._config(CONFIGS[stage])
             known = {key: value for key, value in variant.items() if key in base}
             given = {**self.settings.evaluating, **known, "training_dir": folder}
             given |= {} if row.train else {"ckpt_path": None}
@@ -149,17 +142,18 @@ class StudyRunner:
         flags = [part for key, value in given.items() for part in (f"--{key}", _as_flag(value))]
         return ["--config_file", repr(files) if len(files) > 1 else files[0], *flags]
 
+    def _config(self, name: str) -> dict[str, Any]:
+        return dict(yaml.safe_load((self.settings.bundle_root / "configs" / name).read_text()))
+
     def _variant(self, row: Row) -> dict[str, Any]:
         """Return the settings that make a row what it is."""
-        file = self.settings.bundle_root / "configs" / row.file
-        return {**yaml.safe_load(file.read_text()), **row.settings}
+        return {**self._config(row.file), **row.settings}
 
     def _fingerprint(self, row: Row, stage: Stage, arguments: Sequence[str], folder: Path) -> str:
         """Return a hash that changes with the command, the configs, the data and, for an evaluation, the training."""
-        configs = self.settings.bundle_root / "configs"
         names = ["inference.yaml", CONFIGS[stage]]  # inference.yaml defines network and preprocessing of all
         names += [f"scales/{self.settings.scale}.yaml"] if stage == "training" else []
-        content: list[Any] = [yaml.safe_load((configs / name).read_text()) for name in names]
+        content: list[Any] = [self._config(name) for name in names]
         content += [self._variant(row), list(arguments), self.settings.data]
         content += [read_finished(folder, "training").get("finished")] if stage == "evaluating" else []
         return _hash(content)
@@ -173,10 +167,6 @@ def read_finished(folder: Path, stage: Stage) -> dict[str, Any]:
         return {}
 
 
-def _done(folder: Path, stage: Stage) -> Path:
-    return folder / f"{stage}.done.json"
-
-
 def data_fingerprint(pairs: Sequence[Mapping[str, str]], splits: Mapping[str, Sequence[Mapping[str, str]]]) -> str:
     """Return a hash that changes with the files of a data set, their sizes and times, and with the split."""
     files = [Path(pair[key]) for pair in pairs for key in (IMAGE, REFERENCE)]
@@ -184,8 +174,8 @@ def data_fingerprint(pairs: Sequence[Mapping[str, str]], splits: Mapping[str, Se
     return _hash([stats, splits])
 
 
-def _stages(row: Row) -> tuple[Stage, ...]:
-    return ("training", "evaluating") if row.train else ("evaluating",)
+def _done(folder: Path, stage: Stage) -> Path:
+    return folder / f"{stage}.done.json"
 
 
 def _hash(content: Any) -> str:
@@ -197,3 +187,16 @@ def _as_flag(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return "null" if value is None else str(value).lower()
     return value if isinstance(value, str) else repr(value)
+
+
+def _hardware() -> str:
+    """Return the GPU's name, or the processor's with PyTorch's number of threads; and the networks' precision."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    precision = "bfloat16" if supports_bfloat16(device) else "float32"
+    if device.type == "cuda":
+        return f"{torch.cuda.get_device_name()}, {precision}"
+    about = Path("/proc/cpuinfo")  # of Linux
+    lines = about.read_text().splitlines() if about.is_file() else []
+    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    processor = models[0] if models else platform.processor() or platform.machine()
+    return f"{processor}, {torch.get_num_threads()} threads, {precision}"

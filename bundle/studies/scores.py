@@ -1,68 +1,62 @@
 # SPDX-License-Identifier: Apache-2.0
 """The scores of a study's rows, read from the evaluations and held to the same slices."""
 
-import csv
-import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from bundle.errors import InputError
-from bundle.keys import LOW_RES, SUPER_RES, SUPER_RES_CONSISTENT
+from bundle.keys import CASE, LOW_RES, SUBJECT, SUPER_RES, SUPER_RES_CONSISTENT
 from bundle.reports.columns import image_title, whole_and_head
-from bundle.studies.statistics import Sample
+from bundle.reports.score_sheet import KEYS
 
 IMAGES: Final = (LOW_RES, SUPER_RES, SUPER_RES_CONSISTENT)
 """What a study compares; other images in the file are not looked at."""
 
-SliceKey = tuple[str, str, int]
-"""Subject, case and index of a slice."""
-SliceScores = dict[str, dict[str, float]]
-"""Scores of one slice by image, then by metric."""
-
 Folder = str | os.PathLike[str]
 """Where an evaluation has written its report."""
 
-_KEYS = ["subject", "case", "slice", "image"]
 _SAME = 1e-3  # scores and intensities that differ by less are of the same image, computed on another machine
 
 
-@dataclass(frozen=True)
-class EvaluatedRow:
-    """What the evaluation of a row holds: its folder, and scores as they are; blank cells left out."""
-
-    folder: Path
-    metrics: list[str]
-    scores: dict[SliceKey, SliceScores]
-
-
-def read_row(folder: Folder) -> EvaluatedRow:
+def read_scores(folder: Folder) -> pd.DataFrame:
     """Read ``slices.csv`` of an evaluation.
+
+    Returns:
+        A column for each metric, indexed by subject, case, slice and image; NaN for blank cells.
 
     Raises:
         InputError: if there is no such file, or it is not what an evaluation writes.
     """
     path = Path(folder) / "slices.csv"
-    scores: dict[SliceKey, SliceScores] = {}
     try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            reader = csv.DictReader(stream, strict=True)
-            metrics = _metrics(path, list(reader.fieldnames or []))
-            for line in reader:
-                _add(f"{path}, line {reader.line_num}", scores, line, metrics)
+        lines = pd.read_csv(path, dtype=object, keep_default_na=False, index_col=False)  # a subject may be called NA
+        scores = lines.astype({"slice": int}).set_index(list(KEYS)).map(lambda cell: float(cell or "nan"))
+        if scores.index.has_duplicates:
+            twice = scores.index[scores.index.duplicated()][0]
+            raise ValueError(f"two lines are of {', '.join(map(str, twice))}")
     except OSError as error:
         raise InputError(f"{path}: cannot read the scores ({error.strerror}); evaluate this row first.") from error
-    except (csv.Error, UnicodeDecodeError) as error:
+    except (ValueError, KeyError) as error:
         raise InputError(f"{path}: this is no table of scores ({error}); evaluate this row again.") from error
-    if not any(SUPER_RES in images for images in scores.values()):
+    if scores.columns.empty or SUPER_RES not in scores.index.unique("image"):
         raise InputError(f"{path}: there is no score of {SUPER_RES}; evaluate this row again.")
-    return EvaluatedRow(Path(folder), metrics, scores)
+    return scores
+
+
+def case_scores(folder: Folder, case: str) -> dict[int, dict[str, dict[str, float]]]:
+    """Read the scores of a case's slices: by index, image and metric."""
+    scores = read_scores(folder)
+    found: dict[int, dict[str, dict[str, float]]] = {}
+    for (_, _, index, image), of_image in scores[scores.index.get_level_values(CASE) == case].iterrows():
+        found.setdefault(index, {})[image] = of_image.to_dict()
+    return found
 
 
 class StudyScores:
@@ -79,44 +73,33 @@ class StudyScores:
     """
 
     def __init__(self, folders: Mapping[str, Folder]) -> None:
-        rows = {label: read_row(folder) for label, folder in folders.items()}
-        if not rows:
+        if not folders:
             raise ValueError("a study without rows has no scores; pass at least one row.")
-        first, *others = rows.values()
-        for other in others:
-            _require_same(first, other)
+        rows = {label: read_scores(folder) for label, folder in folders.items()}
         self.labels = list(rows)
+        first, *others = self.labels
+        for other in others:
+            _require_same(f"{folders[first]} and {folders[other]}", rows[first], rows[other])
         # Scores inside the head count where all rows have them: those of older evaluations do not.
-        self.metrics = [metric for metric in first.metrics if all(metric in row.metrics for row in rows.values())]
-        keys = sorted(first.scores)
-        self.n_slices = len(keys)
-        self._subjects = np.array([subject for subject, _, _ in keys])
-        self._values = {
-            (label, image, metric): np.array([row.scores[key].get(image, {}).get(metric, math.nan) for key in keys])
-            for label, row in rows.items()
-            for image in IMAGES
-            for metric in self.metrics
-        }
-
-    @property
-    def subjects(self) -> list[str]:
-        """The subjects that the slices are of."""
-        return [str(name) for name in np.unique(self._subjects)]
-
-    @property
-    def n_subjects(self) -> int:
-        """How many subjects the slices are of."""
-        return len(self.subjects)
+        self.metrics = [metric for metric in rows[first] if all(metric in row for row in rows.values())]
+        columns = pd.MultiIndex.from_product([self.labels, self.metrics, IMAGES])
+        by_slice = {label: row.unstack("image") for label, row in rows.items()}
+        self._scores = pd.concat(by_slice, axis=1).sort_index().reindex(columns=columns)
+        self._finite = np.isfinite(self._scores)
+        self.subjects = list(self._scores.index.unique(SUBJECT))
+        self.n_slices = len(self._scores)
 
     def has(self, label: str, image: str, metric: str | None = None) -> bool:
         """Tell whether an image of a row has a finite score, in one metric or in any."""
-        metrics = self.metrics if metric is None else [metric]
-        return any(np.isfinite(self._values[label, image, metric]).any() for metric in metrics)
+        return any(self._finite[label, one, image].any() for one in ([metric] if metric else self.metrics))
 
-    def sample(self, label: str, image: str, metric: str) -> Sample:
-        """Return the scores of an image of a row on the compared slices; none where it has no finite score."""
-        compared = self._compared(metric) & self.has(label, image, metric)
-        return Sample(self._values[label, image, metric][compared], self._subjects[compared])
+    def sample(self, label: str, image: str, metric: str, subject: str | None = None) -> pd.Series:
+        """Return the scores of an image of a row on the compared slices, of one subject or all.
+
+        They are indexed by subject, case and slice. There are none where the image has no finite score.
+        """
+        scores = self._scores[label, metric, image][self._compared(metric) & self.has(label, image, metric)]
+        return scores if subject is None else scores[scores.index.get_level_values(SUBJECT) == subject]
 
     def n_left_out(self, metric: str) -> int:
         """Return how many slices are left out of a metric."""
@@ -125,15 +108,12 @@ class StudyScores:
     def low_res_groups(self) -> list[list[str]]:
         """Return the rows' labels, those together that were given the same low-res images."""
         return same_inputs(
-            {
-                label: np.stack([self._values[label, LOW_RES, metric] for metric in self.metrics])
-                for label in self.labels
-            }
+            {label: self._scores[label].xs(LOW_RES, axis=1, level=1).to_numpy() for label in self.labels}
         )
 
-    def _compared(self, metric: str) -> npt.NDArray[np.bool_]:
-        finite = [np.isfinite(values) for (_, _, name), values in self._values.items() if name == metric]
-        return np.all([mask for mask in finite if mask.any()] or [np.zeros(self.n_slices, dtype=bool)], axis=0)
+    def _compared(self, metric: str) -> pd.Series:
+        finite = self._finite.xs(metric, axis=1, level=1)
+        return finite.loc[:, finite.any()].all(axis=1) & finite.any(axis=1)
 
 
 def same_inputs(arrays: Mapping[str, npt.NDArray[np.floating]]) -> list[list[str]]:
@@ -168,35 +148,13 @@ def low_res_title(rows: Sequence[str], n_groups: int) -> str:
     return f"{title} {' '.join(alike[::-1])}" if alike else f"{title} of {rows[0]}"
 
 
-def _metrics(path: Path, header: list[str]) -> list[str]:
-    if header[: len(_KEYS)] != _KEYS or len(header) == len(_KEYS):
-        raise InputError(f"{path}: the first line is not {','.join(_KEYS)} and the metrics; evaluate this row again.")
-    return header[len(_KEYS) :]
-
-
-def _add(
-    place: str, scores: dict[SliceKey, SliceScores], line: Mapping[str, str | None], metrics: Sequence[str]
-) -> None:
-    """Add one line of a file."""
-    try:
-        cells = [line[name] or "" for name in metrics]
-        key = (str(line["subject"]), str(line["case"]), int(str(line["slice"])))
-        values = {metric: float(cell) for metric, cell in zip(metrics, cells, strict=True) if cell}
-    except ValueError as error:
-        raise InputError(f"{place}: {error}; evaluate this row again.") from error
-    of_slice, image = scores.setdefault(key, {}), str(line["image"])
-    if image in of_slice:
-        raise InputError(f"{place}: a second score of {image} for this slice; evaluate this row again.")
-    of_slice[image] = values
-
-
-def _require_same(first: EvaluatedRow, other: EvaluatedRow) -> None:
+def _require_same(both: str, first: pd.DataFrame, other: pd.DataFrame) -> None:
     """Refuse rows that cannot be compared."""
-    both = f"{first.folder} and {other.folder}"
-    if whole_and_head(first.metrics)[0] != whole_and_head(other.metrics)[0]:
+    if whole_and_head(first)[0] != whole_and_head(other)[0]:
         raise InputError(f"{both}: these rows were scored by different metrics; evaluate both again.")
-    if different := first.scores.keys() ^ other.scores.keys():
-        subject, case, index = min(different)
+    different = first.index.droplevel("image").symmetric_difference(other.index.droplevel("image"))
+    if len(different):
+        subject, case, index = different[0]
         raise InputError(
             f"{both}: these rows were evaluated on different slices ({len(different)} are in one only, such as "
             f"subject {subject}, case {case}, slice {index}); evaluate both on the same subjects."

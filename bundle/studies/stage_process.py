@@ -16,7 +16,7 @@ from typing import NoReturn
 from bundle.errors import InputError
 
 
-def run_stage(root: Path, stage: str, arguments: Sequence[str], folder: Path) -> float:
+def run_in_subprocess(root: Path, stage: str, arguments: Sequence[str], folder: Path) -> float:
     """Run a stage as users do, its output on the screen and in a log that goes on from attempt to attempt.
 
     Args:

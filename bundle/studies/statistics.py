@@ -4,76 +4,60 @@
 The subject is what a study draws at random; slices of one subject resemble each other. Statistics over slices treat
 them as independent: their intervals are too narrow and their p-values too small. They are the last resort of
 a study of few subjects, and every result says which of the two it rests on.
+
+Scores are a series of finite values, one a slice, whose index has a level ``subject``.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import wilcoxon
+import pandas as pd
+from scipy.stats import bootstrap, wilcoxon
 
-from bundle.reports.columns import Spread
+from bundle.keys import SUBJECT
+from bundle.reports.columns import Spread, format_score
 
 Unit = Literal["subjects", "slices"]
 Values = npt.NDArray[np.float64]
+
+OVER_SLICES = "\N{DAGGER}"
+"""Marks what rests on slices where there are too few subjects."""
 
 LEVEL = 0.95
 MIN_SUBJECTS_INTERVAL = 5  # of fewer, resampling reaches too few different means
 MIN_SUBJECTS_TEST = 6  # of fewer, no signed-rank test can reach p < 0.05: 2 / 2**5 = 0.0625
 N_RESAMPLES = 10_000
 _SEED = 0
-_CHUNK = 1000  # resamples drawn at a time, which bounds the memory
 
 
-@dataclass(frozen=True)
-class Sample:
-    """Finite scores of slices, arrays (n,), with the subject that each slice belongs to."""
-
-    values: Values
-    subjects: npt.NDArray[np.str_]
-
-    def by_subject(self) -> list[Values]:
-        """Return the values of each subject, its sessions pooled, in the order of the subjects' names."""
-        return [self.values[self.subjects == subject] for subject in np.unique(self.subjects)]
-
-    def of_subject(self, name: str) -> "Sample":
-        """Return the values of one subject, its sessions pooled."""
-        own = self.subjects == name
-        return Sample(self.values[own], self.subjects[own])
-
-    def subject_means(self) -> Values:
-        """Return the mean over the slices of each subject."""
-        return np.array([values.mean() for values in self.by_subject()])
-
-    def __sub__(self, other: "Sample") -> "Sample":
-        """Return the differences, slice by slice, of two samples of the same slices."""
-        if not np.array_equal(self.subjects, other.subjects):
-            raise ValueError("the samples are of different slices; subtract samples of the same ones.")
-        return Sample(self.values - other.values, self.subjects)
-
-
-@dataclass(frozen=True)
-class Interval:
+class Interval(NamedTuple):
     """Bounds of the mean over subjects, and what was resampled."""
 
     low: float
     high: float
     over: Unit
 
+    def text(self, metric: str, sign: str = "", more_digits: int = 0) -> str:
+        """Return `` [low, high]`` with the digits of a metric, and the mark of slices."""
+        low, high = (format_score(metric, bound, sign, more_digits) for bound in (self.low, self.high))
+        return f" [{low}, {high}]{OVER_SLICES if self.over == 'slices' else ''}"
 
-@dataclass(frozen=True)
-class Summary:
-    """A sample in figures: over the means of subjects, over all slices, and an interval where there can be one."""
+
+class Summary(NamedTuple):
+    """Scores in figures: over the means of subjects, over all slices, and an interval where there can be one."""
 
     subjects: Spread
     slices: Spread
     interval: Interval | None
 
+    def interval_text(self, metric: str) -> str:
+        """Return the interval as it stands behind a mean, or nothing where there is none."""
+        return self.interval.text(metric) if self.interval else ""
 
-@dataclass(frozen=True)
-class SignedRank:
+
+class SignedRank(NamedTuple):
     """The two-sided p-value of Wilcoxon's test, of how many pairs, and what they are. NaN without a pair."""
 
     p: float
@@ -81,46 +65,48 @@ class SignedRank:
     over: Unit
 
 
-def summarise(sample: Sample) -> Summary:
-    """Return means, standard deviations (n - 1) and the interval of a sample."""
-    return Summary(Spread.of(sample.subject_means()), Spread.of(sample.values), bootstrap_interval(sample))
+def subject_means(scores: pd.Series) -> Values:
+    """Return the mean over the slices of each subject, its sessions pooled, in the order of the subjects' names."""
+    return np.array([values.mean() for values in _by_subject(scores)])
 
 
-def bootstrap_interval(sample: Sample, n_resamples: int = N_RESAMPLES) -> Interval | None:
-    """Return the 95 % percentile interval (Efron 1979) of the mean over subjects.
+def summarise(scores: pd.Series) -> Summary:
+    """Return means, standard deviations (n - 1) and the interval of scores."""
+    return Summary(Spread.of(subject_means(scores)), Spread.of(scores), bootstrap_interval(scores))
+
+
+def bootstrap_interval(scores: pd.Series, n_resamples: int = N_RESAMPLES) -> Interval | None:
+    """Return the 95 % percentile interval (Efron 1979) of the mean over subjects, by ``n_resamples`` means.
 
     From 5 subjects on, their means are resampled. With fewer, slices are, within each subject: the
     interval then says nothing of how subjects differ. The random numbers are the same in every call.
-
-    Args:
-        sample: the scores.
-        n_resamples: how many means to draw.
-
-    Returns:
-        The interval, or none where a subject's only slice leaves nothing to resample.
+    There is none where a subject's only slice leaves nothing to resample.
     """
-    groups, over = sample.by_subject(), _unit(sample, MIN_SUBJECTS_INTERVAL)
-    if over == "subjects":
-        groups = [sample.subject_means()]
+    over = _unit(scores, MIN_SUBJECTS_INTERVAL)
+    groups = _by_subject(scores) if over == "slices" else [subject_means(scores)]
     if not groups or min(group.size for group in groups) < 2:
         return None
-    generator = np.random.default_rng(_SEED)
-    means = np.mean([_resampled_means(group, n_resamples, generator) for group in groups], axis=0)
-    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    drawn = bootstrap(
+        groups,
+        lambda *resampled, axis: np.mean([group.mean(axis=axis) for group in resampled], axis=0),
+        n_resamples=n_resamples,
+        method="percentile",
+        rng=np.random.default_rng(_SEED),
+    )
+    low, high = np.quantile(drawn.bootstrap_distribution, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(float(low), float(high), over)
 
 
-def signed_rank(differences: Sample) -> SignedRank:
+def signed_rank(differences: pd.Series) -> SignedRank:
     """Test whether paired differences lie around 0 (Wilcoxon 1945, two-sided, zeros dropped).
 
     Over the mean differences of subjects from 6 subjects on, else over slices. Where all are 0, p is 1.
     """
     over = _unit(differences, MIN_SUBJECTS_TEST)
-    values = differences.subject_means() if over == "subjects" else differences.values
+    values = subject_means(differences) if over == "subjects" else differences.to_numpy()
     if not values.size:
         return SignedRank(float("nan"), 0, over)
-    p = float(wilcoxon(values).pvalue) if values.any() else 1.0
-    return SignedRank(p, values.size, over)
+    return SignedRank(float(wilcoxon(values).pvalue) if values.any() else 1.0, values.size, over)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -130,21 +116,15 @@ def holm(p_values: Sequence[float]) -> list[float]:
     A NaN, of a test that could not be made, stays NaN and does not count.
     """
     p = np.asarray(p_values, dtype=np.float64)
-    tested = np.flatnonzero(~np.isnan(p))
-    order = tested[np.argsort(p[tested], kind="stable")]
+    order = np.argsort(p, kind="stable")[: np.count_nonzero(~np.isnan(p))]  # NaN sorts last
     adjusted = np.full(p.shape, np.nan)
-    factors = np.arange(order.size, 0, -1)
-    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * factors), 1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(order.size, 0, -1)), 1)
     return [float(value) for value in adjusted]
 
 
-def _unit(sample: Sample, min_subjects: int) -> Unit:
-    return "subjects" if np.unique(sample.subjects).size >= min_subjects else "slices"
+def _by_subject(scores: pd.Series) -> list[Values]:
+    return [values.to_numpy() for _, values in scores.groupby(level=SUBJECT)]
 
 
-def _resampled_means(values: Values, n_resamples: int, generator: np.random.Generator) -> Values:
-    """Return the means of samples drawn with replacement, array (n_resamples,)."""
-    sizes = [min(_CHUNK, n_resamples - start) for start in range(0, n_resamples, _CHUNK)]
-    return np.concatenate(
-        [values[generator.integers(values.size, size=(size, values.size))].mean(axis=1) for size in sizes]
-    )
+def _unit(scores: pd.Series, min_subjects: int) -> Unit:
+    return "subjects" if scores.index.unique(SUBJECT).size >= min_subjects else "slices"

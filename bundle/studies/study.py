@@ -1,28 +1,38 @@
 # SPDX-License-Identifier: Apache-2.0
 """A study from its file to its report: run the rows, then write the table, the figures and what it took."""
 
-import csv
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
+
+import pandas as pd
 
 from bundle.errors import InputError
-from bundle.files import atomic_path, writable_folder, write_csv
+from bundle.files import atomic_path
 from bundle.keys import CASE, LOW_RES, SUPER_RES
 from bundle.reports.text_table import markdown_table
-from bundle.settings import recorded
+from bundle.settings import read_record
+from bundle.studies.comparisons import comparable
 from bundle.studies.curves import Training, save_curves
 from bundle.studies.panels import save_level_panels, save_panels
-from bundle.studies.plan import Row, StudyPlan, known_labels
-from bundle.studies.runner import Stage, StudyRunner, read_finished
+from bundle.studies.plan import Row, StudyPlan
+from bundle.studies.runner import RESULTS, StudyRunner, read_finished
 from bundle.studies.scores import StudyScores
 from bundle.studies.style import line_styles
 from bundle.studies.sweep import Sweep, save_sweeps
-from bundle.studies.table import StudyRow, StudyTable
+from bundle.studies.table import StudyTable
 
 logger = logging.getLogger(__name__)
+
+
+class TrainingCourse(NamedTuple):
+    """What the record of a training says: updates, those of MSE alone and patches an update, for print; and numbers."""
+
+    counts: list[str]
+    epoch_length: int
+    levels: int
 
 
 @dataclass
@@ -61,10 +71,9 @@ class Study:
         """Write ``table.md``, ``table.csv``, ``differences.csv`` and the figures; log the table."""
         folders = {row.label: self._scores(row) for row in rows}
         published = {row.label: {SUPER_RES: row.paper, LOW_RES: self.plan.low_res} for row in rows}
-        labels = known_labels(folders)
-        pairs = [pair for pair in self.plan.orderings if {pair.first, pair.second} <= labels]
-        study_rows = [StudyRow(label, folder, published[label]) for label, folder in folders.items()]
-        table = StudyTable(study_rows, pairs, self.protocol)
+        there = comparable(folders)
+        comparisons = [one for one in self.plan.orderings if {one.first, one.second} <= there.keys()]
+        table = StudyTable(folders, comparisons, published, self.protocol)
         table.write(self.output_dir)
         text = "\n\n".join([f"# {self.plan.title}", table.markdown(), self._effort(rows)])
         with atomic_path(self.output_dir / "table.md") as temporary:
@@ -74,45 +83,40 @@ class Study:
 
     def _scores(self, row: Row) -> Path:
         """Return the folder of a row's scores; those of several folds are put together first."""
-        folders = [folder / "evaluation" for folder in self.runner.folders(row)]
+        folders = [folder / "evaluation" for folder in self.runner.folders(row).values()]
         if len(folders) == 1:
             return folders[0]
-        merged = writable_folder(self.output_dir / "folds" / row.run)
-        header, *lines = _read_csv(folders[0] / "slices.csv")
-        lines += [line for folder in folders[1:] for line in _read_csv(folder / "slices.csv")[1:]]
-        write_csv(merged / "slices.csv", [header, *lines])
-        for folder in folders:
-            for panels in (folder / "panels").glob("*.npz"):
-                with atomic_path(merged / "panels" / panels.name) as temporary:
-                    temporary.write_bytes(panels.read_bytes())
+        merged = self.output_dir / "folds" / row.run
+        tables = [pd.read_csv(folder / "slices.csv", dtype=object, keep_default_na=False) for folder in folders]
+        with atomic_path(merged / "slices.csv") as temporary:
+            pd.concat(tables).to_csv(temporary, index=False, lineterminator="\n")
+        for panels in (file for folder in folders for file in (folder / "panels").glob("*.npz")):
+            with atomic_path(merged / "panels" / panels.name) as temporary:
+                temporary.write_bytes(panels.read_bytes())
         return merged
 
     def _effort(self, rows: Sequence[Row]) -> str:
         """Return the table of what each row took, at which scale and on what."""
         header = ["method", "run", "updates", "of these MSE alone", "patches an update"]
         header += ["training, min", "evaluation, min", "hardware"]
-        lines = [self._effort_of(row) for row in rows]
+        lines = []
+        for row in rows:
+            folders = list(self.runner.folders(row).values())
+            training, evaluating = ([read_finished(folder, stage) for folder in folders] for stage in RESULTS)
+            minutes = [sum(float(done.get("seconds", 0)) / 60 for done in stage) for stage in (training, evaluating)]
+            times = [f"{minutes[0]:.1f}" if row.train else "-", f"{minutes[1]:.1f}"]
+            hardware = [str(done["hardware"]) for done in (*training, *evaluating) if "hardware" in done]
+            lines.append([row.label, f"`{row.run}`", *_course(folders[-1]).counts, *times, *(hardware or [""])[-1:]])
         scale = self.runner.settings.scale
         return f"Scale: `configs/scales/{scale}.yaml`.\n\n" + markdown_table(header, lines)
 
-    def _effort_of(self, row: Row) -> list[str]:
-        minutes: dict[Stage, float] = {"training": 0.0, "evaluating": 0.0}
-        record: Mapping[str, Any] = {}
-        hardware = ""
-        for folder in self.runner.folders(row):
-            for stage in minutes:
-                done = read_finished(folder, stage)
-                minutes[stage] += float(done.get("seconds", 0)) / 60
-                hardware = str(done.get("hardware", hardware))
-            record = recorded(folder / "model.pt").to_json() if row.train else {}
-        counts = [str(record.get(key, "-")) for key in ("iterations", "fidelity_iterations", "batch_size")]
-        times = [f"{minutes['training']:.1f}" if row.train else "-", f"{minutes['evaluating']:.1f}"]
-        return [row.label, f"`{row.run}`", *counts, *times, hardware]
-
     def _figures(self, rows: Sequence[Row], folders: Mapping[str, Path], scores: StudyScores) -> None:
         """Draw what the study's file asks for."""
+        runs = {row.label: next(iter(self.runner.folders(row).values())) for row in rows}  # the first fold's
+        courses = {label: _course(folder) for label, folder in runs.items()}
         if "curves" in self.plan.figures:
-            trainings = [self._training(row) for row in rows if row.train]
+            trained = [row.label for row in rows if row.train]
+            trainings = [Training(one, runs[one] / "tensorboard", courses[one].epoch_length) for one in trained]
             styles = line_styles([row.label for row in self.plan.rows])  # a row that failed leaves the others' alone
             save_curves(self.output_dir / "curves.png", trainings, styles)
         if "sweep" in self.plan.figures:
@@ -120,22 +124,20 @@ class Study:
         for case in dict.fromkeys(pair[CASE] for pair in self.cases):
             if "panels" in self.plan.figures:
                 save_panels(self.output_dir / f"{case}.png", folders, case, title=self.plan.title)
-            if "levels" in self.plan.figures:
-                for row in rows:
-                    self._level_figure(row, folders[row.label], case)
+            for row in rows if "levels" in self.plan.figures else []:
+                if courses[row.label].levels > 1:
+                    path = self.output_dir / f"{case}_levels_{row.run}.png"
+                    save_level_panels(path, folders[row.label], case, title=row.label)
 
-    def _level_figure(self, row: Row, folder: Path, case: str) -> None:
-        """Draw a progressive row's levels; rows of one level have none."""
-        record = recorded(self.runner.folders(row)[0] / "model.pt").to_json()
-        if int(record.get("levels", 1)) > 1:
-            save_level_panels(self.output_dir / f"{case}_levels_{row.run}.png", folder, case, title=row.label)
 
-    def _training(self, row: Row) -> Training:
-        """Return where a row's first run logged its course."""
-        folder = self.runner.folders(row)[0]
-        record = recorded(folder / "model.pt").to_json()
-        epoch_length = max(int(record.get("iterations", 1)) // max(int(record.get("epochs", 1)), 1), 1)
-        return Training(row.label, folder / "tensorboard", epoch_length)
+def _course(folder: Path) -> TrainingCourse:
+    """Read the record of the training in the folder of a run; of a baseline there is none."""
+    record = read_record(folder / "model.pt")
+    if record is None:
+        return TrainingCourse(["-"] * 3, 1, 1)
+    updates, epochs = int(record.about.get("iterations", 1)), int(record.about.get("epochs", 1))
+    counts = [str(n) for n in (updates, record.recipe.fidelity_iterations, record.recipe.batch_size)]
+    return TrainingCourse(counts, max(updates // max(epochs, 1), 1), record.model.levels)
 
 
 def _sweeps(rows: Sequence[Row], chosen: Mapping[str, float]) -> list[Sweep]:
@@ -145,9 +147,3 @@ def _sweeps(rows: Sequence[Row], chosen: Mapping[str, float]) -> list[Sweep]:
         if row.sweep:
             points.setdefault(row.sweep[0], {})[float(row.sweep[1])] = row.label
     return [Sweep(name.replace("_", " "), of_weight, chosen.get(name)) for name, of_weight in points.items()]
-
-
-def _read_csv(path: Path) -> list[list[str]]:
-    """Return the lines of a CSV file, the header first."""
-    with path.open(newline="", encoding="utf-8") as stream:
-        return list(csv.reader(stream))

@@ -1,33 +1,54 @@
 # SPDX-License-Identifier: Apache-2.0
 """The table of a study: every row beside the paper's, what differs between rows, and the protocol."""
 
-import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
-from bundle.files import writable_folder
+import pandas as pd
+
+from bundle.files import atomic_path
 from bundle.keys import LOW_RES, SUPER_RES, SUPER_RES_CONSISTENT
-from bundle.reports.columns import Column, Spread, format_score, metric_title, whole_and_head
+from bundle.reports.columns import format_score, metric_title, whole_and_head
 from bundle.reports.text_table import markdown_table
-from bundle.studies.comparisons import OVER_SLICES, SIGNIFICANT, Difference, Pair, compare, interval_text, least_p
+from bundle.studies.comparisons import SIGNIFICANT, Comparison, Difference, PaperFigures, Published, compare, least_p
 from bundle.studies.scores import Folder, StudyScores, line_label, low_res_title
-from bundle.studies.statistics import MIN_SUBJECTS_INTERVAL, MIN_SUBJECTS_TEST, N_RESAMPLES, summarise
-from bundle.studies.tidy import Line, write_differences, write_summaries
+from bundle.studies.statistics import (
+    MIN_SUBJECTS_INTERVAL,
+    MIN_SUBJECTS_TEST,
+    N_RESAMPLES,
+    OVER_SLICES,
+    Summary,
+    summarise,
+)
 
-Published = Mapping[str, Mapping[str, Sequence[float]]]
-"""The paper's mean and standard deviation, NaN or left out where it has none, by image and metric; for the low-res of
-every row that was given it."""
+_HEADERS = {
+    "table": [
+        "line", "row", "image", "metric", "n_subjects", "n_slices", "n_left_out", "mean",
+        "sd_over_subjects", "mean_over_slices", "sd_over_slices", "interval_low", "interval_high", "interval_over",
+        "paper_mean", "paper_sd",
+    ],
+    "differences": [
+        "first", "second", "metric", "difference", "interval_low", "interval_high", "interval_over", "p", "p_holm",
+        "n_pairs", "pairs_of", "paper_difference", "verdict",
+    ],
+}  # fmt: skip
+_NO_INTERVAL = (None, None, None)
 
 
-@dataclass(frozen=True)
-class StudyRow:
-    """A method of the study: its label, the folder of its evaluation, and what the paper reports for it."""
+class Line(NamedTuple):
+    """One line of a study's table: an image of a row, with its own and the paper's figures by metric.
+
+    A low-res image belongs to the first of the rows that were given it; ``given`` is that row in every line.
+    """
 
     label: str
-    folder: Folder
-    published: Published = field(default_factory=dict)
+    row: str
+    image: str
+    given: str
+    summaries: Mapping[str, Summary]
+    published: PaperFigures
 
 
 class StudyTable:
@@ -37,22 +58,26 @@ class StudyTable:
     of the rows that were given it.
 
     Args:
-        rows: the methods, in the order of the table.
-        pairs: which lines to compare.
+        folders: of the evaluations by the rows' labels, in the order of the table.
+        comparisons: which lines to compare.
+        published: what the paper reports.
         protocol: what a reader must know to compare the figures: the end of the footnote.
 
     Raises:
-        InputError: if scores cannot be read, rows cannot be compared, or a pair names no row.
-        ValueError: if two rows have one label.
+        InputError: if scores cannot be read, rows cannot be compared, or a comparison names no row.
     """
 
-    def __init__(self, rows: Sequence[StudyRow], pairs: Sequence[Pair] = (), protocol: str = "") -> None:
-        if len({row.label for row in rows}) != len(rows):
-            raise ValueError("two rows of the study have the same label; give each its own.")
-        self.scores = StudyScores({row.label: row.folder for row in rows})
+    def __init__(
+        self,
+        folders: Mapping[str, Folder],
+        comparisons: Sequence[Comparison] = (),
+        published: Published | None = None,
+        protocol: str = "",
+    ) -> None:
+        self.scores = StudyScores(folders)
         self.protocol = protocol
-        self.lines = _lines(self.scores, {row.label: row.published for row in rows})
-        self.differences = compare(self.scores, pairs, _published_means(rows))
+        self.lines = _lines(self.scores, published or {})
+        self.differences = compare(self.scores, comparisons, published or {})
 
     def markdown(self) -> str:
         """Return the table as Markdown: scores, those inside the head, over slices, differences, footnotes.
@@ -62,39 +87,41 @@ class StudyTable:
         Differences and scores over slices are printed of whole slices; the files have them inside the head too.
         """
         whole, inside = whole_and_head(self.scores.metrics)
-        parts = [self._caption(), *(self._score_table(metrics) for metrics in (whole, inside) if metrics)]
-        if 1 < self.scores.n_subjects < MIN_SUBJECTS_INTERVAL:
+        n_subjects, n_slices = len(self.scores.subjects), self.scores.n_slices
+        over = f"{n_subjects} subjects ({n_slices} slices)" if n_subjects > 1 else f"{n_slices} slices of 1 subject"
+        parts = [f"Mean ± SD over {over}, the same in every row, and the 95 % interval of the mean:"]
+        parts += [self._score_table(metrics) for metrics in (whole, inside) if metrics]
+        if 1 < n_subjects < MIN_SUBJECTS_INTERVAL:
             for subject in self.scores.subjects:
-                parts += [f"Subject {subject}, mean ± SD over slices:", self._subject_table(subject, [*whole, *inside])]
-        elif self.scores.n_subjects > 1:
-            parts += [f"Over the {self.scores.n_slices} slices, mean ± SD:", self._slice_table(whole)]
+                parts += [f"Subject {subject}, mean ± SD over slices:", self._slice_table([*whole, *inside], subject)]
+        elif n_subjects > 1:
+            parts += [f"Over the {n_slices} slices, mean ± SD:", self._slice_table(whole)]
         if shown := [difference for difference in self.differences if difference.metric in whole]:
             claims = ", and whether the order that the paper claims held here" * any(one.verdict for one in shown)
             parts += [f"Paired differences{claims}:", _difference_table(shown)]
         return "\n\n".join([*parts, *self._footnotes()])
 
-    def write(self, folder: str | os.PathLike[str]) -> list[Path]:
-        """Write the figures in full precision: ``table.csv`` and ``differences.csv``.
-
-        Args:
-            folder: where to; made where missing, files of these names replaced.
-
-        Returns:
-            The paths of the files.
+    def write(self, folder: str | os.PathLike[str]) -> None:
+        """Write ``table.csv`` and ``differences.csv`` in full precision, blank where there is no figure.
 
         Raises:
             InputError: if the folder cannot be written.
         """
-        target = writable_folder(folder)
-        table, differences = target / "table.csv", target / "differences.csv"
-        write_summaries(table, self.lines, {metric: self.scores.n_left_out(metric) for metric in self.scores.metrics})
-        write_differences(differences, self.differences)
-        return [table, differences]
-
-    def _caption(self) -> str:
-        n_subjects, n_slices = self.scores.n_subjects, self.scores.n_slices
-        over = f"{n_subjects} subjects ({n_slices} slices)" if n_subjects > 1 else f"{n_slices} slices of 1 subject"
-        return f"Mean ± SD over {over}, the same in every row, and the 95 % interval of the mean:"
+        summaries = []
+        for line in self.lines:
+            for metric, (subjects, slices, interval) in line.summaries.items():
+                counts = [subjects.n, slices.n, self.scores.n_left_out(metric)]
+                figures = [subjects.mean, subjects.sd, slices.mean, slices.sd, *(interval or _NO_INTERVAL)]
+                published = [*line.published.get(metric, ()), None, None][:2]
+                summaries.append([line.label, line.row, line.image, metric, *counts, *figures, *published])
+        differences = []
+        for one in self.differences:
+            compared = [one.comparison.first, one.comparison.second, one.metric, one.mean]
+            tested = [one.test.p, one.p_holm, one.test.n, one.test.over if one.test.n else None]
+            differences.append([*compared, *(one.interval or _NO_INTERVAL), *tested, one.published, one.verdict])
+        for name, rows in {"table": summaries, "differences": differences}.items():
+            with atomic_path(Path(folder) / f"{name}.csv") as temporary:
+                pd.DataFrame(rows, columns=_HEADERS[name]).to_csv(temporary, index=False, lineterminator="\n")
 
     def _score_table(self, metrics: Sequence[str]) -> str:
         """Return the table of all lines: metric by metric our score and, where there is one, the paper's."""
@@ -102,124 +129,89 @@ class StudyTable:
         for metric in metrics:
             columns.append([metric_title(metric), *_score_cells(metric, self.lines)])
             if any(metric in line.published for line in self.lines):
-                published = [_published_cell(metric, line.published.get(metric, ())) for line in self.lines]
-                columns.append(["paper", *published])
+                published = [line.published.get(metric, ()) for line in self.lines]
+                columns.append(["paper", *(" ± ".join(format_score(metric, one) for one in of) for of in published)])
         header, *rows = zip(*columns, strict=True)
         return markdown_table(header, rows)
 
-    def _slice_table(self, metrics: Sequence[str]) -> str:
-        rows = [
-            [line.label, *(_spread_text(metric, line.summaries[metric].slices) for metric in metrics)]
-            for line in self.lines
-        ]
-        return markdown_table(["method", *map(metric_title, metrics)], rows)
+    def _slice_table(self, metrics: Sequence[str], subject: str | None = None) -> str:
+        """Return the table of all lines over all slices, or those of one subject with their interval.
 
-    def _subject_table(self, subject: str, metrics: Sequence[str]) -> str:
-        """Return the table of all lines for one subject: a mean over few that differ much hides what each shows."""
+        A mean over few subjects that differ much hides what each shows.
+        """
         rows = []
         for line in self.lines:
-            samples = {metric: self.scores.sample(line.row, line.image, metric) for metric in metrics}
-            own = {metric: summarise(sample.of_subject(subject)) for metric, sample in samples.items()}
-            cells = [
-                _spread_text(metric, one.slices) + interval_text(metric, one.interval) for metric, one in own.items()
-            ]
+            cells = []
+            for metric in metrics:
+                summary = summarise(self.scores.sample(line.row, line.image, metric, subject))
+                cells.append(summary.slices.text(metric) + (summary.interval_text(metric) if subject else ""))
             rows.append([line.label, *cells])
         return markdown_table(["method", *map(metric_title, metrics)], rows)
 
     def _footnotes(self) -> list[str]:
-        """Return what the figures mean, what is optimistic in them, what was left out, and the protocol."""
-        notes = [_methods(bool(self.differences), any(line.published for line in self.lines))]
+        """Return how the figures were made, what is optimistic in them, what was left out, and the protocol."""
+        notes = [
+            "A subject's score is the mean over its slices; SD with n - 1; in bold the best mean of the rows "
+            f"that were given the same low-res; intervals: percentile bootstrap, {N_RESAMPLES} resamples."
+        ]
+        if self.differences:
+            notes[0] += (
+                " p: Wilcoxon's signed-rank test, two-sided, Holm's correction over the differences of a metric."
+            )
+        if any(line.published for line in self.lines):
+            notes[0] += " paper: mean ± SD as published, on the paper's own data."
         intervals = [summary.interval for line in self.lines for summary in line.summaries.values()]
         if any(interval and interval.over == "slices" for interval in intervals):
             notes.append(
                 f"{OVER_SLICES} Interval over slices, since there are fewer than {MIN_SUBJECTS_INTERVAL} subjects. "
                 "It is optimistic: slices of a subject resemble each other, and other subjects may differ."
             )
-        if any(difference.test.n and difference.test.over == "slices" for difference in self.differences):
+        if any(one.test.n and one.test.over == "slices" for one in self.differences):
             notes.append(
                 f"{OVER_SLICES} p over slices, since there are fewer than {MIN_SUBJECTS_TEST} subjects. "
                 "It is optimistic: slices are not independent."
             )
         if (least := least_p(self.differences)) >= SIGNIFICANT:
             notes.append(f"No p can be below {least:.3f}: there are too few subjects for so many differences.")
-        notes += [
-            f"{metric_title(metric)}: {n_left_out} of {self.scores.n_slices} slices left out of every row, "
-            "their score is not finite in at least one."
-            for metric in self.scores.metrics
-            if (n_left_out := self.scores.n_left_out(metric))
-        ]
-        return [*notes, *([self.protocol] if self.protocol else [])]
+        for metric in self.scores.metrics:
+            if n_left_out := self.scores.n_left_out(metric):
+                left_out = f"{n_left_out} of {self.scores.n_slices} slices left out of every row"
+                notes.append(f"{metric_title(metric)}: {left_out}, their score is not finite in at least one.")
+        return [*notes, self.protocol] if self.protocol else notes
 
 
-def _lines(scores: StudyScores, published: Mapping[str, Published]) -> list[Line]:
+def _lines(scores: StudyScores, published: Published) -> list[Line]:
     """Return the lines of the table, in order."""
     groups = scores.low_res_groups()
     group_of = {row: group for group in groups for row in group}
     lines = []
     for row in scores.labels:
-        titles = {SUPER_RES: line_label(row, SUPER_RES)}
-        if row == group_of[row][0] and scores.has(row, LOW_RES):
-            titles = {LOW_RES: low_res_title(group_of[row], len(groups))} | titles
-        if scores.has(row, SUPER_RES_CONSISTENT):
-            titles[SUPER_RES_CONSISTENT] = line_label(row, SUPER_RES_CONSISTENT)
+        first = group_of[row][0]
+        titles = {LOW_RES: low_res_title(group_of[row], len(groups))} if row == first else {}
+        titles |= {image: line_label(row, image) for image in (SUPER_RES, SUPER_RES_CONSISTENT)}
         for image, title in titles.items():
-            summaries = {metric: summarise(scores.sample(row, image, metric)) for metric in scores.metrics}
-            lines.append(Line(title, row, image, group_of[row][0], summaries, published[row].get(image, {})))
+            if image == SUPER_RES or scores.has(row, image):
+                summaries = {metric: summarise(scores.sample(row, image, metric)) for metric in scores.metrics}
+                lines.append(Line(title, row, image, first, summaries, published.get(row, {}).get(image, {})))
     return lines
-
-
-def _published_means(rows: Sequence[StudyRow]) -> dict[tuple[str, str, str], float]:
-    return {
-        (row.label, image, metric): figures[0]
-        for row in rows
-        for image, metrics in row.published.items()
-        for metric, figures in metrics.items()
-    }
 
 
 def _score_cells(metric: str, lines: Sequence[Line]) -> list[str]:
     """Return ``mean ± SD [interval]`` of each line, in bold the best of the rows that were given the same low-res."""
     cells = []
     for line in lines:
-        summary = line.summaries[metric]
+        subjects, slices, _ = summary = line.summaries[metric]
         rivals = [other for other in lines if other.given == line.given]
-        best = max(
-            (other.summaries[metric].subjects.mean for other in rivals if other.summaries[metric].subjects.n),
-            default=math.nan,
-        )
-        is_best = summary.subjects.mean == best and len({other.row for other in rivals}) > 1
-        text = _spread_text(metric, summary.subjects if summary.subjects.n > 1 else summary.slices)
-        cells.append((f"**{text}**" if is_best else text) + interval_text(metric, summary.interval))
+        means = [other.summaries[metric].subjects.mean for other in rivals if other.summaries[metric].subjects.n]
+        mark = "**" if subjects.mean == max(means, default=None) and len({other.row for other in rivals}) > 1 else ""
+        text = (subjects if subjects.n > 1 else slices).text(metric)
+        cells.append(f"{mark}{text}{mark}{summary.interval_text(metric)}")
     return cells
-
-
-def _spread_text(metric: str, spread: Spread) -> str:
-    return Column(metric, "").cell(spread)
-
-
-def _published_cell(metric: str, figures: Sequence[float]) -> str:
-    """Return the paper's ``mean ± SD``, or the mean alone."""
-    return " ± ".join(format_score(metric, figure) for figure in figures if not math.isnan(figure))
 
 
 def _difference_table(differences: Sequence[Difference]) -> str:
     """Return the differences as a table, without columns of the paper's where it has nothing to say."""
     header = ["difference", "metric", "mean [95 % interval]", "paper", "p (Holm)", "the paper's order"]
     columns = zip(header, *(difference.cells() for difference in differences), strict=True)
-    kept = [column for column in columns if any(column[1:])]
-    titles, *rows = zip(*kept, strict=True)
+    titles, *rows = zip(*(column for column in columns if any(column[1:])), strict=True)
     return markdown_table(titles, rows)
-
-
-def _methods(has_differences: bool, has_published: bool) -> str:
-    """Return how the figures were made."""
-    text = (
-        "A subject's score is the mean over its slices; SD with n - 1; in bold the best mean of the rows "
-        "that were given the same low-res; intervals: "
-        f"percentile bootstrap, {N_RESAMPLES} resamples."
-    )
-    if has_differences:
-        text += " p: Wilcoxon's signed-rank test, two-sided, Holm's correction over the differences of a metric."
-    if has_published:
-        text += " paper: mean ± SD as published, on the paper's own data."
-    return text

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
+import math
+
 import pytest
 
-from bundle.reports.columns import Column, Spread, format_score, image_title, metric_title, whole_and_head
+from bundle.reports.columns import Spread, format_score, image_title, metric_title, whole_and_head
 
 
 @pytest.mark.parametrize(
@@ -41,8 +43,20 @@ def test_a_difference_of_scores_may_have_a_sign_and_more_digits() -> None:
     assert format_score("psnr", 0.288, "+", more_digits=1) == "+0.288"
 
 
+def test_spread_is_the_mean_and_the_sample_standard_deviation() -> None:
+    assert Spread.of([1.0, 2.0, math.nan, 6.0]) == Spread(3.0, pytest.approx(math.sqrt(7)), 3)
+
+
+@pytest.mark.parametrize(("values", "n"), [([], 0), ([5.0], 1)])
+def test_spread_of_too_few_values_is_undefined(values: list[float], n: int) -> None:
+    spread = Spread.of(values)
+    assert spread.n == n
+    assert math.isnan(spread.sd)
+    assert math.isnan(spread.mean) == (n == 0)
+
+
 def test_cells_show_mean_and_spread_and_what_is_missing() -> None:
-    column = Column("psnr", "super_res")
-    assert column.cell(Spread.of([30, 32])) == "31.00 ± 1.41"
-    assert column.cell(Spread.of([30])) == "30.00"
-    assert column.cell(Spread.of([])) == "n/a"
+    assert Spread.of([30, 32]).text("psnr") == "31.00 ± 1.41"
+    assert Spread.of([30, 32]).text("ssim", "+") == "+31.000 ± 1.414"
+    assert Spread.of([30]).text("psnr") == "30.00"
+    assert Spread.of([]).text("psnr") == "n/a"

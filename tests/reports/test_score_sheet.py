@@ -6,15 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bundle.errors import InputError
-from bundle.reports.columns import Column, Spread
-from bundle.reports.score_sheet import ScoreSheet
+from bundle.reports.columns import Spread
+from bundle.reports.score_sheet import ScoreSheet, SubjectScores
 
-LOW_PSNR, SUPER_PSNR = Column("psnr", "low_res"), Column("psnr", "super_res")
-GAIN = Column("psnr", "super_res", "low_res")
+LOW_PSNR, GAIN = ("psnr", "low_res", False), ("psnr", "super_res", True)
 
 
 def tensor(*values: float) -> torch.Tensor:
@@ -31,8 +30,8 @@ def sheet() -> ScoreSheet:
         ("A", "sub-A_ses-2", [7], [27.0], [29.0]),
     ]:
         ssim = torch.tensor(high, dtype=torch.float64) / 40
-        sheet.add(subject, case, "low_res", {"psnr": tensor(*low), "ssim": ssim - 0.1}, slices)
-        sheet.add(subject, case, "super_res", {"psnr": tensor(*high), "ssim": ssim}, slices)
+        scores = {"psnr": tensor(*low), "ssim": ssim - 0.1}, {"psnr": tensor(*high), "ssim": ssim}
+        sheet.add(subject, case, slices, dict(zip(("low_res", "super_res"), scores, strict=True)))
     return sheet
 
 
@@ -41,61 +40,59 @@ def read_csv(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def test_spread_is_the_mean_and_the_sample_standard_deviation() -> None:
-    assert Spread.of([1.0, 2.0, 6.0]) == Spread(3.0, pytest.approx(math.sqrt(7)), 3)
+def written(sheet: ScoreSheet, folder: Path) -> list[list[dict[str, str]]]:
+    sheet.write(folder)
+    return [read_csv(folder / name) for name in ("slices.csv", "subjects.csv")]
 
 
-@pytest.mark.parametrize(("values", "n"), [([], 0), ([5.0], 1)])
-def test_spread_of_too_few_values_is_undefined(values: list[float], n: int) -> None:
-    spread = Spread.of(values)
-    assert spread.n == n
-    assert math.isnan(spread.sd)
-    assert math.isnan(spread.mean) == (n == 0)
+def of(sheet: ScoreSheet, subject: str) -> SubjectScores:
+    return {scores.subject: scores for scores in sheet.subjects()}[subject]
 
 
 def test_subject_figure_pools_the_slices_of_all_sessions(sheet: ScoreSheet) -> None:
-    assert sheet.of_subject("A", LOW_PSNR) == Spread(23.0, pytest.approx(math.sqrt(13)), 3)
+    assert of(sheet, "A").spreads[LOW_PSNR] == Spread(23.0, pytest.approx(math.sqrt(13)), 3)
 
 
 def test_gain_is_paired_slice_by_slice(sheet: ScoreSheet) -> None:
-    assert sheet.of_subject("A", GAIN) == Spread(2.0, pytest.approx(1.0), 3)
+    assert of(sheet, "A").spreads[GAIN] == Spread(2.0, pytest.approx(1.0), 3)
 
 
 def test_total_counts_each_subject_once(sheet: ScoreSheet) -> None:
-    assert sheet.total(LOW_PSNR).mean == pytest.approx((23.0 + 30.0) / 2)
-    assert sheet.total(LOW_PSNR).sd == pytest.approx(7 / math.sqrt(2))
-    assert sheet.total(LOW_PSNR).n == 2
+    assert of(sheet, "all").spreads[LOW_PSNR].mean == pytest.approx((23.0 + 30.0) / 2)
+    assert of(sheet, "all").spreads[LOW_PSNR].sd == pytest.approx(7 / math.sqrt(2))
+    assert of(sheet, "all").spreads[LOW_PSNR].n == 2
 
 
+@settings(max_examples=25, deadline=None)
 @given(st.lists(st.lists(st.floats(10, 50), min_size=1, max_size=6), min_size=1, max_size=5))
 def test_total_equals_numpy_over_subject_means(scores: list[list[float]]) -> None:
     sheet = ScoreSheet()
     for number, values in enumerate(scores):
-        sheet.add(str(number), str(number), "low_res", {"psnr": tensor(*values)}, range(len(values)))
+        sheet.add(str(number), str(number), range(len(values)), {"low_res": {"psnr": tensor(*values)}})
     means = [np.mean(values) for values in scores]
-    assert sheet.total(LOW_PSNR).mean == pytest.approx(np.mean(means))
+    assert of(sheet, "all").spreads[LOW_PSNR].mean == pytest.approx(np.mean(means))
     if len(scores) > 1:
-        assert sheet.total(LOW_PSNR).sd == pytest.approx(np.std(means, ddof=1), abs=1e-9)
+        assert of(sheet, "all").spreads[LOW_PSNR].sd == pytest.approx(np.std(means, ddof=1), abs=1e-9)
 
 
 @pytest.mark.parametrize("bad", [math.inf, math.nan, -math.inf])
 def test_score_that_is_not_finite_leaves_its_slice_out_for_both_images_and_says_so(bad: float) -> None:
     sheet = ScoreSheet()
-    sheet.add("A", "a", "low_res", {"psnr": tensor(20, 30), "ssim": tensor(0.5, 0.7)}, [0, 1])
-    sheet.add("A", "a", "super_res", {"psnr": tensor(24, bad), "ssim": tensor(0.6, 0.8)}, [0, 1])
-    assert sheet.of_subject("A", LOW_PSNR).mean == 20.0
-    assert sheet.of_subject("A", GAIN).mean == 4.0
-    assert sheet.of_subject("A", Column("ssim", "super_res")).n == 2
+    sheet.add("A", "a", [0, 1], {"low_res": {"psnr": tensor(20, 30), "ssim": tensor(0.5, 0.7)}})
+    sheet.add("A", "a", [0, 1], {"super_res": {"psnr": tensor(24, bad), "ssim": tensor(0.6, 0.8)}})
+    assert of(sheet, "A").spreads[LOW_PSNR].mean == 20.0
+    assert of(sheet, "A").spreads[GAIN].mean == 4.0
+    assert of(sheet, "A").spreads["ssim", "super_res", False].n == 2
     assert "PSNR: 1 of 2 slices left out, their score is not finite" in sheet.table()
     assert "SSIM: " not in sheet.table()
 
 
 def test_subject_without_any_finite_score_is_shown_and_left_out_of_the_total(tmp_path: Path, sheet: ScoreSheet) -> None:
-    before = sheet.total(LOW_PSNR)
-    sheet.add("C", "c", "low_res", {"psnr": tensor(math.inf)}, [0])
-    assert sheet.total(LOW_PSNR) == before
+    before = of(sheet, "all").spreads[LOW_PSNR]
+    sheet.add("C", "c", [0], {"low_res": {"psnr": tensor(math.inf)}})
+    assert of(sheet, "all").spreads[LOW_PSNR] == before
     assert "| C                  |      1 |    LR |          n/a |" in sheet.table()
-    rows = read_csv(sheet.write(tmp_path)[1])
+    rows = written(sheet, tmp_path)[1]
     assert rows[2]["low_res_psnr_mean"] == ""
     assert rows[2]["psnr_n_left_out"] == "1"
 
@@ -117,8 +114,8 @@ def test_table_lists_each_image_of_each_subject_with_its_gain_over_the_low_res(s
 
 def test_table_takes_any_image_and_metric_in_the_order_given() -> None:
     sheet = ScoreSheet()
-    sheet.add("A", "a", "consistent", {"ifc": tensor(2.5)}, [0])
-    sheet.add("A", "a", "low_res", {"ifc": tensor(1.5), "psnr": tensor(30)}, [0])
+    sheet.add("A", "a", [0], {"consistent": {"ifc": tensor(2.5)}})
+    sheet.add("A", "a", [0], {"low_res": {"ifc": tensor(1.5), "psnr": tensor(30)}})
     header, _, first, second, *_ = sheet.table().splitlines()
     assert [cell.strip() for cell in header.split("|")[4:-1]] == ["IFC", "gain", "PSNR", "gain"]
     assert [cell.strip() for cell in first.split("|")[3:-1]] == ["LR", "1.500", "", "30.00", ""]
@@ -128,7 +125,7 @@ def test_table_takes_any_image_and_metric_in_the_order_given() -> None:
 def test_table_inside_the_head_stands_below_that_of_whole_slices() -> None:
     sheet = ScoreSheet()
     for image, psnr in (("low_res", 30), ("super_res", 32)):
-        sheet.add("A", "a", image, {"psnr": tensor(psnr), "psnr_head": tensor(psnr - 3)}, [0])
+        sheet.add("A", "a", [0], {image: {"psnr": tensor(psnr), "psnr_head": tensor(psnr - 3)}})
     whole, inside, _ = ([line.split("|") for line in part.splitlines()] for part in sheet.table().split("\n\n"))
     assert [cell.strip() for cell in whole[0][4:-1]] == ["PSNR", "gain"]
     assert [cell.strip() for cell in inside[0][4:-1]] == ["PSNR in the head", "gain"]
@@ -137,21 +134,21 @@ def test_table_inside_the_head_stands_below_that_of_whole_slices() -> None:
 
 def test_table_without_the_baseline_shows_no_gain() -> None:
     sheet = ScoreSheet()
-    sheet.add("A", "a", "super_res", {"psnr": tensor(30)}, [0])
+    sheet.add("A", "a", [0], {"super_res": {"psnr": tensor(30)}})
     assert "gain" not in sheet.table()
 
 
 def test_scores_may_come_metric_by_metric() -> None:
     sheet = ScoreSheet()
-    sheet.add("A", "a", "low_res", {"psnr": tensor(30)}, [0])
-    sheet.add("A", "a", "low_res", {"ssim": tensor(0.8)}, [0])
-    assert sheet.n_slices() == 1
-    assert sheet.metrics == ["psnr", "ssim"]
+    sheet.add("A", "a", [0], {"low_res": {"psnr": tensor(30)}})
+    sheet.add("A", "a", [0], {"low_res": {"ssim": tensor(0.8)}})
+    assert of(sheet, "all").n_slices == 1
+    assert list(of(sheet, "all").n_left_out) == ["psnr", "ssim"]
 
 
 def test_slices_file_holds_every_score_as_it_is(tmp_path: Path, sheet: ScoreSheet) -> None:
-    sheet.add("A", "sub-A_ses-3", "super_res", {"psnr": tensor(math.inf)}, [9])
-    rows = read_csv(sheet.write(tmp_path)[0])
+    sheet.add("A", "sub-A_ses-3", [9], {"super_res": {"psnr": tensor(math.inf)}})
+    rows = written(sheet, tmp_path)[0]
     assert list(rows[0]) == ["subject", "case", "slice", "image", "psnr", "ssim"]
     assert list(rows[0].values()) == ["A", "sub-A_ses-1", "7", "low_res", "20.000000", "0.475000"]
     assert [(row["case"], row["slice"], row["image"]) for row in rows[3:5]] == [
@@ -163,7 +160,7 @@ def test_slices_file_holds_every_score_as_it_is(tmp_path: Path, sheet: ScoreShee
 
 
 def test_subjects_file_holds_each_subject_and_the_total(tmp_path: Path, sheet: ScoreSheet) -> None:
-    first, second, total = read_csv(sheet.write(tmp_path / "new" / "folder")[1])
+    first, second, total = written(sheet, tmp_path / "new" / "folder")[1]
     assert [first["subject"], second["subject"], total["subject"]] == ["A", "B", "all"]
     assert first["super_res_psnr_gain_mean"] == "2.000000"
     assert first["n_slices"] == "3"
@@ -181,21 +178,21 @@ def test_written_files_replace_older_ones_and_leave_nothing_else(tmp_path: Path,
 
 def test_sheet_refuses_scores_that_are_not_one_a_slice() -> None:
     with pytest.raises(ValueError, match=r"psnr has shape \(2,\) for 1 slices; pass one value a slice"):
-        ScoreSheet().add("A", "a", "low_res", {"psnr": tensor(1, 2)}, [0])
+        ScoreSheet().add("A", "a", [0], {"low_res": {"psnr": tensor(1, 2)}})
     with pytest.raises(ValueError, match=r"psnr has shape \(1, 1\)"):
-        ScoreSheet().add("A", "a", "low_res", {"psnr": tensor(1)[None]}, [0])
+        ScoreSheet().add("A", "a", [0], {"low_res": {"psnr": tensor(1)[None]}})
 
 
 def test_sheet_refuses_the_same_score_twice_and_keeps_the_first(sheet: ScoreSheet) -> None:
-    with pytest.raises(ValueError, match="sub-B, slice 4: low_res already has a psnr score"):
-        sheet.add("B", "sub-B", "low_res", {"psnr": tensor(99, 99)}, [3, 4])
-    assert sheet.n_slices("B") == 1
-    assert sheet.of_subject("B", LOW_PSNR).mean == 30.0
+    with pytest.raises(ValueError, match="sub-B: a slice has a psnr score of low_res already; add each slice once"):
+        sheet.add("B", "sub-B", [3, 4], {"low_res": {"psnr": tensor(99, 99)}})
+    assert of(sheet, "B").n_slices == 1
+    assert of(sheet, "B").spreads[LOW_PSNR].mean == 30.0
 
 
 def test_sheet_refuses_a_slice_twice_in_one_call() -> None:
-    with pytest.raises(ValueError, match="a: a slice index occurs twice"):
-        ScoreSheet().add("A", "a", "low_res", {"psnr": tensor(1, 2)}, [5, 5])
+    with pytest.raises(ValueError, match="a: a slice has a psnr score of low_res already"):
+        ScoreSheet().add("A", "a", [5, 5], {"low_res": {"psnr": tensor(1, 2)}})
 
 
 def test_empty_sheet_cannot_be_reported(tmp_path: Path) -> None:
@@ -208,3 +205,11 @@ def test_sheet_names_an_output_folder_that_cannot_be_made(tmp_path: Path, sheet:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot write into this output folder"):
         sheet.write(tmp_path / "file" / "reports")
+
+
+def test_a_case_that_two_processes_evaluated_counts_once(sheet: ScoreSheet) -> None:
+    other = ScoreSheet()
+    other.add("B", "sub-B", [4], {"low_res": {"psnr": tensor(30)}})
+    other.add("C", "sub-C", [1], {"low_res": {"psnr": tensor(40)}})
+    joined = ScoreSheet([sheet, other])
+    assert [scores.n_slices for scores in joined.subjects()] == [3, 1, 1, 5]

@@ -18,5 +18,5 @@ def test_table_without_rows_is_its_header() -> None:
 
 
 def test_table_refuses_a_row_of_another_length() -> None:
-    with pytest.raises(ValueError, match="a row has 1 cells but the table 2 columns"):
+    with pytest.raises(ValueError, match="shorter"):
         markdown_table(["a", "b"], [["1"]])

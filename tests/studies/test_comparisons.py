@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from bundle.errors import InputError
-from bundle.studies.comparisons import Difference, Pair, compare, interval_text, least_p
+from bundle.studies.comparisons import Comparison, Difference, compare, least_p
 from bundle.studies.scores import StudyScores
-from bundle.studies.statistics import Interval, SignedRank, holm
+from bundle.studies.statistics import SignedRank, holm
 
 Evaluation = Callable[..., Path]
 N_SUBJECTS = 8
@@ -37,11 +37,11 @@ def study(evaluation: Evaluation) -> StudyScores:
 
 
 def difference(mean: float, p: float, claimed: tuple[str, ...] = ("psnr",), over: str = "subjects") -> Difference:
-    return Difference(Pair("A", "B", claimed), "psnr", 0.288, mean, None, SignedRank(p, 9, over), p)
+    return Difference(Comparison("A", "B", claimed), "psnr", 0.288, mean, None, SignedRank(p, 9, over), p)
 
 
 def test_difference_is_paired_and_over_subjects(study: StudyScores) -> None:
-    (found,) = compare(study, [Pair("best", "good")], {})
+    (found,) = compare(study, [Comparison("best", "good")], {})
     # The gains differ by 1 - 0.2 x (-3.5 ... 3.5): from 1.7 down to 0.3, all of one sign.
     assert found.mean == pytest.approx(1)
     assert found.test == SignedRank(pytest.approx(2 / 2**N_SUBJECTS), N_SUBJECTS, "subjects")
@@ -51,7 +51,7 @@ def test_difference_is_paired_and_over_subjects(study: StudyScores) -> None:
 
 
 def test_low_res_is_the_one_that_the_other_row_was_given(study: StudyScores) -> None:
-    first, second = compare(study, [Pair("best", "LR"), Pair("LR", "good + DC")], {})
+    first, second = compare(study, [Comparison("best", "LR"), Comparison("LR", "good + DC")], {})
     assert first.mean == pytest.approx(3)
     assert second.mean == pytest.approx(-3)
 
@@ -59,33 +59,33 @@ def test_low_res_is_the_one_that_the_other_row_was_given(study: StudyScores) -> 
 def test_low_res_of_rows_that_were_given_others_is_that_of_the_partner(evaluation: Evaluation) -> None:
     worse = {key: images | {"low_res": [10]} for key, images in scores(3, spread=0).items()}
     study = StudyScores({"2x": evaluation("a", scores(3)), "4x": evaluation("b", worse)})
-    (found,) = compare(study, [Pair("4x", "LR")], {})
+    (found,) = compare(study, [Comparison("4x", "LR")], {})
     assert found.mean == pytest.approx(20 + 3.5 + 3 - 10)
 
 
 def test_output_with_consistency_is_compared_by_its_own_label(study: StudyScores) -> None:
-    (found,) = compare(study, [Pair("good + DC", "good")], {})
+    (found,) = compare(study, [Comparison("good + DC", "good")], {})
     assert found.mean == pytest.approx(1)
 
 
 def test_p_is_corrected_over_the_pairs_of_a_metric(study: StudyScores) -> None:
-    found = compare(study, [Pair("best", "good"), Pair("good", "same"), Pair("best", "LR")], {})
+    found = compare(study, [Comparison("best", "good"), Comparison("good", "same"), Comparison("best", "LR")], {})
     assert [one.p_holm for one in found] == holm([one.test.p for one in found])
     assert found[0].p_holm == pytest.approx(3 * 2 / 2**N_SUBJECTS)
 
 
-def test_pair_without_scores_is_said_to_have_none_and_does_not_count(evaluation: Evaluation) -> None:
+def test_comparison_without_scores_is_said_to_have_none_and_does_not_count(evaluation: Evaluation) -> None:
     empty = {key: {"super_res": ["nan"]} for key in scores(1)}
     study = StudyScores({"a": evaluation("a", scores(3)), "b": evaluation("b", empty), "c": evaluation("c", scores(1))})
-    missing, there = compare(study, [Pair("a", "b", ("psnr",)), Pair("a", "c")], {})
+    missing, there = compare(study, [Comparison("a", "b", ("psnr",)), Comparison("a", "c")], {})
     assert missing.cells()[2:] == ["n/a", "", "n/a", ""]
     assert missing.verdict == ""
     assert there.p_holm == there.test.p
 
 
 def test_published_difference_stands_beside_ours_where_both_means_are_known(study: StudyScores) -> None:
-    published = {("best", "super_res", "psnr"): 38.513, ("good", "super_res", "psnr"): 38.225}
-    first, second = compare(study, [Pair("best", "good"), Pair("best", "LR")], published)
+    published = {name: {"super_res": {"psnr": [mean]}} for name, mean in (("best", 38.513), ("good", 38.225))}
+    first, second = compare(study, [Comparison("best", "good"), Comparison("best", "LR")], published)
     assert first.published == pytest.approx(0.288)
     assert first.cells()[3] == "+0.288"
     assert math.isnan(second.published)
@@ -133,19 +133,13 @@ def test_difference_over_slices_is_marked() -> None:
     assert difference(1, 0.0001).cells()[4] == "< 0.001"
 
 
-def test_interval_is_printed_with_the_digits_of_its_metric() -> None:
-    assert interval_text("ssim", Interval(0.9012, 0.95, "subjects")) == " [0.901, 0.950]"
-    assert interval_text("psnr", Interval(30, 31.234, "slices")) == " [30.00, 31.23]\N{DAGGER}"
-    assert interval_text("psnr", None) == ""
-
-
 def test_least_p_is_what_differences_of_one_sign_give_after_correction(study: StudyScores) -> None:
-    found = compare(study, [Pair("best", "LR"), Pair("good", "LR"), Pair("same", "LR")], {})
+    found = compare(study, [Comparison("best", "LR"), Comparison("good", "LR"), Comparison("same", "LR")], {})
     assert found[0].p_holm == pytest.approx(least_p(found))
     assert least_p([]) == 0
 
 
 @pytest.mark.parametrize("pair", [("best", "worst"), ("LR", "LR"), ("best + DC ", "LR"), ("LR", "worst")])
-def test_pair_that_is_not_in_the_study_is_refused(study: StudyScores, pair: tuple[str, str]) -> None:
+def test_comparison_that_is_not_in_the_study_is_refused(study: StudyScores, pair: tuple[str, str]) -> None:
     with pytest.raises(InputError, match="is of no two rows; choose among best, good, same, LR"):
-        compare(study, [Pair(*pair)], {})
+        compare(study, [Comparison(*pair)], {})

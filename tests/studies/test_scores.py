@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bundle.errors import InputError
-from bundle.studies.scores import StudyScores, low_res_title, read_row, same_inputs
+from bundle.studies.scores import StudyScores, case_scores, low_res_title, read_scores, same_inputs
 
 Evaluation = Callable[..., Path]
 
@@ -25,10 +25,10 @@ def test_scores_are_read_by_row_image_and_metric(evaluation: Evaluation) -> None
         ("A", 7): {"low_res": [20, 0.5], "super_res": [30, 0.8]},
     }
     study = StudyScores({"SR": evaluation("a", scores, ["psnr", "ssim"])})
-    assert (study.labels, study.metrics, study.n_subjects, study.n_slices) == (["SR"], ["psnr", "ssim"], 2, 3)
-    of_a, of_b = study.sample("SR", "super_res", "ssim").by_subject()
-    assert (of_a.tolist(), of_b.tolist()) == ([0.8, 0.7], [0.9])
-    assert study.sample("SR", "low_res", "psnr").values.tolist() == [20, 22, 25]
+    assert (study.labels, study.metrics, study.subjects, study.n_slices) == (["SR"], ["psnr", "ssim"], ["A", "B"], 3)
+    ssim = study.sample("SR", "super_res", "ssim")
+    assert (ssim["A"].tolist(), ssim["B"].tolist()) == ([0.8, 0.7], [0.9])
+    assert study.sample("SR", "low_res", "psnr").tolist() == [20, 22, 25]
 
 
 @pytest.mark.parametrize("bad", ["inf", "nan", "-inf", ""])
@@ -40,7 +40,7 @@ def test_slice_without_a_finite_score_is_left_out_of_all_rows(evaluation: Evalua
         ("b", "super_res", [40, 42]),
         ("b", "low_res", [20, 22]),
     ]:
-        np.testing.assert_array_equal(study.sample(label, image, "psnr").values, values)
+        np.testing.assert_array_equal(study.sample(label, image, "psnr"), values)
     assert (study.n_left_out("psnr"), study.n_slices) == (1, 3)
 
 
@@ -53,7 +53,7 @@ def test_slice_without_a_line_for_one_image_is_left_out(evaluation: Evaluation) 
 def test_slice_left_out_of_one_metric_counts_in_the_others(evaluation: Evaluation) -> None:
     scores = {("A", 0): {"super_res": [30, 0.5]}, ("A", 1): {"super_res": ["inf", 0.6]}}
     study = StudyScores({"a": evaluation("a", scores, ["psnr", "ssim"])})
-    assert study.sample("a", "super_res", "ssim").values.size == 2
+    assert study.sample("a", "super_res", "ssim").size == 2
     assert (study.n_left_out("psnr"), study.n_left_out("ssim")) == (1, 0)
 
 
@@ -61,8 +61,8 @@ def test_image_without_any_score_leaves_no_slice_out(evaluation: Evaluation) -> 
     folders = {"a": evaluation("a", row("nan", "", "nan")), "b": evaluation("b", row(40, 41, 42))}
     study = StudyScores(folders)
     assert not study.has("a", "super_res")
-    assert study.sample("a", "super_res", "psnr").values.size == 0
-    assert study.sample("b", "super_res", "psnr").values.size == 3
+    assert study.sample("a", "super_res", "psnr").size == 0
+    assert study.sample("b", "super_res", "psnr").size == 3
     assert study.n_left_out("psnr") == 0
 
 
@@ -123,22 +123,23 @@ def test_scores_inside_the_head_count_where_all_rows_have_them(evaluation: Evalu
 
 def test_row_that_was_not_evaluated_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"here/slices.csv: cannot read the scores .*; evaluate this row first"):
-        read_row(tmp_path / "here")
+        read_scores(tmp_path / "here")
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "the first line is not subject,case,slice,image and the metrics"),
-        ("subject,case,slice,image\n", "the first line is not"),
+        ("", "this is no table of scores"),
+        ("person,case,slice,image,psnr\n", "this is no table of scores"),
+        ("subject,case,slice,image\n", "there is no score of super_res"),
         ("subject,case,slice,image,psnr\n", "there is no score of super_res"),
         ("subject,case,slice,image,psnr\nA,a,0,low_res,5\n", "there is no score of super_res"),
-        ("subject,case,slice,image,psnr\nA,a,0,super_res,high\n", "line 2: could not convert string to float: 'high'"),
-        ("subject,case,slice,image,psnr\nA,a,x,super_res,1\n", "line 2: invalid literal for int"),
-        ("subject,case,slice,image,psnr\nA,a\n", "line 2: invalid literal for int"),
+        ("subject,case,slice,image,psnr\nA,a,0,super_res,high\n", "could not convert string to float: 'high'"),
+        ("subject,case,slice,image,psnr\nA,a,x,super_res,1\n", "this is no table of scores"),
+        ("subject,case,slice,image,psnr\nA,a\n", "this is no table of scores"),
         (
             "subject,case,slice,image,psnr\nA,a,0,super_res,1\nA,a,0,super_res,2\n",
-            "line 3: a second score of super_res",
+            "two lines are of A, a, 0, super_res",
         ),
         ('subject,case,slice,image,psnr\nA,a,0,super_res,"1', "this is no table of scores"),
     ],
@@ -146,15 +147,28 @@ def test_row_that_was_not_evaluated_is_named(tmp_path: Path) -> None:
 def test_file_that_no_evaluation_wrote_is_refused(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "slices.csv").write_text(text)
     with pytest.raises(InputError, match=message):
-        read_row(tmp_path)
+        read_scores(tmp_path)
 
 
 def test_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "slices.csv").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match="this is no table of scores"):
-        read_row(tmp_path)
+        read_scores(tmp_path)
 
 
 def test_study_without_rows_is_refused() -> None:
     with pytest.raises(ValueError, match="pass at least one row"):
         StudyScores({})
+
+
+def test_names_of_subjects_stay_text(evaluation: Evaluation) -> None:
+    scores = {("NA", 0): {"super_res": [30]}, ("007", 0): {"super_res": [31]}}
+    assert StudyScores({"a": evaluation("a", scores)}).subjects == ["007", "NA"]
+
+
+def test_scores_of_a_case_are_those_of_its_slices(evaluation: Evaluation) -> None:
+    scores = row(30, 31) | {("B", 0): {"super_res": [10]}}
+    assert case_scores(evaluation("a", scores), "sub-A") == {
+        0: {"low_res": {"psnr": 20}, "super_res": {"psnr": 30}},
+        1: {"low_res": {"psnr": 21}, "super_res": {"psnr": 31}},
+    }

@@ -13,7 +13,7 @@ import pytest
 
 from bundle.errors import InputError
 from bundle.studies import stage_process as process
-from bundle.studies.stage_process import run_stage
+from bundle.studies.stage_process import run_in_subprocess
 
 Program = Callable[[str], None]
 POPEN = subprocess.Popen
@@ -33,29 +33,29 @@ def program(monkeypatch: pytest.MonkeyPatch) -> Program:
 def test_a_failing_stage_tells_its_last_line_and_where_its_log_is(program: Program, tmp_path: Path) -> None:
     program("import sys; print('some progress', flush=True); sys.exit('error: the data are bad.')")
     with pytest.raises(InputError, match=r"training failed: the data are bad. \(log: .*training.log\)"):
-        run_stage(tmp_path, "training", [], tmp_path)
+        run_in_subprocess(tmp_path, "training", [], tmp_path)
     assert "some progress" in (tmp_path / "training.log").read_text()
 
 
 def test_a_killed_stage_names_the_signal_and_not_its_progress_bar(program: Program, tmp_path: Path) -> None:
     program("import os, signal; print('50%', flush=True); os.kill(os.getpid(), signal.SIGKILL)")
     with pytest.raises(InputError, match="killed by SIGKILL; was there enough memory"):
-        run_stage(tmp_path, "training", [], tmp_path)
+        run_in_subprocess(tmp_path, "training", [], tmp_path)
 
 
 def test_the_time_of_earlier_attempts_counts_and_their_log_stays(program: Program, tmp_path: Path) -> None:
     program("import sys, time; time.sleep(0.5); sys.exit('first')")
     with pytest.raises(InputError):
-        run_stage(tmp_path, "training", [], tmp_path)
+        run_in_subprocess(tmp_path, "training", [], tmp_path)
     program("print('second')")
-    assert run_stage(tmp_path, "training", [], tmp_path) > 0.5
+    assert run_in_subprocess(tmp_path, "training", [], tmp_path) > 0.5
     assert (tmp_path / "training.log").read_text().split() == ["first", "second"]
     assert not (tmp_path / "training.seconds").exists()
 
 
 def test_two_processes_cannot_work_in_one_folder(tmp_path: Path) -> None:
     with process._locked(tmp_path), pytest.raises(InputError, match="another process is working here"):
-        run_stage(tmp_path, "training", [], tmp_path)
+        run_in_subprocess(tmp_path, "training", [], tmp_path)
 
 
 def test_a_terminated_study_takes_its_stage_with_it(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ from pathlib import Path
 from bundle.studies import stage_process as process
 popen = subprocess.Popen
 process.subprocess.Popen = lambda _, **options: popen([sys.executable, "-c", {stage!r}], **options)
-process.run_stage(Path({str(tmp_path)!r}), "training", [], Path({str(tmp_path)!r}))
+process.run_in_subprocess(Path({str(tmp_path)!r}), "training", [], Path({str(tmp_path)!r}))
 """
     root = Path(__file__).resolve().parents[2]
     with subprocess.Popen([sys.executable, "-c", study], cwd=root, stderr=subprocess.DEVNULL) as parent:

@@ -15,7 +15,7 @@ from monai.bundle import run
 
 from bundle.errors import InputError
 from bundle.studies import Row, Settings, Study, StudyPlan, StudyRunner, data_fingerprint, runner
-from bundle.studies.comparisons import Pair
+from bundle.studies.comparisons import Comparison
 
 ROOT = Path(__file__).resolve().parents[2]
 ROWS = [Row("one", "one_level_2x"), Row("two", "sr1_2x"), Row("zero", "zero_filling", {"factor": 2}, train=False)]
@@ -57,7 +57,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
             write_scores(folder / "evaluation", "ABCDEF"[2 * fold : 2 * fold + 2], gain=len(made))
         return 60.0
 
-    monkeypatch.setattr(runner, "run_stage", call)
+    monkeypatch.setattr(runner, "run_in_subprocess", call)
     ticks = iter(range(1000))  # two trainings in one second would otherwise have one time
     monkeypatch.setattr(runner.time, "strftime", lambda _: str(next(ticks)))
     return made
@@ -68,7 +68,7 @@ def settings(folder: Path, n_folds: int | None = None, **training: object) -> Se
 
 
 def study(folder: Path, rows: Sequence[Row] = ROWS, n_folds: int | None = None, **training: object) -> Study:
-    plan = StudyPlan("mine", "My study", rows, [Pair("one", "two", ("psnr",))], ["panels"], {"psnr": (27.0, 1.0)})
+    plan = StudyPlan("mine", "My study", rows, [Comparison("one", "two", ("psnr",))], ["panels"], {"psnr": (27.0, 1.0)})
     return Study(
         plan, StudyRunner(settings(folder, n_folds, **training)), [{"case": "sub-A"}], folder / "report", "How."
     )
@@ -150,14 +150,14 @@ def test_rows_of_one_run_run_it_once(calls, tmp_path) -> None:
 
 
 def test_a_row_that_fails_is_named_and_the_others_are_reported(calls, tmp_path, monkeypatch) -> None:
-    healthy = runner.run_stage
+    healthy = runner.run_in_subprocess
 
     def call(root: Path, stage: str, arguments: Sequence[str], folder: Path) -> float:
         if "sr1_2x" in " ".join(arguments):
             raise InputError("training failed: no luck")
         return healthy(root, stage, arguments, folder)
 
-    monkeypatch.setattr(runner, "run_stage", call)
+    monkeypatch.setattr(runner, "run_in_subprocess", call)
     with pytest.raises(InputError, match="1 of 3 rows failed: training failed: no luck"):
         study(tmp_path).run()
     text = (tmp_path / "report" / "table.md").read_text()
