@@ -157,7 +157,7 @@ class TrainingRecord:
         if weights := {key: left.pop(key) for key in list(left) if key.endswith(_WEIGHT) and key != "penalty_weight"}:
             left["loss_weights"] = {key.removesuffix(_WEIGHT): weight for key, weight in weights.items()}
         model, recipe = _taken(ModelSettings, left), _taken(Recipe, left)
-        own = {f.name: left.pop(f.name) for f in dataclasses.fields(cls)[2:-1] if left.get(f.name) is not None}
+        own = {f.name: value for f in dataclasses.fields(cls)[2:-1] if (value := left.pop(f.name, None)) is not None}
         return cls(model, recipe, **own, about=left)
 
     def to_json(self) -> dict[str, Any]:
@@ -234,10 +234,7 @@ def recorded(path: PathLike | None) -> TrainingRecord:
 
     :func:`read_record` reports these.
     """
-    try:
-        return read_record(path) or TrainingRecord()
-    except InputError:
-        return TrainingRecord()
+    return _readable_record(path) or TrainingRecord()
 
 
 def read_record(path: PathLike | None) -> TrainingRecord | None:
@@ -266,9 +263,9 @@ def record_path(weights: PathLike) -> Path:
 
 
 def records_in(folder: PathLike) -> dict[Path, TrainingRecord]:
-    """Return the training records of all weights of a folder that have one, by the file of the weights."""
+    """Return the training records of all weights of a folder that have a sound one, by the file of the weights."""
     files = sorted(Path(folder).expanduser().glob("*.pt"))
-    return {file: recorded(file) for file in files if record_path(file).is_file()}
+    return {file: record for file in files if (record := _readable_record(file))}
 
 
 def other_weights(path: PathLike | None) -> dict[str, TrainingRecord]:
@@ -296,6 +293,14 @@ def cases_seen(cases: Iterable[str], initial_weights: PathLike | None) -> list[s
 
 BLOCKS: Final = {"model": ModelSettings, "recipe": Recipe}
 """Parts of a config that hold settings."""
+
+
+def _readable_record(path: PathLike | None) -> TrainingRecord | None:
+    """Return the training record of weights; ``None`` where there is none or it is damaged."""
+    try:
+        return read_record(path)
+    except InputError:
+        return None
 
 
 def _taken(kind: type[Settings], content: dict[str, Any]) -> Settings:
