@@ -117,10 +117,8 @@ def test_every_rule_can_be_found_by_name() -> None:
 def item(target: np.ndarray, reference: np.ndarray, spacing: tuple = (0.9, 0.9, 3.0)) -> dict[Any, Any]:
     affine = torch.diag(torch.tensor([*spacing, 1.0], dtype=torch.float64))
     volumes = {IMAGE: target, REFERENCE: reference}
-    return {
-        CASE: Case("c"),
-        **{key: MetaTensor(torch.from_numpy(v.copy())[None], affine) for key, v in volumes.items()},
-    }
+    tensors = {key: MetaTensor(torch.from_numpy(v.copy())[None], affine) for key, v in volumes.items()}
+    return {CASE: Case("c"), **tensors}
 
 
 def test_transform_warns_of_swapped_images_and_leaves_the_item_alone(head, caplog) -> None:
