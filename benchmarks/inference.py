@@ -24,11 +24,12 @@ import torch
 from training_step import WholeCount, matrix_product_rate
 
 from bundle.data import find_pairs
-from bundle.engines import SliceInferer, autocast, recorded_settings
+from bundle.engines import TiledSliceInferer, autocast
 from bundle.engines.regions import occupied, widened
 from bundle.kspace import zero_fill
-from bundle.networks import Generator, from_record
+from bundle.networks import Generator, build
 from bundle.reports.text_table import markdown_table
+from bundle.settings import recorded
 from bundle.transforms import LoadPaird, NormaliseIntensityd, SlicesLastd, StackContrastsd
 
 Way = Callable[[torch.Tensor], torch.Tensor]
@@ -62,7 +63,7 @@ def ways(
         return run
 
     def inferer() -> Way:
-        one = SliceInferer()
+        one = TiledSliceInferer()
         return lambda batch: one(batch.movedim(0, -1)[None], network)[0].movedim(-1, 0)
 
     makers: dict[str, tuple[torch.dtype, Callable[[], Way]]] = {
@@ -70,7 +71,7 @@ def ways(
         "eager float32, channels last": (torch.float32, lambda: eager(False, True)),
         "eager bfloat16": (torch.bfloat16, lambda: eager(True, False)),
         "eager bfloat16, channels last": (torch.bfloat16, lambda: eager(True, True)),
-        "SliceInferer": (torch.bfloat16, inferer),
+        "TiledSliceInferer": (torch.bfloat16, inferer),
         "torch.compile bfloat16, channels last": (torch.bfloat16, compiled),
     }
     if importlib.util.find_spec("onnxruntime"):
@@ -231,7 +232,7 @@ def main() -> None:
         return
     network: torch.nn.Module = lively(arguments.levels)
     if arguments.weights:
-        network = from_record(recorded_settings(arguments.weights)).eval()
+        network = build(recorded(arguments.weights).model).eval()
         network.load_state_dict(torch.load(arguments.weights, weights_only=True))
     image = torch.rand(1, 2, arguments.size, arguments.size)
     if arguments.image:

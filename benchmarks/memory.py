@@ -33,6 +33,7 @@ from torch import Tensor, nn
 
 from bundle.kspace import zero_fill
 from bundle.networks import FastGenerator, Generator, build
+from bundle.settings import ModelSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 COMPUTED = 150
@@ -84,14 +85,13 @@ def make_pair(folder: Path, shape: tuple[int, int, int], turned: bool) -> None:
 def infer(folder: Path, settings: dict[str, Any], keys: dict[str, Any]) -> None:
     """Run the inference by a network of some settings."""
     sys.path.insert(0, str(Path(__file__).parent))
-    torch.save(build(**settings).state_dict(), folder / "model.pt")
+    torch.save(build(ModelSettings(**settings)).state_dict(), folder / "model.pt")
     architecture = settings.pop("architecture")
     run(
         "inference",
         config_file=str(ROOT / "configs" / "inference.yaml"),
         bundle_root=str(ROOT),
         network_def={"_target_": f"memory.Occasional{architecture}", **settings},
-        fusion=settings["fusion"],
         image=str(folder / "sub-1_T2w.nii"),
         reference=str(folder / "sub-1_T1w.nii"),
         output_dir=str(folder / "out"),

@@ -26,17 +26,18 @@ from nibabel.affines import from_matvec
 from scipy.spatial.transform import Rotation
 from torch import nn
 
+from bundle.case import Case
 from bundle.drawing.png import save_plot
-from bundle.engines import GeneratorLoader, SliceInferer, recorded_settings
+from bundle.engines import GeneratorLoader, TiledSliceInferer
 from bundle.files import write_csv
-from bundle.keys import HIGH_RES, IMAGE, LOW_RES, PRED, PRED_CONSISTENT, REFERENCE
+from bundle.keys import CASE, HIGH_RES, IMAGE, LOW_RES, PRED, PRED_CONSISTENT, REFERENCE
 from bundle.kspace import zero_fill
 from bundle.metrics import psnr, ssim
-from bundle.networks import from_record
-from bundle.records import Records
+from bundle.networks import build
 from bundle.registration import PlacedVolume, resample
 from bundle.registration.volumes import head, positions
 from bundle.reports.text_table import markdown_table
+from bundle.settings import recorded
 from bundle.studies.style import axis_title, quieten
 from bundle.transforms import (
     AlignReferenced,
@@ -89,8 +90,8 @@ def motions() -> Iterator[Motion]:
 
 def network(weights: Path) -> nn.Module:
     """Return the network that a training has left, with its weights."""
-    found = from_record(recorded_settings(weights))
-    GeneratorLoader(weights, found, {}).load()
+    found = build(recorded(weights).model)
+    GeneratorLoader(weights, found).load()
     return found.eval()
 
 
@@ -108,8 +109,8 @@ class Trial:
             ZeroFilld(factor),
             StackContrastsd(),
         )
-        self.consistency = DataConsistencyd(factor)
-        self.inferer = SliceInferer()
+        self.consistency = DataConsistencyd()
+        self.inferer = TiledSliceInferer()
         self.target, self.reference = (
             PlacedVolume(self.loaded[key][0].numpy(), self.loaded[key].affine.numpy(), key)
             for key in (IMAGE, REFERENCE)
@@ -143,9 +144,8 @@ class Trial:
         """Return what inference makes of a reference that comes on the target's grid, and whether it warns."""
         volumes = {IMAGE: self.seen.voxels, REFERENCE: reference.voxels}
         item = {key: self.loaded[key].new_tensor(voxels[None]) for key, voxels in volumes.items()}
-        records = Records()
-        aligned = AlignReferenced("auto", records=records)(item)[REFERENCE]
-        return aligned[0].numpy(force=True), bool(records.of(item).warnings)
+        aligned = AlignReferenced("auto")(item | {CASE: Case(self.case)})
+        return aligned[REFERENCE][0].numpy(force=True), bool(aligned[CASE].warnings)
 
 
 def measure(trial: Trial, generator: nn.Module, single: nn.Module | None) -> Iterator[Row]:
@@ -249,7 +249,7 @@ def main() -> None:
     parser.add_argument("--csv", type=Path)
     parser.add_argument("--plot", type=Path)
     arguments = parser.parse_args()
-    factor = recorded_settings(arguments.weights)["factor"]
+    factor = recorded(arguments.weights).model.factor
     generator = network(arguments.weights)
     single = network(arguments.single) if arguments.single else None
     rows: list[Row] = []

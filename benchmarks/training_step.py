@@ -25,8 +25,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bundle.data import PatchStream
 from bundle.engines import CriticUpdate, GeneratorUpdate, TrainingStep, supports_bfloat16
-from bundle.losses import GeneratorLoss
+from bundle.losses import generator_loss
 from bundle.networks import Critic, Generator, VGG16Features
+from bundle.settings import PAPER_WEIGHTS
 
 ROOT = Path(__file__).resolve().parents[1]
 WEIGHTS = ROOT / "models" / "vgg16_imagenet_conv1_1-conv4_3_fp16.npz"
@@ -80,13 +81,13 @@ def training_step(batch_size: int, n_critic: int, device: torch.device) -> tuple
         voxels=torch.rand(64, 3, 256, 256, dtype=torch.float16, device=device), sizes=torch.full((64, 2), 256)
     )
     generator, critic = Generator().to(device), Critic().to(device)
-    loss = GeneratorLoss(features=VGG16Features(WEIGHTS).to(device))
-    streams = [PatchStream(slices, batch_size=batch_size, seed=seed) for seed in (0, 1)]
+    loss = generator_loss(PAPER_WEIGHTS, features=VGG16Features(WEIGHTS).to(device))
+    stream = PatchStream(slices, batch_size=batch_size)
     step = TrainingStep(
         GeneratorUpdate(generator, torch.optim.Adam(generator.parameters(), 2e-5), loss, SimpleInferer()),
-        CriticUpdate(critic, torch.optim.Adam(critic.parameters(), 2e-5), streams[1], n_critic),
+        CriticUpdate(critic, torch.optim.Adam(critic.parameters(), 2e-5), stream.of_seed(1), n_critic),
     )
-    return step, streams[0]
+    return step, stream
 
 
 def matrix_product_rate(
@@ -114,7 +115,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
-    batch_size, n_critic = (32, 4) if arguments.paper else (quick["batch_size"], quick["n_critic"])
+    batch_size, n_critic = (32, 4) if arguments.paper else (quick["recipe::batch_size"], quick["recipe::n_critic"])
 
     step, batches = training_step(batch_size, n_critic, device)
     engine: Any = SimpleNamespace(state=SimpleNamespace(iteration=2))

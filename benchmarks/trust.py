@@ -25,10 +25,11 @@ import torch
 from scipy.ndimage import distance_transform_edt, uniform_filter
 from scipy.stats import spearmanr
 
-from bundle.engines import SliceInferer, recorded_settings
+from bundle.engines import TiledSliceInferer
 from bundle.kspace import restore_measured_magnitude, zero_fill
-from bundle.networks import from_record
+from bundle.networks import build
 from bundle.phantom.scanner import rician, simulate_subject
+from bundle.settings import recorded
 from bundle.transforms import LoadPaird, NormaliseIntensityd, SlicesLastd
 from bundle.trust import measured_disagreement, predictive_spread, reference_influence
 from bundle.trust.input_checks import RULES
@@ -205,9 +206,9 @@ class Network:
     """Run the trained network on slices (N, 2, H, W)."""
 
     def __init__(self, weights: Path) -> None:
-        self.network = from_record(recorded_settings(weights)).eval()
+        self.network = build(recorded(weights).model).eval()
         self.network.load_state_dict(torch.load(weights, weights_only=True))
-        self.inferer = SliceInferer()
+        self.inferer = TiledSliceInferer()
 
     def __call__(self, slices: torch.Tensor) -> torch.Tensor:
         """Return the output (N, 1, H, W)."""

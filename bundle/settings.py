@@ -5,7 +5,6 @@ A config gives each setting once, under ``model`` or ``recipe``; checkpoints, we
 cards read them from here. In a record, JSON beside the weights, all settings stand side by side under their own names.
 """
 
-import contextlib
 import dataclasses
 import json
 import logging
@@ -158,7 +157,7 @@ class TrainingRecord:
         if weights := {key: left.pop(key) for key in list(left) if key.endswith(_WEIGHT) and key != "penalty_weight"}:
             left["loss_weights"] = {key.removesuffix(_WEIGHT): weight for key, weight in weights.items()}
         model, recipe = _taken(ModelSettings, left), _taken(Recipe, left)
-        own = {f.name: left.pop(f.name) for f in dataclasses.fields(cls)[2:-1] if left.get(f.name) is not None}
+        own = {f.name: value for f in dataclasses.fields(cls)[2:-1] if (value := left.pop(f.name, None)) is not None}
         return cls(model, recipe, **own, about=left)
 
     def to_json(self) -> dict[str, Any]:
@@ -235,10 +234,7 @@ def recorded(path: PathLike | None) -> TrainingRecord:
 
     :func:`read_record` reports these.
     """
-    try:
-        return read_record(path) or TrainingRecord()
-    except InputError:
-        return TrainingRecord()
+    return _readable_record(path) or TrainingRecord()
 
 
 def read_record(path: PathLike | None) -> TrainingRecord | None:
@@ -267,13 +263,9 @@ def record_path(weights: PathLike) -> Path:
 
 
 def records_in(folder: PathLike) -> dict[Path, TrainingRecord]:
-    """Return the training records in a folder, of those that can be read, by the file of the weights."""
-    found: dict[Path, TrainingRecord] = {}
-    for file in sorted(Path(folder).expanduser().glob("*.pt")):
-        with contextlib.suppress(InputError):
-            if record := read_record(file):
-                found[file] = record
-    return found
+    """Return the training records of all weights of a folder that have a sound one, by the file of the weights."""
+    files = sorted(Path(folder).expanduser().glob("*.pt"))
+    return {file: record for file in files if (record := _readable_record(file))}
 
 
 def other_weights(path: PathLike | None) -> dict[str, TrainingRecord]:
@@ -301,6 +293,14 @@ def cases_seen(cases: Iterable[str], initial_weights: PathLike | None) -> list[s
 
 BLOCKS: Final = {"model": ModelSettings, "recipe": Recipe}
 """Parts of a config that hold settings."""
+
+
+def _readable_record(path: PathLike | None) -> TrainingRecord | None:
+    """Return the training record of weights; ``None`` where there is none or it is damaged."""
+    try:
+        return read_record(path)
+    except InputError:
+        return None
 
 
 def _taken(kind: type[Settings], content: dict[str, Any]) -> Settings:

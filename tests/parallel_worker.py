@@ -18,7 +18,7 @@ from monai.inferers import SimpleInferer
 from bundle import parallel
 from bundle.data import PatchStream
 from bundle.engines import CriticUpdate, GeneratorUpdate, TrainingStep
-from bundle.losses import GeneratorLoss
+from bundle.losses import generator_loss
 from bundle.networks import Critic, Generator
 
 SIZE, BATCH, ITERATIONS, RATE = 24, 4, 4, 1e-3
@@ -46,18 +46,18 @@ def trained(name: str) -> dict[str, Any]:
     torch.manual_seed(rank)
     network, critic = Generator(**NETWORKS[name]), Critic(patch_size=SIZE)
     data = slices(4 if name in ("PRO-C", "shared") else 3)
-    streams = [PatchStream(data, SIZE, BATCH, gain_jitter=0.2, seed=seed) for seed in (0, 1)]
+    stream = PatchStream(data, SIZE, BATCH, gain_jitter=0.2)
     # plain descent: Adam turns the rounding of a gradient near zero into a whole step
     sgd = [torch.optim.SGD(module.parameters(), RATE) for module in (network, critic)]
-    loss = GeneratorLoss(adversarial=1.0, mse=1.0, perceptual=0.0, texture=0.0)
+    loss = generator_loss({"adversarial": 1.0, "mse": 1.0})
     step = TrainingStep(
         GeneratorUpdate(network, sgd[0], loss, SimpleInferer(), mixed_precision=False),
-        CriticUpdate(critic, sgd[1], streams[1], n_updates=2, mixed_precision=False),
+        CriticUpdate(critic, sgd[1], stream.of_seed(1), n_updates=2, mixed_precision=False),
         fidelity_iterations=1,
     )
     for iteration in range(1, ITERATIONS + 1):
         engine = SimpleNamespace(state=SimpleNamespace(iteration=iteration))
-        losses = step(engine, streams[0].next_batch())
+        losses = step(engine, stream.next_batch())
     return {"generator": network.state_dict(), "critic": critic.state_dict(), "losses": losses}
 
 

@@ -11,9 +11,10 @@ from monai.bundle import ConfigParser
 
 from bundle.cli.model_choice import choose_weights
 from bundle.data import find_pairs
-from bundle.engines import GeneratorLoader, recorded_settings, single_contrast_weights
+from bundle.engines import GeneratorLoader
 from bundle.metrics import psnr
-from bundle.networks import from_record
+from bundle.networks import build
+from bundle.settings import recorded, single_contrast_weights
 
 ROOT = Path(__file__).parents[1]
 MODELS = sorted((ROOT / "models").glob("*.pt"))
@@ -31,8 +32,8 @@ def test_checksums_are_those_of_the_files() -> None:
 
 @pytest.mark.parametrize("file", MODELS, ids=lambda file: file.stem)
 def test_weights_fit_the_network_of_their_record_and_change_an_image(file: Path) -> None:
-    network = from_record(recorded_settings(file)).eval()
-    GeneratorLoader(file, network, {}).load()
+    network = build(recorded(file).model).eval()
+    GeneratorLoader(file, network, recorded(file).model).load()
     image = torch.rand(1, 2, 40, 36, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         assert (network(image) - image[:, :1]).abs().max() > 0.01
@@ -40,12 +41,12 @@ def test_weights_fit_the_network_of_their_record_and_change_an_image(file: Path)
 
 @pytest.mark.parametrize("file", MODELS, ids=lambda file: file.stem)
 def test_weights_say_what_they_were_trained_on_and_how_good_they_are(file: Path) -> None:
-    record = recorded_settings(file)
-    assert record["licence"]
-    assert record["data"]
-    assert record["train_cases"]
-    scores = record["scores"]
-    assert not scores.keys() & {case.split("_")[0].removeprefix("sub-") for case in record["train_cases"]}
+    record = recorded(file)
+    assert record.about["licence"]
+    assert record.about["data"]
+    assert record.train_cases
+    scores = record.about["scores"]
+    assert not scores.keys() & {case.split("_")[0].removeprefix("sub-") for case in record.train_cases}
     assert f"`{file.name}`" in CARD
     for of_subject in scores.values():
         assert of_subject["super_res_dc"]["psnr"] > of_subject["low_res"]["psnr"] + 1
@@ -53,7 +54,7 @@ def test_weights_say_what_they_were_trained_on_and_how_good_they_are(file: Path)
 
 
 def test_the_default_was_trained_on_data_that_may_be_published() -> None:
-    assert recorded_settings(ROOT / "models" / "model.pt")["licence"].startswith("CC BY 4.0")
+    assert recorded(ROOT / "models" / "model.pt").about["licence"].startswith("CC BY 4.0")
 
 
 @pytest.mark.parametrize(
@@ -84,7 +85,7 @@ def test_the_default_sharpens_a_patient_that_it_never_saw(shared_data: Path) -> 
     parser.update({"bundle_root": str(ROOT), "degrade": True, "register": "grid", "dataset_dir": "", "pairs": [pair]})
     item = parser.get_parsed_content("prepare")(pair)
     network = parser.get_parsed_content("network_def").eval()
-    GeneratorLoader(ROOT / "models" / "model.pt", network, {}).load()
+    GeneratorLoader(ROOT / "models" / "model.pt", network).load()
     middle = item["image"].as_tensor()[None, ..., 22].cpu()
     high_res, low_res = item["high_res"].as_tensor()[None, ..., 22].cpu(), middle[:, :1]
     with torch.no_grad():

@@ -80,7 +80,7 @@ class LoadPaird(MapTransform):
         if not item.get(target_key):
             raise InputError(f'an item of the datalist names no image; give its path under "{target_key}".')
         target = read_volume(item[target_key])
-        item[CASE] = Case.of(item)
+        item[CASE] = Case.of(item if item.get(CASE) else {CASE: _stem(str(target.path))})
         item[CASE].header = dataclasses.replace(target, voxels=np.broadcast_to(np.float32(0), target.voxels.shape))
         item[target_key] = as_meta_tensor(target)
         for key in reference_keys:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from torch import nn
 
 from bundle.engines import TrainingCheckpoint
 from bundle.errors import InputError
+from bundle.settings import ModelSettings, TrainingRecord, read_record
 
 
 def engine(iteration: int = 7, epoch_length: int = 3, max_epochs: int = 5) -> Engine:
@@ -16,8 +18,9 @@ def engine(iteration: int = 7, epoch_length: int = 3, max_epochs: int = 5) -> En
     return SimpleNamespace(state=SimpleNamespace(**state, max_epochs=max_epochs), should_terminate=False)
 
 
-def checkpoint(folder, network: nn.Module, **record: object) -> TrainingCheckpoint:
-    return TrainingCheckpoint(folder / "checkpoint.pt", folder / "model.pt", network, {"generator": network}, record)
+def checkpoint(folder, network: nn.Module, **model: Any) -> TrainingCheckpoint:
+    files = folder / "checkpoint.pt", folder / "model.pt"
+    return TrainingCheckpoint(*files, network, {"generator": network}, TrainingRecord(ModelSettings(**model)))
 
 
 def test_checkpoint_restores_weights_iteration_and_random_numbers(tmp_path) -> None:
@@ -55,8 +58,19 @@ def test_a_failed_save_leaves_the_previous_checkpoint(tmp_path, monkeypatch) -> 
 
 
 def test_training_record_lies_beside_the_weights(tmp_path) -> None:
+    checkpoint(tmp_path, nn.Linear(3, 2), factor=3).save(engine(7))
+    expected = TrainingRecord(ModelSettings(factor=3), about={"iterations": 7, "epochs": 2})
+    assert read_record(tmp_path / "model.pt") == expected
+    assert json.loads((tmp_path / "model.json").read_text()) == expected.to_json()
+
+
+def test_a_checkpoint_of_other_settings_is_refused_with_the_remedy(tmp_path) -> None:
     checkpoint(tmp_path, nn.Linear(3, 2), factor=4).save(engine(7))
-    assert json.loads((tmp_path / "model.json").read_text()) == {"factor": 4, "iterations": 7, "epochs": 2}
+    with pytest.raises(InputError, match=r"made with other settings \(factor 4 -> 2\); .* --resume false"):
+        checkpoint(tmp_path, nn.Linear(3, 2), factor=2).restore(engine(0))
+    other = engine(0, epoch_length=4)
+    with pytest.raises(InputError, match=r"\(iterations in an epoch 3 -> 4\)"):
+        checkpoint(tmp_path, nn.Linear(3, 2), factor=4).restore(other)
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 broken"])

@@ -7,7 +7,7 @@ from monai.data import MetaTensor
 from torch import nn
 from torch.testing import assert_close
 
-from bundle.engines import SliceInferer
+from bundle.engines import TiledSliceInferer
 from bundle.engines.regions import occupied, tiles, widened
 from bundle.errors import InputError
 from bundle.networks import DataConsistency, FastGenerator, Generator, SingleContrastResidual, ZengCascade
@@ -55,7 +55,7 @@ def test_slice_inferer_equals_a_loop_over_slices(shape, slices_per_batch) -> Non
     torch.manual_seed(0)
     network = nn.Conv2d(2, 1, 3, padding=1)
     volume = torch.rand(1, 2, *shape)
-    inferer = SliceInferer(slices_per_batch, mixed_precision=False)
+    inferer = TiledSliceInferer(slices_per_batch, mixed_precision=False)
     with torch.no_grad():
         expected = torch.stack([network(volume[..., i]) for i in range(shape[-1])], dim=-1)
     assert_close(inferer(volume, network), expected)
@@ -68,13 +68,13 @@ def test_slice_inferer_never_gives_the_network_more_slices_than_asked_for() -> N
         seen.append(len(slices))
         return slices[:, :1]
 
-    SliceInferer(2, mixed_precision=False)(torch.rand(1, 2, 18, 18, 5), network)
+    TiledSliceInferer(2, mixed_precision=False)(torch.rand(1, 2, 18, 18, 5), network)
     assert sum(seen) == 5
     assert max(seen) == 2
 
 
 def test_slice_inferer_returns_float32_that_outlives_inference_mode() -> None:
-    output = SliceInferer(mixed_precision=True)(torch.rand(1, 2, 18, 18, 2), nn.Conv2d(2, 1, 3, padding=1))
+    output = TiledSliceInferer(mixed_precision=True)(torch.rand(1, 2, 18, 18, 2), nn.Conv2d(2, 1, 3, padding=1))
     assert output.dtype == torch.float32
     assert not output.requires_grad
     assert not output.is_inference()
@@ -86,7 +86,7 @@ def test_slice_inferer_returns_every_level_of_a_network_that_has_several() -> No
     def levels(slices: torch.Tensor) -> list[torch.Tensor]:
         return [slices[:, :1], 2 * slices[:, 1:]]
 
-    first, second = SliceInferer(2, mixed_precision=False)(volume, levels)
+    first, second = TiledSliceInferer(2, mixed_precision=False)(volume, levels)
     assert_close(first, volume[:, :1])
     assert_close(second, 2 * volume[:, 1:])
 
@@ -95,7 +95,7 @@ def test_slice_inferer_returns_every_level_of_a_network_that_has_several() -> No
 def test_tiles_give_what_the_whole_slice_gives(name) -> None:
     network = lively(NETWORKS[name]())
     volume = 0.1 + torch.rand(1, 2, 71, 60, 1)
-    output = SliceInferer(mixed_precision=False, tile=33)(volume, network)
+    output = TiledSliceInferer(mixed_precision=False, tile=33)(volume, network)
     assert_equal_but_for_rounding(output, whole(volume, network))
 
 
@@ -107,7 +107,7 @@ def test_air_is_left_out_without_a_trace(name) -> None:
     volume[:, 1, 0, 74, 2] = 1.0  # one voxel of one contrast, in a corner
     seen = []
     network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape[2:].numel()))
-    output = SliceInferer(1, mixed_precision=False)(volume, network)
+    output = TiledSliceInferer(1, mixed_precision=False)(volume, network)
     assert len(seen) == 2, "two of four slices are air"
     assert sum(seen) < 2 * 90 * 75
     assert_equal_but_for_rounding(output, whole(volume, network))
@@ -117,7 +117,7 @@ def test_tiles_and_air_are_exact_in_double_precision() -> None:
     network = lively(Generator()).double()
     volume = torch.zeros(1, 2, 90, 60, 1, dtype=torch.float64)
     volume[:, :, 35:, :25] = torch.rand(1, 2, 55, 25, 1)
-    output = SliceInferer(mixed_precision=False, tile=32)(volume, network)
+    output = TiledSliceInferer(mixed_precision=False, tile=32)(volume, network)
     expected = whole(volume, network)
     assert_close(output / expected.max(), expected / expected.max(), rtol=0, atol=1e-7, check_dtype=False)
 
@@ -145,12 +145,12 @@ def test_biased_networks_see_the_air() -> None:
     network = lively(Generator(bias=True))
     nn.init.constant_(network.levels[0].decoder.last.bias, 0.5)
     volume = torch.zeros(1, 2, 40, 40, 2)
-    assert_close(SliceInferer(mixed_precision=False)(volume, network), whole(volume, network))
+    assert_close(TiledSliceInferer(mixed_precision=False)(volume, network), whole(volume, network))
     assert whole(volume, network).min() == 0.5
 
 
 def test_a_volume_of_air_alone_is_air() -> None:
-    output = SliceInferer()(torch.zeros(1, 2, 20, 21, 3), Generator())
+    output = TiledSliceInferer()(torch.zeros(1, 2, 20, 21, 3), Generator())
     assert_close(output, torch.zeros(1, 1, 20, 21, 3))
 
 
@@ -159,7 +159,7 @@ def test_tiles_count_the_positions_that_a_network_works_on(unshuffle, n_parts) -
     network = FastGenerator(n_features=4, n_blocks=1, unshuffle=unshuffle).eval()
     seen = []
     network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape))
-    SliceInferer(tile=32)(0.1 + torch.rand(1, 2, 64, 60, 1), network)
+    TiledSliceInferer(tile=32)(0.1 + torch.rand(1, 2, 64, 60, 1), network)
     assert len(seen) == n_parts
 
 
@@ -168,7 +168,7 @@ def test_levels_are_cut_and_cropped_too() -> None:
     volume = torch.zeros(1, 2, 100, 40, 2)
     volume[..., 40:60, 10:30, 1] = torch.rand(1, 2, 20, 20)
     for level, expected in zip(
-        SliceInferer(mixed_precision=False, tile=32)(volume, network.forward_levels),
+        TiledSliceInferer(mixed_precision=False, tile=32)(volume, network.forward_levels),
         network.forward_levels(volume[..., 1]),
         strict=True,
     ):
@@ -181,7 +181,7 @@ def test_a_network_that_sees_the_whole_slice_is_not_cut(caplog) -> None:
     nn.init.uniform_(network.levels[0].decoder.last.weight, 0, 0.02)
     volume = torch.zeros(1, 2, 70, 81, 2)
     volume[..., 30:50, 30:50, 0] = torch.rand(1, 2, 20, 20)
-    inferer = SliceInferer(mixed_precision=False, tile=40)
+    inferer = TiledSliceInferer(mixed_precision=False, tile=40)
     for _ in range(2):
         assert_equal_but_for_rounding(inferer(volume, network), whole(volume, network))
     assert caplog.text.count("every output pixel of this network depends on the whole slice") == 1
@@ -190,7 +190,7 @@ def test_a_network_that_sees_the_whole_slice_is_not_cut(caplog) -> None:
 def test_volumes_of_a_batch_are_done_one_by_one() -> None:
     network = lively(Generator())
     volumes = torch.rand(2, 2, 20, 23, 2)
-    output = SliceInferer(mixed_precision=False)(volumes, network)
+    output = TiledSliceInferer(mixed_precision=False)(volumes, network)
     for one, volume in zip(output, volumes, strict=True):
         assert_equal_but_for_rounding(one[None], whole(volume[None], network))
 
@@ -198,13 +198,13 @@ def test_volumes_of_a_batch_are_done_one_by_one() -> None:
 def test_metadata_are_those_of_the_input() -> None:
     affine = torch.diag(torch.tensor([1.0, 2, 3, 1], dtype=torch.float64))
     volume = MetaTensor(torch.rand(2, 18, 18, 2), affine=affine)
-    output = SliceInferer()(volume[None], Generator())[0]
+    output = TiledSliceInferer()(volume[None], Generator())[0]
     assert isinstance(output, MetaTensor)
     assert_close(output.affine, affine)
 
 
 def test_each_slice_of_the_output_is_one_piece_of_memory() -> None:
-    output = SliceInferer()(torch.rand(1, 2, 18, 19, 4), Generator())
+    output = TiledSliceInferer()(torch.rand(1, 2, 18, 19, 4), Generator())
     assert output[0, 0, ..., 2].is_contiguous()
 
 
@@ -215,8 +215,8 @@ def test_small_slices_go_together_unless_told_otherwise() -> None:
         seen.append(len(slices))
         return slices[:, :1]
 
-    SliceInferer()(torch.rand(1, 2, 128, 128, 6), network)
-    SliceInferer()(torch.rand(1, 2, 256, 300, 2), network)
+    TiledSliceInferer()(torch.rand(1, 2, 128, 128, 6), network)
+    TiledSliceInferer()(torch.rand(1, 2, 256, 300, 2), network)
     assert seen == [4, 2, 1, 1]
 
 
@@ -225,7 +225,7 @@ def test_small_slices_go_together_unless_told_otherwise() -> None:
 )
 def test_settings_that_make_no_sense_are_refused(options) -> None:
     with pytest.raises(InputError, match=rf"^{next(iter(options))} is "):
-        SliceInferer(**options)
+        TiledSliceInferer(**options)
 
 
 @given(

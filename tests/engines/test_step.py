@@ -18,7 +18,7 @@ from bundle.engines import (
     use_machine,
 )
 from bundle.keys import HIGH_RES, IMAGE, LEVEL_TARGETS
-from bundle.losses import GeneratorLoss
+from bundle.losses import generator_loss
 
 
 class Batches:
@@ -37,7 +37,7 @@ def step(fidelity_iterations: int = 0, n_updates: int = 4, **weights: float) -> 
     torch.manual_seed(0)
     generator = nn.Conv2d(2, 1, 3, padding=1)
     critic = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 1), nn.Flatten(0))
-    loss = GeneratorLoss(**{"perceptual": 0, "texture": 0, **weights})
+    loss = generator_loss({"adversarial": 1, "mse": 0.1, **weights})
     return TrainingStep(
         GeneratorUpdate(generator, torch.optim.Adam(generator.parameters(), 1e-2), loss, SimpleInferer(), False),
         CriticUpdate(critic, torch.optim.Adam(critic.parameters(), 1e-2), Batches(), n_updates, mixed_precision=False),

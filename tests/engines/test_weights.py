@@ -1,59 +1,98 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
 import logging
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
 from bundle.engines import GeneratorLoader
-from bundle.engines.weights import cases_seen, single_contrast_weights
 from bundle.errors import InputError
+from bundle.settings import ModelSettings
 
 
 def test_loader_warns_of_weights_without_a_record(tmp_path, caplog) -> None:
     torch.save(nn.Linear(3, 2).state_dict(), tmp_path / "w.pt")
     with caplog.at_level(logging.WARNING, logger="bundle"):
-        GeneratorLoader(tmp_path / "w.pt", nn.Linear(3, 2), {"factor": 4}).load()
+        GeneratorLoader(tmp_path / "w.pt", nn.Linear(3, 2), ModelSettings()).load()
     assert "no training record beside the weights" in caplog.text
 
 
 def test_loader_takes_nothing_but_weights(tmp_path) -> None:
     torch.save(nn.Linear(3, 2), tmp_path / "module.pt")  # a whole pickled module could run any code
     with pytest.raises(InputError, match="cannot be read as weights"):
-        GeneratorLoader(tmp_path / "module.pt", nn.Linear(3, 2), {}).load()
+        GeneratorLoader(tmp_path / "module.pt", nn.Linear(3, 2)).load()
 
 
-def weights(folder, name: str, **record: object) -> str:
-    (folder / f"{name}.pt").touch()
-    (folder / f"{name}.json").write_text(json.dumps(record))
-    return str(folder / f"{name}.pt")
+@pytest.fixture
+def trained(tmp_path: Path) -> Path:
+    """Weights of a training for factor 2, with a record of the time before most settings."""
+    network = nn.Linear(3, 2)
+    torch.save(network.state_dict(), tmp_path / "w.pt")
+    record = {"architecture": "Linear", "factor": 2, "reference_contrast": "PDw", "train_cases": ["a", "b"]}
+    (tmp_path / "w.json").write_text(json.dumps(record))
+    return tmp_path / "w.pt"
 
 
-def test_weights_without_a_reference_are_found_by_their_factor(tmp_path) -> None:
-    weights(tmp_path, "model", factor=4, fusion="image")
-    alone = weights(tmp_path, "none_4x", factor=4, fusion="none")
-    weights(tmp_path, "none_2x", factor=2, fusion="none")
-    assert single_contrast_weights(tmp_path, 4) == alone
-    assert single_contrast_weights(tmp_path, 3) is None
-    weights(tmp_path, "none_4x_other", factor=4, fusion="none")
-    assert single_contrast_weights(tmp_path, 4) is None  # which of the two, nobody has said
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"factor": 4}, "trained with factor 2, not 4; give --factor 2 or other weights"),
+        ({"levels": 2, "factor": 3}, "levels 1, not 2, factor 2, not 3; give --levels 1 --factor 2 or other weights"),
+    ],
+)
+def test_loader_refuses_weights_for_something_else_with_the_remedy(settings, said, trained) -> None:
+    with pytest.raises(InputError, match=f"w.pt: these weights were .*{said}"):
+        GeneratorLoader(trained, nn.Linear(3, 2), ModelSettings(**settings)).load()
 
 
-def test_no_folder_holds_no_weights_without_a_reference(tmp_path) -> None:
-    assert single_contrast_weights(tmp_path / "none", 4) is None
+def test_loader_refuses_weights_for_another_contrast_where_both_are_known(trained) -> None:
+    with pytest.raises(InputError, match="reference_contrast PDw, not T1w; give --reference_contrast PDw"):
+        GeneratorLoader(trained, nn.Linear(3, 2), reference_contrast="T1w").check()
+    for contrast in ("PDw", None):
+        record = GeneratorLoader(trained, nn.Linear(3, 2), ModelSettings(factor=2), contrast).check()
+        assert record is not None
+        assert record.model.factor == 2
+
+
+def test_loader_refuses_weights_of_another_kind_of_network(trained) -> None:
+    with pytest.raises(InputError, match="architecture Linear, not Bilinear"):
+        GeneratorLoader(trained, nn.Bilinear(3, 2, 2), ModelSettings(factor=2)).check()
+
+
+def test_fine_tuning_may_change_the_images_and_says_so_but_not_the_structure(trained, caplog) -> None:
+    network = nn.Linear(3, 2)
+    with caplog.at_level(logging.WARNING, logger="bundle"):
+        GeneratorLoader(trained, network, ModelSettings(factor=4, bias=True), "T1w", fine_tuning=True).load()
+    assert "w.pt was trained with factor 2, not 4, reference_contrast PDw, not T1w." in caplog.text
+    with pytest.raises(InputError, match="residual False, not True; give --residual False or other weights"):
+        GeneratorLoader(trained, network, ModelSettings(residual=True), fine_tuning=True).load()
+    with pytest.raises(InputError, match="there are no weights here; give --initial_weights FILE"):
+        GeneratorLoader(trained.with_name("none.pt"), network, fine_tuning=True).load()
+
+
+def test_loader_warns_of_cases_that_weights_were_trained_on(trained, caplog) -> None:
+    with caplog.at_level(logging.WARNING, logger="bundle"):
+        GeneratorLoader(trained, nn.Linear(3, 2), unseen=["b", "c"]).load()
+    assert "was trained on ['b']: their scores say nothing about new subjects" in caplog.text
+
+
+def test_loader_without_a_file_takes_a_method_without_weights_alone() -> None:
+    GeneratorLoader(None, nn.ReLU()).load()
+    with pytest.raises(InputError, match="has weights to be loaded; give --ckpt_path FILE"):
+        GeneratorLoader(None, nn.Linear(3, 2)).load()
+
+
+def test_a_damaged_record_is_refused(trained) -> None:
+    trained.with_suffix(".json").write_text("{")
+    with pytest.raises(InputError, match=r"w\.json: this training record is damaged"):
+        GeneratorLoader(trained, nn.Linear(3, 2)).load()
 
 
 def test_half_precision_weights_load_into_a_network(tmp_path) -> None:
     trained, network = nn.Linear(3, 2), nn.Linear(3, 2)
     torch.save({name: value.half() for name, value in trained.state_dict().items()}, tmp_path / "w.pt")
-    GeneratorLoader(tmp_path / "w.pt", network, {}).load()
+    GeneratorLoader(tmp_path / "w.pt", network).load()
     assert network.weight.dtype == torch.float32
     torch.testing.assert_close(network.weight, trained.weight.half().float(), rtol=0, atol=0)
-
-
-def test_cases_that_weights_have_seen_keep_their_order_with_those_seen_before_behind(tmp_path) -> None:
-    # sorted by name, a checkpoint of a training on these would be refused as that of another
-    assert cases_seen(["sub-1_ses-1", "sub-10_ses-1"], None) == ["sub-1_ses-1", "sub-10_ses-1"]
-    (tmp_path / "model.json").write_text(json.dumps({"train_cases": ["b", "a", "c"]}))
-    assert cases_seen(["d", "a"], tmp_path / "model.pt") == ["d", "a", "b", "c"]

@@ -3,8 +3,10 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from bundle.errors import InputError
 from bundle.losses import (
     GeneratorLoss,
+    generator_loss,
     gradient_penalty,
     gram_matrix,
     perceptual_loss,
@@ -175,3 +177,31 @@ def test_generator_loss_gradient_of_mse_is_analytic() -> None:
 def test_generator_loss_refuses_weights_that_make_no_objective(arguments, message) -> None:
     with pytest.raises(ValueError, match=message):
         GeneratorLoss(**arguments)
+
+
+def test_generator_loss_of_some_terms_leaves_out_all_others() -> None:
+    assert generator_loss({"mse": 2}) == GeneratorLoss(adversarial=0, mse=2, perceptual=0, texture=0)
+    assert generator_loss({"l1": 3, "adversarial": 0.5}).weights == {
+        **dict.fromkeys(("mse", "charbonnier", "perceptual", "texture"), 0.0),
+        **{"l1": 3, "adversarial": 0.5},
+    }
+
+
+def test_generator_loss_of_some_terms_passes_norm_and_features_on() -> None:
+    loss = generator_loss({"texture": 1}, "none", features)
+    assert (loss.gram_norm, loss.features) == ("none", features)
+    with pytest.raises(InputError, match="need features"):
+        generator_loss({"texture": 1})
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({"mse": 1, "ssim": 1}, "there is no ssim loss; loss_weights takes adversarial, mse, l1, charbonnier, perc"),
+        ({}, "all generator losses"),
+        ({"mse": -1}, "weight of the mse loss is -1"),
+    ],
+)
+def test_generator_loss_refuses_terms_that_make_no_objective(weights, message) -> None:
+    with pytest.raises(InputError, match=message):
+        generator_loss(weights)

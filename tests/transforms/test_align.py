@@ -2,7 +2,6 @@
 import dataclasses
 import json
 import sys
-import weakref
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,7 @@ from scipy import ndimage
 from bundle import itk_process
 from bundle.errors import InputError
 from bundle.itk_process import asking
-from bundle.keys import IMAGE, REFERENCE
-from bundle.records import Records
+from bundle.keys import CASE, IMAGE, REFERENCE
 from bundle.registration import Registration
 from bundle.transforms import AlignReferenced, LoadPaird, align
 
@@ -77,16 +75,14 @@ def correlation(item: dict[str, Any]) -> float:
 
 
 def test_a_reference_on_another_grid_is_registered_and_resampled(paths: dict[str, str]) -> None:
-    records = Records()
     loaded = load(paths)
-    item = AlignReferenced(records=records)(loaded)
+    item = AlignReferenced()(loaded)
     assert item[REFERENCE].shape == item[IMAGE].shape
     assert item[REFERENCE].dtype == torch.float32
     assert correlation(item) > 0.97
     assert item[IMAGE] is loaded[IMAGE]
-    record = records.of(item)
-    assert record.warnings == []
-    facts = record.facts["registration"]
+    assert item[CASE].warnings == []
+    facts = item[CASE].facts()["registration"]
     assert facts["usable"] is facts["resampled"] is True
     assert facts["shift_mm"] == pytest.approx(5.4, abs=0.3)
     assert facts["start"] == "header"
@@ -107,16 +103,15 @@ def test_a_resampled_reference_has_the_target_s_geometry_and_its_own_file(paths,
 def test_a_reference_on_the_target_s_grid_is_left_as_it_is(paths, monkeypatch) -> None:
     monkeypatch.setattr(align, "register", None)
     monkeypatch.setattr(align, "resample", None)
-    records = Records()
     loaded = load(on_one_grid(paths))
     for register in ("grid", False):
-        item = AlignReferenced(register, records=records)(loaded)
+        item = AlignReferenced(register)(loaded)
         assert item[REFERENCE] is loaded[REFERENCE]
-    record = records.of(item)
-    assert record.warnings == []
-    assert record.facts["registration"]["usable"] is True
-    assert record.facts["registration"]["resampled"] is False
-    assert record.facts["registration"]["apparent_shift_mm"] < 0.5
+        assert item[CASE].warnings == []
+        facts = item[CASE].facts()["registration"]
+        assert facts["usable"] is True
+        assert facts["resampled"] is False
+        assert facts["apparent_shift_mm"] < 0.5
 
 
 def test_register_true_moves_a_reference_on_the_target_s_grid_too(paths, monkeypatch) -> None:
@@ -127,40 +122,35 @@ def test_register_true_moves_a_reference_on_the_target_s_grid_too(paths, monkeyp
 
 def test_register_false_lays_the_reference_where_the_header_puts_it_and_says_so(paths, monkeypatch) -> None:
     monkeypatch.setattr(align, "register", None)
-    records = Records()
-    item = AlignReferenced(register=False, records=records)(load(paths))
+    item = AlignReferenced(register=False)(load(paths))
     assert item[REFERENCE].shape == item[IMAGE].shape
     assert correlation(item) < 0.9
-    said, shifted = records.of(item).warnings
+    said, shifted = item[CASE].warnings
     assert said.startswith(f"{paths[REFERENCE]}: it is on another grid and was laid on the image by the headers alone")
     assert "looks shifted by about" in shifted
     assert "--register true" in shifted
 
 
 def test_a_reference_that_lies_on_the_target_is_left_as_it_is_after_a_look(paths) -> None:
-    records = Records()
     loaded = load(on_one_grid(paths))
-    item = AlignReferenced(records=records)(loaded)
+    item = AlignReferenced()(loaded)
     assert item[REFERENCE] is loaded[REFERENCE]
-    record = records.of(item)
-    assert record.warnings == []
-    assert record.facts["registration"]["resampled"] is False
-    assert record.facts["registration"]["displacement_mm"] < 0.3
+    assert item[CASE].warnings == []
+    assert item[CASE].registration.resampled is False
+    assert item[CASE].registration.details["displacement_mm"] < 0.3
 
 
 def test_a_reference_that_is_turned_on_the_target_s_grid_is_registered_and_told(paths) -> None:
     """A turn about the head's centre, which no shift of the whole gives away."""
     turn = nib.affines.from_matvec(nib.eulerangles.euler2mat(z=np.radians(4)))
-    records = Records()
     turned = on_one_grid(paths, head("T1w", SHAPE, turn @ AFFINE))
-    as_given, item = (AlignReferenced(way, records=records)(load(turned)) for way in ("grid", "auto"))
+    as_given, item = (AlignReferenced(way)(load(turned)) for way in ("grid", "auto"))
     assert correlation(as_given) < 0.95
     assert correlation(item) > 0.97
-    record = records.of(item)
-    warning = record.warnings[-1]
+    warning = item[CASE].warnings[-1]
     assert "mm off, although on the image's grid, and was registered; look at the overlay" in warning
-    assert record.facts["registration"]["rotation_degrees"] == pytest.approx(4, abs=0.2)
-    assert record.facts["registration"]["resampled"] is True
+    assert item[CASE].registration.details["rotation_degrees"] == pytest.approx(4, abs=0.2)
+    assert item[CASE].registration.resampled is True
 
 
 @pytest.mark.parametrize("changes", [{"displacement_mm": 0.6}, {"rotation_degrees": 40.0}])
@@ -177,10 +167,9 @@ def test_a_reference_that_cannot_be_registered_stays_on_the_target_s_grid(paths,
         raise InputError("cannot be brought to overlap")
 
     monkeypatch.setattr(align, "register", fail)
-    records = Records()
     loaded = load(on_one_grid(paths))
-    assert AlignReferenced(records=records)(loaded)[REFERENCE] is loaded[REFERENCE]
-    (warning,) = records.of(loaded).warnings
+    assert AlignReferenced()(loaded)[REFERENCE] is loaded[REFERENCE]
+    (warning,) = loaded[CASE].warnings
     assert warning.endswith("nobody could look whether it lies off (cannot be brought to overlap).")
     with pytest.raises(InputError, match="overlap"):
         AlignReferenced(register=True)(loaded)
@@ -195,21 +184,17 @@ def test_what_shows_hardly_a_head_is_not_registered_on_its_own_grid(paths, monke
 
 
 def test_a_shifted_reference_on_the_target_s_grid_is_told(paths) -> None:
-    records = Records()
-    item = AlignReferenced("grid", records=records)(
-        load(on_one_grid(paths, np.roll(head("T1w", SHAPE, AFFINE), 2, axis=0)))
-    )
-    (warning,) = records.of(item).warnings
+    item = AlignReferenced("grid")(load(on_one_grid(paths, np.roll(head("T1w", SHAPE, AFFINE), 2, axis=0))))
+    (warning,) = item[CASE].warnings
     assert "looks shifted by about 3.8 mm against the image; register it (--register true)" in warning
 
 
 def test_a_reference_that_shows_something_else_is_told(paths) -> None:
-    records = Records()
     other = np.random.default_rng(0).random(SHAPE, dtype=np.float32)
-    item = AlignReferenced(records=records)(load(on_one_grid(paths, other)))
-    (warning,) = records.of(item).warnings
+    item = AlignReferenced()(load(on_one_grid(paths, other)))
+    (warning,) = item[CASE].warnings
     assert f"{paths[REFERENCE]}: it may be of another patient or misplaced" in warning
-    assert records.of(item).facts["registration"]["doubted"] is True
+    assert item[CASE].registration.doubted is True
 
 
 @pytest.mark.parametrize(
@@ -221,14 +206,13 @@ def test_a_reference_that_shows_something_else_is_told(paths) -> None:
 )
 def test_a_reference_that_cannot_be_used_skips_the_case_with_its_reason(changes, reason, paths, monkeypatch) -> None:
     pretend(monkeypatch, **changes)
-    records = Records()
     loaded = load(paths)
     with pytest.raises(InputError, match=reason) as caught:
-        AlignReferenced(records=records)(loaded)
+        AlignReferenced()(loaded)
     text = str(caught.value)
     assert text.startswith(f"{paths[REFERENCE]}: this reference cannot be used, as ")
     assert text.endswith("; give another reference, or set on_bad_reference to single_contrast to go without.")
-    facts = records.of(loaded).facts["registration"]
+    facts = loaded[CASE].facts()["registration"]
     assert facts["usable"] is False
     assert reason in facts["reason"]
     assert facts["shift_mm"] == 5.4
@@ -236,14 +220,13 @@ def test_a_reference_that_cannot_be_used_skips_the_case_with_its_reason(changes,
 
 def test_a_reference_that_cannot_be_used_may_be_done_without(paths, monkeypatch) -> None:
     pretend(monkeypatch, overlap=0.2)
-    records = Records()
-    item = AlignReferenced(on_failure="single_contrast", records=records)(load(paths))
+    item = AlignReferenced(on_failure="single_contrast")(load(paths))
     assert item[REFERENCE].shape == item[IMAGE].shape
     assert not item[REFERENCE].any()
-    (warning,) = records.of(item).warnings
+    (warning,) = item[CASE].warnings
     assert warning.startswith(f"{paths[REFERENCE]}: this reference cannot be used, as only 20%")
     assert warning.endswith("; the output is made without this reference.")
-    assert records.of(item).facts["registration"]["usable"] is False
+    assert item[CASE].registration.usable is False
 
 
 def test_a_reference_elsewhere_is_refused_without_registration_too(paths) -> None:
@@ -271,28 +254,26 @@ def test_a_crash_of_itk_costs_a_reference_and_no_more(on_failure, paths, monkeyp
     pretend(monkeypatch)
     itk_process.end()
     monkeypatch.setattr(asking, "COMMAND", [sys.executable, "-c", "import os; os.abort()"])
-    records = Records()
     if on_failure == "skip":
         with pytest.raises(InputError, match=r"ITK, .*, ended by SIGABRT; .*; give another reference, or set"):
-            AlignReferenced(records=records)(load(paths))
+            AlignReferenced()(load(paths))
     else:
-        item = AlignReferenced(on_failure=on_failure, records=records)(load(paths))
+        item = AlignReferenced(on_failure=on_failure)(load(paths))
         assert item[REFERENCE].shape == item[IMAGE].shape
         assert not item[REFERENCE].any()
-        assert records.of(item).facts["registration"]["usable"] is False
+        assert item[CASE].registration.usable is False
     monkeypatch.undo()
     assert correlation(AlignReferenced()(load(paths))) > 0.97
 
 
-def test_no_more_than_two_volumes_and_one_in_the_making_are_in_memory(paths, monkeypatch) -> None:
+def test_the_item_given_keeps_its_reference(paths, monkeypatch) -> None:
     pretend(monkeypatch)
     loaded = load(paths)
-    scanned = weakref.ref(loaded[REFERENCE])
-    alive = []
-    resample = align.resample
-    monkeypatch.setattr(align, "resample", lambda *given: (alive.append(scanned() is not None), resample(*given))[1])
-    AlignReferenced()(loaded)
-    assert alive == [False]
+    before = dict(loaded)
+    item = AlignReferenced()(loaded)
+    assert item[REFERENCE] is not loaded[REFERENCE]
+    assert loaded.keys() == before.keys()
+    assert all(loaded[key] is value for key, value in before.items())
 
 
 def test_itk_gives_its_memory_back_after_a_large_volume_alone(paths, monkeypatch) -> None:

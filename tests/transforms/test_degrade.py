@@ -16,7 +16,7 @@ from bundle.keys import (
     REFERENCE,
     SLICE_AXIS,
 )
-from bundle.kspace import project, restore_measured_magnitude, zero_fill
+from bundle.kspace import project, restore_measured, restore_measured_magnitude, zero_fill
 from bundle.transforms import DataConsistencyd, NormaliseIntensityd, SlicesLastd, StackContrastsd, ZeroFilld
 
 
@@ -69,7 +69,7 @@ def test_without_levels_there_are_no_level_targets() -> None:
 def test_data_consistency_restores_each_slice_from_the_low_res_and_keeps_the_output_beside(magnitude) -> None:
     item = prepare(factor=2, magnitude=magnitude)(pair())
     item[PRED] = MetaTensor(torch.rand(1, 20, 22, 5), meta=item[IMAGE].meta)
-    out = DataConsistencyd(2, magnitude)(item)
+    out = DataConsistencyd(magnitude)(item)
     if magnitude:
         expected = restore_measured_magnitude(slices(item[PRED]), slices(item[LOW_RES]), 2)
     else:
@@ -81,7 +81,7 @@ def test_data_consistency_restores_each_slice_from_the_low_res_and_keeps_the_out
 def test_data_consistency_can_replace_the_output() -> None:
     item = prepare(factor=2, magnitude=False)(pair())
     item[PRED] = item[HIGH_RES]
-    out = DataConsistencyd(2, False, output_key=PRED)(item)
+    out = DataConsistencyd(False, output_key=PRED)(item)
     assert PRED_CONSISTENT not in out
     assert_close(out[PRED].as_tensor(), item[HIGH_RES].as_tensor())
 
@@ -89,9 +89,9 @@ def test_data_consistency_can_replace_the_output() -> None:
 def test_data_consistency_never_looks_at_the_ground_truth() -> None:
     item = prepare(factor=2)(pair())
     item[PRED] = item[LOW_RES]
-    before = DataConsistencyd(2)(item)[PRED_CONSISTENT]
+    before = DataConsistencyd()(item)[PRED_CONSISTENT]
     del item[HIGH_RES]
-    assert_close(DataConsistencyd(2)(item)[PRED_CONSISTENT].as_tensor(), before.as_tensor())
+    assert_close(DataConsistencyd()(item)[PRED_CONSISTENT].as_tensor(), before.as_tensor())
 
 
 def test_zero_fill_takes_a_factor_for_rows_and_one_for_columns() -> None:
@@ -105,16 +105,17 @@ def test_zero_fill_takes_a_factor_for_rows_and_one_for_columns() -> None:
 def test_data_consistency_takes_what_the_item_says_was_measured(slice_axis, measured, magnitude) -> None:
     item = prepare(factor=2, magnitude=magnitude)(pair())
     item[PRED] = MetaTensor(torch.rand(1, 20, 22, 5), meta=item[IMAGE].meta)
-    expected = DataConsistencyd([4, 2], magnitude)(item)[PRED_CONSISTENT]
     item |= {MEASURED: torch.tensor(measured), SLICE_AXIS: torch.tensor(slice_axis)}
-    out = DataConsistencyd(3, magnitude)(item)  # not this factor
-    assert_close(out[PRED_CONSISTENT].as_tensor(), expected.as_tensor())
+    out = DataConsistencyd(magnitude)(item)
+    restore = restore_measured_magnitude if magnitude else restore_measured
+    expected = restore(slices(item[PRED]), slices(item[LOW_RES]), 4, column_factor=2)
+    assert_close(slices(out[PRED_CONSISTENT]), expected)
 
 
 def test_data_consistency_of_a_fully_measured_axis_leaves_none_of_the_output_there() -> None:
     item = prepare(factor=[1, 2], magnitude=False)(pair())
     item |= {PRED: MetaTensor(torch.rand(1, 20, 22, 5)), MEASURED: torch.tensor([20, 11, 5])}
-    out = DataConsistencyd(4, False)(item)[PRED_CONSISTENT]
+    out = DataConsistencyd(False)(item)[PRED_CONSISTENT]
     assert_close(project(slices(out), 1, 2), slices(item[LOW_RES]), atol=1e-5, rtol=1e-5)
 
 
@@ -124,20 +125,20 @@ def test_data_consistency_in_chunks_of_slices_equals_that_of_all(n_pixels, monke
     item[PRED] = MetaTensor(torch.rand(1, 20, 22, 5), meta=item[IMAGE].meta)
     expected = restore_measured_magnitude(slices(item[PRED]), slices(item[LOW_RES]), 2)
     monkeypatch.setattr("bundle.transforms.data_consistency.CHUNK_PIXELS", n_pixels)
-    assert_close(slices(DataConsistencyd(2)(item)[PRED_CONSISTENT]), expected)
+    assert_close(slices(DataConsistencyd()(item)[PRED_CONSISTENT]), expected)
 
 
 def test_data_consistency_replaces_the_output_in_its_own_memory() -> None:
     item = prepare(factor=2)(pair())
     item[PRED] = MetaTensor(torch.rand(1, 20, 22, 5))
     before = item[PRED].data_ptr()
-    assert DataConsistencyd(2, output_key=PRED)(item)[PRED].data_ptr() == before
+    assert DataConsistencyd(output_key=PRED)(item)[PRED].data_ptr() == before
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
 def test_data_consistency_returns_float32_of_any_output(dtype) -> None:
     item = prepare(factor=2)(pair())
     item[PRED] = MetaTensor(torch.rand(1, 20, 22, 5).to(dtype))
-    out = DataConsistencyd(2, output_key=PRED)(item)[PRED]
+    out = DataConsistencyd(output_key=PRED)(item)[PRED]
     assert out.dtype == torch.float32
     assert_close(slices(out), restore_measured_magnitude(slices(item[PRED]).float(), slices(item[LOW_RES]), 2))

@@ -11,10 +11,9 @@ from monai.data import DataLoader, Dataset, MetaTensor, decollate_batch
 from monai.transforms import Compose
 from scipy.ndimage import gaussian_filter
 
-from bundle.engines import weights_at_hand
 from bundle.errors import InputError
 from bundle.kspace import project, zero_fill
-from bundle.records import Records
+from bundle.settings import ModelSettings, TrainingRecord
 from bundle.transforms import (
     DataConsistencyd,
     LoadPaird,
@@ -82,12 +81,11 @@ def permuted(item: dict, order: tuple[int, int, int]) -> dict:
 def test_zero_filled_target_is_taken_as_it_is_and_its_block_is_measured(factor, measured, tmp_path) -> None:
     rows, columns = factor if isinstance(factor, list) else (factor, factor)
     item = pair(tmp_path, zero_filled(rows, columns))
-    records = Records()
-    out = MeasuredBlockd(factor, records=records)(item)
+    out = MeasuredBlockd(factor)(item)
     assert out["measured_samples"].tolist() == measured
     assert not out["measured_samples"].is_floating_point()
     assert out["image"] is item["image"]
-    facts = records.of(item).facts["low_res"]
+    facts = out["case"].facts()["low_res"]
     assert facts["case"] == "zero-filled"
     assert facts["matrix_before"] == facts["matrix_after"] == list(SHAPE)
     assert facts["factor"] == pytest.approx([rows, columns], rel=0.02)
@@ -103,8 +101,7 @@ def test_rows_and_columns_are_those_of_the_slices_wherever_they_lie(order, measu
 
 def test_small_matrix_is_enlarged_onto_the_reference(tmp_path) -> None:
     item = pair(tmp_path, small(head(), 33, 37))
-    records = Records()
-    out = MeasuredBlockd([128 / 33, 144 / 37], records=records)(item)
+    out = MeasuredBlockd([128 / 33, 144 / 37])(item)
     assert out["measured_samples"].tolist() == [33, 37, 5]
     assert out["image"].shape == (1, *SHAPE)
     assert out["image"].dtype == torch.float32
@@ -115,17 +112,16 @@ def test_small_matrix_is_enlarged_onto_the_reference(tmp_path) -> None:
     assert out["image"].meta["filename_or_obj"] == item["image"].meta["filename_or_obj"]
     expected = project(torch.from_numpy(head()).movedim(-1, 0), 128 / 33, 144 / 37).movedim(0, -1).abs()
     assert (out["image"][0] - expected).abs().mean() < 0.05 * expected.mean()  # the small one is a magnitude
-    facts = records.of(item).facts["low_res"]
+    facts = out["case"].facts()["low_res"]
     assert (facts["case"], facts["matrix_before"], facts["matrix_after"]) == ("small matrix", [33, 37, 5], [*SHAPE])
 
 
 def test_small_matrix_that_is_zero_filled_too_counts_what_was_measured(tmp_path) -> None:
     item = pair(tmp_path, small(zero_filled(4), 64, 72))
-    records = Records()
-    out = MeasuredBlockd(4, records=records)(item)
+    out = MeasuredBlockd(4)(item)
     assert out["measured_samples"].tolist() == [32, 36, 5]
     assert out["image"].shape == (1, *SHAPE)
-    assert records.of(item).facts["low_res"]["case"] == "zero-filled and small matrix"
+    assert out["case"].low_res.case == "zero-filled and small matrix"
 
 
 def test_small_matrix_between_thin_slices_is_enlarged_across_its_coarse_axes(tmp_path) -> None:
@@ -157,12 +153,12 @@ def test_full_resolution_is_refused_with_the_remedies(reference, tmp_path) -> No
 
 def test_another_factor_is_refused_and_fitting_weights_are_named(tmp_path) -> None:
     item = pair(tmp_path, zero_filled(2))
-    at_hand = {"two.pt": {"factor": 2}, "three.pt": {"factor": 3}, "unknown.pt": {}}
+    others = {name: TrainingRecord(ModelSettings(factor=f)) for name, f in (("two.pt", 2), ("three.pt", 3))}
     with pytest.raises(InputError, match=r"by a factor of 2 \(64 of 128 x 72 of 144 .* for 4; give two.pt as --ckpt"):
-        MeasuredBlockd(4, at_hand=at_hand)(item)
-    del at_hand["two.pt"]
+        MeasuredBlockd(4, weights=others)(item)
+    del others["two.pt"]
     with pytest.raises(InputError, match=r"give weights for that factor \(at hand: three.pt for 3\)"):
-        MeasuredBlockd(4, at_hand=at_hand)(item)
+        MeasuredBlockd(4, weights=others)(item)
     with pytest.raises(InputError, match="at hand: no others"):
         MeasuredBlockd(4)(item)
 
@@ -212,12 +208,34 @@ def test_wrong_settings_are_refused(factor, mode) -> None:
 
 
 def test_what_was_found_is_said(tmp_path, caplog) -> None:
-    step = MeasuredBlockd(4)
     with caplog.at_level(logging.INFO, "bundle"):
-        for _ in ("checked", "computed"):
-            step(pair(tmp_path, zero_filled(4)))
+        MeasuredBlockd(4)(pair(tmp_path, zero_filled(4)))
     said = "sub-1: low-res image, zero-filled; 32 x 36 samples of k-space on a matrix of 128 x 144"
     assert caplog.text.count(said) == 1
+
+
+def test_a_case_that_is_read_again_is_neither_looked_at_nor_told_of_again(tmp_path, caplog, monkeypatch) -> None:
+    """As a large one is: its volumes do not stay in memory between the check of all inputs and its turn."""
+    image = small(zero_filled(4), 64, 72)
+    step = MeasuredBlockd(4)
+    checked = step(pair(tmp_path, image))
+    found = checked["case"].facts()
+    monkeypatch.setattr("bundle.transforms.low_res.occupied_block", None)
+    with caplog.at_level(logging.INFO, "bundle"):
+        computed = step(pair(tmp_path, image) | {"case": checked["case"]})
+    assert caplog.text == ""
+    assert torch.equal(computed["image"], checked["image"])
+    assert computed["measured_samples"].tolist() == [32, 36, 5]
+    assert computed["case"].facts() == found
+
+
+def test_an_item_that_has_been_measured_passes(tmp_path, monkeypatch) -> None:
+    step = MeasuredBlockd(4)
+    item = step(pair(tmp_path, small(head(), 32, 36)))
+    monkeypatch.setattr("bundle.transforms.low_res.occupied_block", None)
+    again = step(item)
+    assert again["image"] is item["image"]
+    assert again["measured_samples"] is item["measured_samples"]
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
@@ -231,18 +249,7 @@ def test_enlarged_target_goes_through_the_whole_chain_and_holds_what_was_measure
     native = [SHAPE[axis] for axis in order]
     assert item["measured_samples"].tolist() == [{128: 32, 144: 36, 5: 5}[n] for n in native]
     item["pred"] = MetaTensor(item["low_res"].clone(), meta=item["image"].meta)
-    out = RestoreNatived()(DataConsistencyd(2, output_key="pred")(item))
+    out = RestoreNatived()(DataConsistencyd(output_key="pred")(item))
     assert list(out["pred"].shape[1:]) == native
     enlarged = MeasuredBlockd(4)(permuted(pair(tmp_path, small(head(), 32, 36)), order))["image"]
     assert (out["pred"] - enlarged).abs().mean() < 0.01 * enlarged.mean()
-
-
-def test_weights_at_hand_are_the_records_of_the_others_in_the_folder(tmp_path) -> None:
-    for name, factor in (("a", 2), ("b", 4), ("own", 3)):
-        (tmp_path / f"{name}.pt").touch()
-        (tmp_path / f"{name}.json").write_text(json.dumps({"factor": factor}))
-    (tmp_path / "without.pt").touch()
-    (tmp_path / "damaged.pt").touch()
-    (tmp_path / "damaged.json").write_text("{")
-    assert weights_at_hand(tmp_path / "own.pt") == {"a.pt": {"factor": 2}, "b.pt": {"factor": 4}}
-    assert weights_at_hand(tmp_path / "nowhere" / "own.pt") == weights_at_hand(None) == {}

@@ -9,8 +9,8 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
+from bundle.case import Case, RegistrationFinding
 from bundle.keys import CASE, IMAGE, LOW_RES, REFERENCE
-from bundle.records import Records
 from bundle.trust import InputChecksd
 from bundle.trust.input_checks import RULES, warnings_of
 from bundle.trust.profile import LEVELS, Profile
@@ -117,58 +117,50 @@ def test_every_rule_can_be_found_by_name() -> None:
 def item(target: np.ndarray, reference: np.ndarray, spacing: tuple = (0.9, 0.9, 3.0)) -> dict[Any, Any]:
     affine = torch.diag(torch.tensor([*spacing, 1.0], dtype=torch.float64))
     volumes = {IMAGE: target, REFERENCE: reference}
-    return {CASE: "c", **{key: MetaTensor(torch.from_numpy(v.copy())[None], affine) for key, v in volumes.items()}}
+    tensors = {key: MetaTensor(torch.from_numpy(v.copy())[None], affine) for key, v in volumes.items()}
+    return {CASE: Case("c"), **tensors}
 
 
 def test_transform_warns_of_swapped_images_and_leaves_the_item_alone(head, caplog) -> None:
-    records = Records()
     given = item(head["T1w"], head["T2w"])
     before = {key: torch.as_tensor(given[key]).clone() for key in (IMAGE, REFERENCE)}
     with caplog.at_level(logging.WARNING, logger="bundle"):
-        out = InputChecksd(records=records)(given)
+        out = InputChecksd()(given)
     assert all(torch.equal(torch.as_tensor(out[key]), value) for key, value in before.items())
-    (warning,) = records.of(given).warnings
+    (warning,) = out[CASE].warnings
     assert "swapped" in warning
     assert "c: Target and reference" in caplog.text
 
 
 def test_transform_notes_facts_as_json_and_once_what_could_not_be_compared(head) -> None:
-    records = Records()
-    InputChecksd(records=records)(item(head["T2w"], head["T1w"]))
-    facts = records.of({CASE: "c"}).facts["input"]
+    case = InputChecksd()(item(head["T2w"], head["T1w"]))[CASE]
+    facts = case.facts()["input"]
     assert json.loads(json.dumps(facts))["spacing"] == pytest.approx([0.9, 0.9])
     assert "does not say" in facts["not_compared"]
-    assert records.of({CASE: "c"}).warnings == []
+    assert case.warnings == []
 
 
 def test_transform_looks_at_the_low_res_where_the_image_was_degraded(head) -> None:
-    records = Records()
     given = item(head["T2w"], head["T1w"]) | {LOW_RES: item(head["T1w"], head["T1w"])[IMAGE]}
-    InputChecksd(records=records)(given)
-    assert "does not look T2-weighted" in records.of(given).warnings[0]
+    assert "does not look T2-weighted" in InputChecksd()(given)[CASE].warnings[0]
 
 
 def test_transform_compares_with_training(head) -> None:
-    records = Records()
-    InputChecksd({**SEEN, "target_histogram": None, "reference_histogram": None}, records)(
-        item(head["T2w"], head["T1w"], (0.9, 0.9, 7.0))
-    )
-    record = records.of({CASE: "c"})
-    assert "not_compared" not in record.facts["input"]
-    assert any("Slices are 7.00 mm apart" in warning for warning in record.warnings)
+    seen = {**SEEN, "target_histogram": None, "reference_histogram": None}
+    case = InputChecksd(seen)(item(head["T2w"], head["T1w"], (0.9, 0.9, 7.0)))[CASE]
+    assert "not_compared" not in case.measured["input"]
+    assert any("Slices are 7.00 mm apart" in warning for warning in case.warnings)
 
 
 def test_an_empty_target_is_told(head) -> None:
-    records = Records()
-    InputChecksd(SEEN, records)(item(np.zeros_like(head["T2w"]), head["T1w"]))
-    assert records.of({CASE: "c"}).warnings == ["The target holds no tissue: check that this is the right file."]
+    case = InputChecksd(SEEN)(item(np.zeros_like(head["T2w"]), head["T1w"]))[CASE]
+    assert case.warnings == ["The target holds no tissue: check that this is the right file."]
 
 
 @pytest.mark.parametrize("doubted", [False, True])
 def test_a_reference_that_registration_has_doubted_is_not_doubted_again(doubted: bool, head) -> None:
-    records = Records()
     given = item(head["T2w"], np.random.default_rng(0).random(head["T1w"].shape, dtype=np.float32))
-    records.of(given).note("registration", doubted=doubted)
-    InputChecksd(records=records)(given)
-    told_of_edges = [warning for warning in records.of(given).warnings if "may be of another patient" in warning]
+    given[CASE].registration = RegistrationFinding(doubted=doubted)
+    warnings = InputChecksd()(given)[CASE].warnings
+    told_of_edges = [warning for warning in warnings if "may be of another patient" in warning]
     assert bool(told_of_edges) is not doubted

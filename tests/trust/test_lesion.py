@@ -7,9 +7,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bundle.engines import GeneratorLoader, recorded_settings
+from bundle.engines import GeneratorLoader
 from bundle.kspace import project, restore_measured, restore_measured_magnitude, zero_fill
-from bundle.networks import from_record
+from bundle.networks import build
+from bundle.settings import recorded
 from bundle.trust.lesion import lesion_contrast, lesion_shape, recovered_share
 
 PLACE = ((40.0, 45.0), 6.0, (0.6, 0.6))
@@ -117,9 +118,9 @@ def test_a_lesion_only_in_the_target_survives_in_the_measured_block_whatever_the
 def test_the_shipped_weights_keep_target_lesions_and_do_not_invent_reference_lesions(bundle_root, shared_data) -> None:
     """What data consistency cannot promise: contrast beyond the measured block, on a real slice."""
     weights = bundle_root / "models" / "model.pt"
-    trained = recorded_settings(weights)
-    network = from_record(trained).eval()
-    GeneratorLoader(weights, network, {}).load()
+    model = recorded(weights).model
+    network = build(model).eval()
+    GeneratorLoader(weights, network).load()
     volumes = [nib.load(shared_data / "open_ms" / f"sub-L12_ses-1_{c}.nii.gz") for c in ("T2w", "T1w")]
     target, reference = (torch.from_numpy(v.get_fdata(dtype=np.float32)[None, None, ..., 24]) for v in volumes)
     target, reference = target / target.max(), reference / reference.max()
@@ -127,10 +128,10 @@ def test_the_shipped_weights_keep_target_lesions_and_do_not_invent_reference_les
     lesion = torch.from_numpy(lesion_shape(target.shape[-2:], *place))[None, None]
 
     def output(image: torch.Tensor, other: torch.Tensor) -> np.ndarray:
-        low_res = zero_fill(image, trained["factor"])
+        low_res = zero_fill(image, model.factor)
         with torch.inference_mode():
             predicted = network(torch.cat((low_res, other), dim=1))
-        return restore_measured_magnitude(predicted, low_res, trained["factor"])[0, 0].numpy()
+        return restore_measured_magnitude(predicted, low_res, model.factor)[0, 0].numpy()
 
     base = output(target, reference)
     kept = recovered_share(output(target + 0.15 * lesion, reference), base, 0.15 * lesion[0, 0].numpy(), place)

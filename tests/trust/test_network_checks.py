@@ -9,13 +9,13 @@ from monai.data import MetaTensor
 from torch import nn
 from torch.testing import assert_close
 
-from bundle.engines import SliceInferer
+from bundle.case import Case
+from bundle.engines import TiledSliceInferer
 from bundle.errors import InputError
 from bundle.keys import CASE, IMAGE, LOW_RES, MEASURED, PRED, SHOWN_UNCERTAINTY, SLICE_AXIS, UNCERTAINTY
 from bundle.kspace import restore_measured_magnitude, zero_fill
 from bundle.networks import Generator
-from bundle.records import Records
-from bundle.transforms import DataConsistencyd
+from bundle.settings import TrainingRecord
 from bundle.trust import NetworkChecksd, ensemble, predictive_spread
 from bundle.trust import network_checks as module
 from bundle.trust.spread import PASSES
@@ -34,28 +34,28 @@ class AddsReference(nn.Module):
         return image[:, :1] + self.share * image[:, 1:]
 
 
-def run(network: nn.Module, n_slices: int = 50, **settings: Any) -> tuple[dict[Any, Any], Records]:
+def checks(network: nn.Module, **settings: Any) -> NetworkChecksd:
+    return NetworkChecksd(TiledSliceInferer(mixed_precision=False), lambda _: network, **settings)
+
+
+def run(network: nn.Module, n_slices: int = 50, **settings: Any) -> tuple[dict[Any, Any], Case]:
     """Put a case through the network and the checks, as inference does."""
     generator = torch.Generator().manual_seed(0)
     volumes = 0.2 + 0.8 * torch.rand(2, 24, 20, n_slices, generator=generator)
     volumes[0] = zero_fill(volumes[0].movedim(-1, 0), 2).movedim(0, -1)
     affine = torch.diag(torch.tensor([1.0, 1, 3, 1], dtype=torch.float64))
     image = MetaTensor(volumes, affine)
-    inferer = SliceInferer(mixed_precision=False)
+    inferer = TiledSliceInferer(mixed_precision=False)
     item = {
-        CASE: "c",
+        CASE: Case("c"),
         IMAGE: image,
         LOW_RES: image[:1],
         SLICE_AXIS: 2,
+        MEASURED: torch.tensor([12, 10, n_slices]),
         PRED: MetaTensor(inferer(volumes[None], network)[0], affine),
     }
-    records = Records()
-    checks = NetworkChecksd(inferer, DataConsistencyd(2, output_key=PRED), records=records, **settings)
-    return checks(item), records
-
-
-def facts(records: Records) -> dict[str, Any]:
-    return records.of({CASE: "c"}).facts
+    checked = checks(network, **settings)(item)
+    return checked, checked[CASE]
 
 
 def test_output_stays_the_plain_pass_whatever_is_asked_for() -> None:
@@ -67,12 +67,12 @@ def test_output_stays_the_plain_pass_whatever_is_asked_for() -> None:
 
 def test_few_slices_are_asked_about_in_a_tenth_of_the_passes() -> None:
     network = AddsReference()
-    item, records = run(network, n_slices=130)
+    item, case = run(network, n_slices=130)
     assert network.n_slices - 130 <= 13
     assert list(item[SHOWN_UNCERTAINTY]) == [32, 65, 97]
     assert UNCERTAINTY not in item
-    assert facts(records)["uncertainty"]["slices"] == [32, 65, 97]
-    assert facts(records)["influence"]["slice"] == 65
+    assert case.measured["uncertainty"]["slices"] == [32, 65, 97]
+    assert case.measured["influence"]["slice"] == 65
 
 
 def test_passes_for_the_influence_count_too() -> None:
@@ -91,12 +91,12 @@ def test_a_short_volume_is_asked_about_one_slice() -> None:
 
 def test_map_of_the_volume_holds_what_the_shown_slices_say() -> None:
     shown = run(AddsReference(), n_slices=130)[0][SHOWN_UNCERTAINTY]
-    item, records = run(AddsReference(), n_slices=130, uncertainty=True)
+    item, case = run(AddsReference(), n_slices=130, uncertainty=True)
     assert item[UNCERTAINTY].shape == (1, 24, 20, 130)
     assert SHOWN_UNCERTAINTY not in item
     for position, spread in shown.items():
         assert_close(item[UNCERTAINTY].as_tensor()[0, ..., position], spread)
-    assert facts(records)["uncertainty"]["whole"] is True
+    assert case.measured["uncertainty"]["whole"] is True
 
 
 def test_spread_is_that_after_data_consistency() -> None:
@@ -109,37 +109,35 @@ def test_spread_is_that_after_data_consistency() -> None:
 
 
 def test_a_network_that_returns_the_low_res_does_not_disagree_and_has_no_influence() -> None:
-    found = facts(run(AddsReference(0.0))[1])
+    found = run(AddsReference(0.0))[1].measured
     assert found["data_consistency"]["disagreement"] == pytest.approx(0, abs=1e-6)
     assert (found["influence"]["removed"], found["influence"]["mirrored"]) == (0, 0)
     assert found["uncertainty"]["typical"] == pytest.approx(0, abs=1e-6)
 
 
 def test_disagreement_grows_with_what_is_added_to_the_measured_block() -> None:
-    shares = [facts(run(AddsReference(s))[1])["data_consistency"]["disagreement"] for s in (0.1, 0.2)]
+    shares = [run(AddsReference(s))[1].measured["data_consistency"]["disagreement"] for s in (0.1, 0.2)]
     assert shares[1] == pytest.approx(2 * shares[0], rel=1e-3)
 
 
 def test_what_was_measured_of_this_volume_counts() -> None:
     item, _ = run(AddsReference())
     item[MEASURED] = torch.tensor([24, 20, 50])  # all of it: the output must be the low-res
-    inferer = SliceInferer(mixed_precision=False)
-    inferer(item[IMAGE].as_tensor()[None, ..., :1], AddsReference())
-    out = NetworkChecksd(inferer, DataConsistencyd(2, output_key=PRED))(item)
+    out = checks(AddsReference())(item)
     assert max(s.max() for s in out[SHOWN_UNCERTAINTY].values()) < 1e-6
 
 
 def test_facts_can_be_written_as_json() -> None:
-    found = facts(run(AddsReference())[1])
+    found = run(AddsReference())[1].facts()
     assert json.loads(json.dumps(found)) == found
     assert set(found) == {"data_consistency", "influence", "uncertainty"}
 
 
 def test_case_beyond_what_was_tried_gets_a_warning_and_others_none(monkeypatch) -> None:
-    assert run(AddsReference(0.01))[1].of({CASE: "c"}).warnings == []
+    assert run(AddsReference(0.01))[1].warnings == []
     monkeypatch.setattr(module, "LARGEST_INFLUENCE", 0.5)
     monkeypatch.setattr(module, "LARGEST_DISAGREEMENT", 0.05)
-    warnings = run(AddsReference())[1].of({CASE: "c"}).warnings
+    warnings = run(AddsReference())[1].warnings
     assert ["disagrees with the measured" in w or "reference decides" in w for w in warnings] == [True, True]
 
 
@@ -153,23 +151,27 @@ def test_a_member_of_the_ensemble_raises_the_spread_and_is_not_taken_for_the_net
         expected = predictive_spread(image, [network, member], finish)[1][0, 0]
         assert_close(spread, expected.detach(), atol=1e-6, rtol=1e-4)
     both = run(network, members=[member])
-    assert facts(both[1])["uncertainty"]["typical"] > facts(alone[1])["uncertainty"]["typical"]
-    assert facts(both[1])["influence"] == facts(alone[1])["influence"]
+    assert both[1].measured["uncertainty"]["typical"] > alone[1].measured["uncertainty"]["typical"]
+    assert both[1].measured["influence"] == alone[1].measured["influence"]
 
 
 def test_an_empty_volume_is_passed_over() -> None:
-    inferer = SliceInferer(mixed_precision=False)
-    empty = torch.zeros(2, 20, 20, 3)
-    item = {CASE: "c", IMAGE: MetaTensor(empty), PRED: MetaTensor(inferer(empty[None], AddsReference())[0])}
-    out = NetworkChecksd(inferer, DataConsistencyd(2, output_key=PRED))(item)
+    empty = MetaTensor(torch.zeros(2, 20, 20, 3))
+    item = {CASE: "c", IMAGE: empty, LOW_RES: empty[:1], PRED: empty[:1].clone()}
+    item |= {MEASURED: torch.tensor([10, 10, 3]), SLICE_AXIS: 2}
+    out = checks(AddsReference())(item)
     assert UNCERTAINTY not in out
     assert SHOWN_UNCERTAINTY not in out
 
 
-def test_checks_before_any_network_has_run_are_refused() -> None:
-    item, _ = run(AddsReference())
-    with pytest.raises(ValueError, match="has not run a network"):
-        NetworkChecksd(SliceInferer(), DataConsistencyd(2))(item)
+def test_the_network_that_is_asked_again_is_that_of_the_case() -> None:
+    item, _ = run(AddsReference(0.0))
+    asked = []
+    network = AddsReference(0.0)
+    NetworkChecksd(TiledSliceInferer(), lambda case: (asked.append(case), network)[1])(item)
+    assert set(asked) == {item[CASE]}
+    assert all(case is item[CASE] for case in asked)
+    assert network.n_slices == len(PASSES) - 1 + 2
 
 
 def test_ensemble_loads_weights_into_networks_of_their_own(tmp_path) -> None:
@@ -177,16 +179,16 @@ def test_ensemble_loads_weights_into_networks_of_their_own(tmp_path) -> None:
     torch.save(trained.state_dict(), tmp_path / "other.pt")
     (tmp_path / "other.json").write_text(json.dumps({"factor": 4}))
     network = Generator()
-    (member,) = ensemble([tmp_path / "other.pt"], network, {"factor": 4})
+    (member,) = ensemble([tmp_path / "other.pt"], network, TrainingRecord())
     assert member is not network
     assert all(torch.equal(a, b) for a, b in zip(member.parameters(), trained.parameters(), strict=True))
-    assert ensemble([], network, {}) == []
+    assert ensemble([], network, TrainingRecord()) == []
 
 
 def test_ensemble_refuses_weights_for_something_else(tmp_path) -> None:
     torch.save(Generator().state_dict(), tmp_path / "other.pt")
     (tmp_path / "other.json").write_text(json.dumps({"factor": 2}))
     with pytest.raises(InputError, match="trained with factor 2, not 4"):
-        ensemble([tmp_path / "other.pt"], Generator(), {"factor": 4})
+        ensemble([tmp_path / "other.pt"], Generator(), TrainingRecord())
     with pytest.raises(InputError, match="no weights here"):
-        ensemble([tmp_path / "none.pt"], Generator(), {})
+        ensemble([tmp_path / "none.pt"], Generator(), TrainingRecord())

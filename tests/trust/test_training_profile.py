@@ -7,6 +7,7 @@ import pytest
 from bundle.data import SliceStack, find_pairs
 from bundle.engines import TrainingCheckpoint
 from bundle.errors import InputError
+from bundle.settings import ModelSettings, TrainingRecord
 from bundle.transforms import LoadPaird, NormaliseIntensityd, SlicesLastd, ZeroFilld
 from bundle.trust import seen_in_training
 from bundle.trust.profile import LEVELS, Profile, profile
@@ -84,7 +85,8 @@ def test_a_checkpoint_from_before_is_resumed_whatever_the_data_look_like(tmp_pat
 
     from torch import nn
 
-    def saver(**record):
+    def saver(factor, seen=None):
+        record = TrainingRecord(ModelSettings(factor=factor), seen=seen or {})
         return TrainingCheckpoint(tmp_path / "c.pt", tmp_path / "m.pt", nn.Linear(2, 2), {}, record)
 
     def engine():

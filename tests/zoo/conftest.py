@@ -13,7 +13,8 @@ import pytest
 import torch
 from torch import nn
 
-from bundle.networks import from_record
+from bundle.networks import build
+from bundle.settings import ModelSettings
 from bundle.tools.packing import NAME, pack
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -25,7 +26,7 @@ def untrained() -> Callable[..., nn.Module]:
 
     def make(**settings: Any) -> nn.Module:
         torch.manual_seed(0)
-        network = from_record({"factor": 4, **settings})
+        network = build(ModelSettings(**settings))
         for name, weight in network.named_parameters():
             if name.endswith("last.weight"):
                 nn.init.uniform_(weight, 0, 0.02)

@@ -13,7 +13,8 @@ from monai.bundle import load, onnx_export
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from bundle.networks import from_record
+from bundle.networks import build
+from bundle.settings import recorded
 from bundle.tools.packing import NAME
 
 ROOT = Path(__file__).parents[2]
@@ -79,7 +80,7 @@ def test_onnx_with_a_consistency_layer_equals_eager_at_every_size(zoo, untrained
 @pytest.mark.parametrize("levels", [1, 2])
 def test_verify_net_in_out_takes_the_smallest_size_and_others(levels, monai_bundle) -> None:
     command = ["verify_net_in_out", "--net_id", "network_def", "--meta_file", "configs/metadata.json"]
-    command += ["--config_file", "configs/inference.yaml", "--levels", levels]
+    command += ["--config_file", "configs/inference.yaml", "--model::levels", levels]
     for more in (1, 16):
         assert "verified with no error" in monai_bundle(*command, "--n", more).stdout
 
@@ -98,7 +99,7 @@ def test_verify_metadata_takes_a_schema_from_a_file(zoo, monai_bundle) -> None:
 @pytest.mark.filterwarnings("ignore")  # the exporter's own
 def test_onnx_of_the_bundle_s_weights_equals_eager_at_every_size(tmp_path, monkeypatch) -> None:
     weights = ROOT / "models" / "model.pt"
-    network = from_record(json.loads(weights.with_suffix(".json").read_text())).eval()
+    network = build(recorded(weights).model).eval()
     network.load_state_dict(torch.load(weights, weights_only=True))
     monkeypatch.chdir(ROOT)
     onnx_export(args_file="configs/onnx_export.yaml", filepath=str(tmp_path / "model.onnx"))
