@@ -11,11 +11,14 @@ import numpy as np
 from nibabel.affines import apply_affine, voxel_sizes
 from scipy import ndimage
 
+from bundle.errors import InputError
 from bundle.volumes.intensity import IntensityScale, tissue_threshold
 
 COARSE: Final = 2.0
 """Voxel size in mm that coarse copies come close to, from below. Finer ones moved the result on real pairs by less
 than 0.1 mm and took four times as long (docs/registration.md)."""
+SHEAR: Final = 1e-3
+"""Largest cosine between two voxel axes that counts as a right angle: 0.06 degrees, 0.2 mm over a head."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +93,23 @@ def _box(first: Sequence[int], last: Sequence[int]) -> tuple[slice, ...]:
     return tuple(slice(int(a), int(b)) for a, b in zip(first, last, strict=True))
 
 
-def block_mean(voxels: np.ndarray, blocks: tuple[int, int, int]) -> np.ndarray:
+def refuse_shear(affine: np.ndarray, name: str) -> None:
+    """Raise an ``InputError`` if a volume's voxel axes are not at right angles, which ITK's gradients take for granted.
+
+    Args:
+        affine: (4, 4), voxel index to RAS mm.
+        name: what to call the volume.
+    """
+    axes = affine[:3, :3] / voxel_sizes(affine)
+    cosine = float(np.abs(axes.T @ axes - np.eye(3)).max())
+    if cosine > SHEAR:
+        raise InputError(
+            f"{name}: the voxel axes are {np.degrees(np.arcsin(min(cosine, 1))):.1f} degrees off a right angle, which "
+            "registration cannot use; resample this image to a grid with right angles first."
+        )
+
+
+def block_mean(voxels: np.ndarray, blocks: Sequence[int] | np.ndarray) -> np.ndarray:
     """Return the means of blocks of voxels; an incomplete block at the end of an axis is left out."""
     shape = tuple(size // block for size, block in zip(voxels.shape, blocks, strict=True))
     whole = voxels[tuple(slice(0, n * block) for n, block in zip(shape, blocks, strict=True))]

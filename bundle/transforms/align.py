@@ -12,7 +12,6 @@ from monai.transforms import Transform
 from monai.utils import ImageMetaKey, MetaKeys
 from nibabel.affines import voxel_sizes
 
-from bundle import itk_process
 from bundle.errors import InputError
 from bundle.keys import IMAGE, REFERENCE
 from bundle.records import CaseRecord, Records
@@ -38,8 +37,6 @@ that stays as it is; and what to warn of."""
 
 TOPIC: Final = "registration"
 """Where the record of a case keeps what is found here."""
-LARGE: Final = 2**26
-"""Voxels of a target from which on ITK's process, 0.7 GB, is ended after each case; to load it again takes seconds."""
 
 
 class AlignReferenced(Transform):
@@ -97,9 +94,6 @@ class AlignReferenced(Transform):
                 item[REFERENCE] = _as_meta_tensor(voxels, item[IMAGE], meta)
         except InputError as error:
             return self._failed(item, meta, record, error)
-        finally:
-            if target.voxels.size >= LARGE:
-                itk_process.end()
         for doubt in doubts:
             record.warn(f"{reference.name}: {doubt}.")
         _compare(target, reference, record, registered=matrix is not None and self.register is not False)
