@@ -59,7 +59,7 @@ def resample(
 def _seen(
     reference: PlacedVolume | StoredVolume, shape: Sequence[int], to_index: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return the box of the reference that a grid falls into, with a margin, and its affine; ``None`` where it falls outside."""
+    """Return what a grid sees of the reference: a box of voxels and its affine; ``None`` where it falls outside."""
     corners = apply_affine(to_index, list(itertools.product(*((0, size - 1) for size in shape))))
     first = np.maximum(np.floor(corners.min(axis=0)).astype(int) - MARGIN, 0)
     last = np.minimum(np.ceil(corners.max(axis=0)).astype(int) + MARGIN + 1, reference.shape)

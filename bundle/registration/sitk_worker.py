@@ -1,11 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What SimpleITK does for registration, as a program: one question on standard input, one answer on standard output.
+"""The program that :func:`bundle.registration.isolation.isolated` runs: what SimpleITK does for registration.
 
-:func:`bundle.registration.isolation.isolated` runs it. It imports NumPy and SimpleITK alone, so that it starts in a
-third of a second. Here RAS meets ITK's axes: NIfTI counts millimetres to the right, to the front and upwards (RAS),
-ITK to the left, to the back and upwards (LPS). Everything outside this file is RAS.
-
-An image is a pair here: voxels (X, Y, Z), float32 or uint8, and affine (4, 4), voxel index to RAS mm.
+It imports NumPy and SimpleITK alone, so that it starts in half a second. It is also where RAS meets LPS: NIfTI counts
+millimetres to the right, to the front and upwards, ITK to the left, to the back and upwards.
 """
 
 import os
@@ -20,7 +17,9 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
 Image = tuple[np.ndarray, np.ndarray]
+"""Voxels (X, Y, Z), float32 or uint8, and affine (4, 4), voxel index to RAS mm."""
 Level = tuple[Sequence[int], float, float, float]
+"""Voxels of the target that become one along each axis, smoothing and first step in mm, part of voxels sampled."""
 
 LPS: Final = np.diag([-1.0, -1.0, 1.0, 1.0])
 """RAS to LPS, and its own inverse."""
@@ -52,13 +51,12 @@ def find_motion(
     """Descend from every start at the first level, and go on from the best through the others.
 
     Args:
-        target: coarse volume, float32.
-        reference: coarse volume, float32.
-        mask: where on the target's grid to sample, uint8.
+        target: coarse volume.
+        reference: coarse volume.
+        mask: where on the target's grid to sample, uint8 (X, Y, Z).
         centre: (3,), RAS mm, about which a turn counts.
         starts: by name a matrix (4, 4) and a weight of the mutual information it leads to.
-        levels: from coarse to fine: how many of the target's voxels become one along each axis, smoothing and first
-            step in mm, part of the voxels that is sampled.
+        levels: from coarse to fine.
 
     Returns:
         Name of the start that won; matrix (4, 4), rigid, RAS mm, target point to reference point; mutual information
@@ -122,21 +120,12 @@ def _method(pair: _Pair, transform: sitk.Transform) -> sitk.ImageRegistrationMet
 def interpolate(
     image: Image, shape: Sequence[int], affine: np.ndarray, matrix: np.ndarray, n_threads: int
 ) -> np.ndarray:
-    """Return a volume on another grid by cubic B-splines, float32; 0 outside its field of view.
-
-    Args:
-        image: the volume, float32.
-        shape: (X, Y, Z) of the grid.
-        affine: (4, 4) of the grid, voxel index to RAS mm.
-        matrix: (4, 4), rigid, RAS mm, point of the grid to point of the volume.
-        n_threads: how many processor cores to use.
-    """
-    corner = to_image(np.zeros((1, 1, 1), dtype=np.float32), affine)
+    """Return a volume on another grid by cubic B-splines, float32; 0 outside its field of view."""
     resampler = sitk.ResampleImageFilter()
     resampler.SetNumberOfThreads(n_threads)
     resampler.SetInterpolator(sitk.sitkBSpline3)
     resampler.SetTransform(to_transform(matrix, np.zeros(3)))
-    resampler.SetReferenceImage(corner)
+    resampler.SetReferenceImage(to_image(np.zeros((1, 1, 1), np.float32), affine))  # for its axes
     resampler.SetSize([int(size) for size in shape])
     return np.asarray(sitk.GetArrayFromImage(resampler.Execute(to_image(*image))).T)
 
@@ -153,12 +142,7 @@ def to_image(voxels: np.ndarray, affine: np.ndarray) -> sitk.Image:
 
 
 def to_transform(matrix: np.ndarray, centre: np.ndarray) -> sitk.Euler3DTransform:
-    """Return a rigid transform.
-
-    Args:
-        matrix: (4, 4), rigid, RAS mm, target point to reference point as ITK's resampling wants it.
-        centre: (3,), RAS mm: the point that the angles turn about.
-    """
+    """Return a rigid matrix (4, 4), RAS mm, as angles about a centre (3,), RAS mm, and a translation."""
     in_lps = LPS @ matrix @ LPS
     fixed = LPS[:3, :3] @ centre
     transform = sitk.Euler3DTransform()
@@ -186,5 +170,4 @@ def _end_with(parent: int) -> None:
 if __name__ == "__main__":
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     name, arguments = pickle.load(sys.stdin.buffer)
-    answer = {"find_motion": find_motion, "interpolate": interpolate}[name](*arguments)
-    pickle.dump(answer, sys.stdout.buffer, protocol=pickle.HIGHEST_PROTOCOL)
+    pickle.dump(globals()[name](*arguments), sys.stdout.buffer, protocol=pickle.HIGHEST_PROTOCOL)

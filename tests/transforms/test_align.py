@@ -15,12 +15,10 @@ from monai.data.utils import pickle_hashing
 from nibabel.affines import apply_affine
 from scipy import ndimage
 
-from bundle import itk_process
 from bundle.errors import InputError
-from bundle.itk_process import asking
 from bundle.keys import IMAGE, REFERENCE
 from bundle.records import Records
-from bundle.registration import Registration
+from bundle.registration import Registration, isolation
 from bundle.transforms import AlignReferenced, LoadPaird, align
 
 SHAPE = (64, 72, 24)
@@ -269,8 +267,7 @@ def test_a_sheared_reference_is_refused(paths) -> None:
 @pytest.mark.parametrize("on_failure", ["skip", "single_contrast"])
 def test_a_crash_of_itk_costs_a_reference_and_no_more(on_failure, paths, monkeypatch) -> None:
     pretend(monkeypatch)
-    itk_process.end()
-    monkeypatch.setattr(asking, "COMMAND", [sys.executable, "-c", "import os; os.abort()"])
+    monkeypatch.setattr(isolation, "COMMAND", [sys.executable, "-c", "import os; os.abort()"])
     records = Records()
     if on_failure == "skip":
         with pytest.raises(InputError, match=r"ITK, .*, ended by SIGABRT; .*; give another reference, or set"):
@@ -293,14 +290,6 @@ def test_no_more_than_two_volumes_and_one_in_the_making_are_in_memory(paths, mon
     monkeypatch.setattr(align, "resample", lambda *given: (alive.append(scanned() is not None), resample(*given))[1])
     AlignReferenced()(loaded)
     assert alive == [False]
-
-
-def test_itk_gives_its_memory_back_after_a_large_volume_alone(paths, monkeypatch) -> None:
-    pretend(monkeypatch)
-    for large, ended in ((np.prod(SHAPE) + 1, False), (np.prod(SHAPE), True)):
-        monkeypatch.setattr(align, "LARGE", large)
-        AlignReferenced()(load(paths))
-        assert (asking._asking.process is None) is ended
 
 
 def test_an_item_without_a_reference_is_left_alone() -> None:
