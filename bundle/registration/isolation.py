@@ -15,13 +15,9 @@ COMMAND: Final = [sys.executable, "-P", "-W", "ignore", str(Path(__file__).with_
 
 
 def isolated(function: Literal["find_motion", "interpolate"], *arguments: Any) -> Any:
-    """Return what a function of ``sitk_worker.py`` makes of its arguments.
+    """Return what a function of ``sitk_worker.py`` makes of its arguments, which go through a pipe.
 
     A process starts, computes this and ends; it ends with this one, too. Signals of the terminal do not reach it.
-
-    Args:
-        function: its name.
-        arguments: arrays, numbers, texts and what Python is made of; they go through a pipe.
 
     Raises:
         InputError: if the process ends by a crash.
@@ -31,8 +27,7 @@ def isolated(function: Literal["find_motion", "interpolate"], *arguments: Any) -
     done = subprocess.run(COMMAND, input=question, capture_output=True, process_group=0)
     if done.returncode == 1:
         raise RuntimeError(done.stderr.decode(errors="replace").strip().rpartition("\n")[2])
-    if done.returncode:
-        status = done.returncode
+    if status := done.returncode:
         how = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
         raise InputError(
             f"ITK, which registers and resamples the reference, ended {how}; where other programs need the memory, run "

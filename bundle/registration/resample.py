@@ -65,5 +65,5 @@ def _seen(
     last = np.minimum(np.ceil(corners.max(axis=0)).astype(int) + MARGIN + 1, reference.shape)
     if (first >= last).any():
         return None
-    box = reference.box(first.tolist(), last.tolist()).astype(np.float32, copy=False)
+    box = reference.box(tuple(map(slice, first, last))).astype(np.float32, copy=False)
     return box, reference.affine @ from_matvec(np.eye(3), first)
