@@ -14,7 +14,6 @@ import argparse
 import itertools
 import logging
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,7 +25,6 @@ from scipy.spatial.transform import Rotation
 
 from bundle import kspace
 from bundle.data.reading import read_volume
-from bundle.itk_process import ask
 from bundle.registration import PlacedVolume, agreement, register, resample
 from bundle.registration.volumes import head, positions
 
@@ -69,9 +67,6 @@ def motion(random: np.random.Generator, centre: np.ndarray) -> np.ndarray:
 
 def accuracy(folder: Path, registered: Path | None, n_draws: int, contrast: str) -> None:
     """Print errors and seconds of known motions."""
-    begin = time.perf_counter()
-    ask("load")
-    print(f"loading ITK, once a process: {time.perf_counter() - begin:.1f} s")
     columns = ("of itself, mm: mean", "largest", "of the data set", "seconds: mean", "largest")
     print(f"{'target':<26}" + "".join(f"{column:>{len(column) + 2}}" for column in columns))
     for target, reference in pairs(folder, contrast):

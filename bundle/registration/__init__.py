@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The reference onto the target: rigid registration with ITK, one resampling, and checks of both."""
+"""The reference onto the target: rigid registration with SimpleITK, one resampling, and checks of both."""
 
 from bundle.registration.agreement import Agreement, agreement
 from bundle.registration.resample import resample

@@ -7,11 +7,10 @@ from typing import Final
 
 import numpy as np
 import torch
-from nibabel.affines import apply_affine
+from nibabel.affines import apply_affine, from_matvec, voxel_sizes
 
-from bundle.itk_process import ask
-from bundle.itk_process.itk_images import Image
-from bundle.registration.volumes import PlacedVolume, StoredVolume, block_mean
+from bundle.registration.isolation import isolated
+from bundle.registration.volumes import PlacedVolume, StoredVolume, block_mean, refuse_shear
 
 SLAB_VOXELS: Final = 2**24
 """Voxels computed at a time: 64 MB, however large the target."""
@@ -39,45 +38,32 @@ def resample(
     Raises:
         InputError: if the voxel axes of either are not at right angles.
     """
-    width, height, depth = shape
-    to_index = np.linalg.inv(reference.affine) @ matrix @ affine
-    parts = [max(1, round(float(np.linalg.norm(to_index[:3, axis])))) for axis in range(3)]
-    n_slices = max(1, SLAB_VOXELS // (width * height * int(np.prod(parts))))
-    result = np.zeros((width, height, depth), dtype=np.float32)
-    for first in range(0, depth, n_slices):
-        last = min(first + n_slices, depth)
-        to_slab = np.eye(4)
-        to_slab[2, 3] = first
-        slab = _slab(reference, (width, height, last - first), affine @ to_slab, matrix, (parts[0], parts[1], parts[2]))
-        result[..., first:last] = slab.clip(min=0)
+    for axes in (reference.affine, affine):
+        refuse_shear(axes, reference.name)
+    to_index = np.linalg.inv(reference.affine) @ matrix
+    parts = np.rint(voxel_sizes(to_index @ affine)).clip(1).astype(int)  # of one voxel, along each axis
+    n_slices = max(1, SLAB_VOXELS // int(shape[0] * shape[1] * parts.prod()))
+    result = np.zeros(tuple(shape), dtype=np.float32)
+    for first in range(0, shape[2], n_slices):
+        slab = result[..., first : first + n_slices]
+        # from the first part's centre, in voxels of the target
+        fine_affine = affine @ from_matvec(np.diag(1 / parts), (1 / parts - 1) / 2 + [0, 0, first])
+        fine_shape = (slab.shape * parts).tolist()
+        seen = _seen(reference, fine_shape, to_index @ fine_affine)
+        if seen is not None:
+            fine = isolated("interpolate", seen, fine_shape, fine_affine, matrix, torch.get_num_threads())
+            slab[...] = block_mean(fine, parts).clip(min=0)
     return result
 
 
-def _slab(
-    reference: PlacedVolume | StoredVolume,
-    shape: tuple[int, int, int],
-    affine: np.ndarray,
-    matrix: np.ndarray,
-    parts: tuple[int, int, int],
-) -> np.ndarray:
-    """Return one slab of the target, each voxel the mean of its parts."""
-    to_fine = np.diag([*(1 / n for n in parts), 1.0])
-    to_fine[:3, 3] = [(1 / n - 1) / 2 for n in parts]  # the first part's centre, in voxels of the target
-    fine_affine, fine_shape = affine @ to_fine, tuple(size * n for size, n in zip(shape, parts, strict=True))
-    seen = _seen(reference, fine_shape, np.linalg.inv(reference.affine) @ matrix @ fine_affine)
-    if seen is None:
-        return np.zeros(shape, dtype=np.float32)
-    return block_mean(ask("interpolate", seen, fine_shape, fine_affine, matrix, torch.get_num_threads()), parts)
-
-
-def _seen(reference: PlacedVolume | StoredVolume, shape: Sequence[int], to_index: np.ndarray) -> Image | None:
-    """Return the box of the reference that a grid falls into, with its margin; ``None`` where it falls outside."""
+def _seen(
+    reference: PlacedVolume | StoredVolume, shape: Sequence[int], to_index: np.ndarray
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return what a grid sees of the reference: a box of voxels and its affine; ``None`` where it falls outside."""
     corners = apply_affine(to_index, list(itertools.product(*((0, size - 1) for size in shape))))
     first = np.maximum(np.floor(corners.min(axis=0)).astype(int) - MARGIN, 0)
     last = np.minimum(np.ceil(corners.max(axis=0)).astype(int) + MARGIN + 1, reference.shape)
     if (first >= last).any():
         return None
-    to_box = np.eye(4)
-    to_box[:3, 3] = first
-    box = reference.box(first.tolist(), last.tolist()).astype(np.float32, copy=False)
-    return Image(box, reference.affine @ to_box, reference.name)
+    box = reference.box(tuple(map(slice, first, last))).astype(np.float32, copy=False)
+    return box, reference.affine @ from_matvec(np.eye(3), first)

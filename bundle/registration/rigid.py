@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rigid registration of a reference to a target by mutual information, with ITK.
+"""Rigid registration of a reference to a target by mutual information, with SimpleITK.
 
 Mattes' mutual information (Mattes et al., IEEE TMI 22 (2003) 120-128, doi 10.1109/TMI.2003.809072) over the target's
 head, from coarse to fine, by gradient descent with regular steps. Two starts are taken through the coarsest level,
@@ -15,13 +15,18 @@ from nibabel.affines import apply_affine
 from scipy.spatial.transform import Rotation
 
 from bundle.errors import InputError
-from bundle.itk_process import ask
-from bundle.itk_process.descent import Level
-from bundle.itk_process.itk_images import Image
-from bundle.registration.volumes import COARSE, PlacedVolume, head, overlap_fraction, positions, widened
+from bundle.registration.isolation import isolated
+from bundle.registration.volumes import (
+    COARSE,
+    PlacedVolume,
+    head,
+    overlap_fraction,
+    positions,
+    refuse_shear,
+    widened,
+)
 
 Start = Literal["header", "moments"]
-
 
 LEVELS: Final = (
     # voxel size, smoothing and first step in mm; part of the voxels that is sampled
@@ -79,6 +84,8 @@ def register(target: PlacedVolume, reference: PlacedVolume) -> Registration:
         InputError: if the voxel axes of a volume are not at right angles, or the two cannot be brought to overlap.
     """
     begin = time.perf_counter()
+    for volume in (target, reference):
+        refuse_shear(volume.affine, volume.name)
     fixed, moving = target.coarse, reference.coarse
     mask = head(fixed)
     places = positions(mask, fixed.affine)
@@ -87,24 +94,22 @@ def register(target: PlacedVolume, reference: PlacedVolume) -> Registration:
     moments[:3, 3] = positions(head(moving), moving.affine).mean(axis=0) - centre
     starts = {"header": (np.eye(4), MOMENTS_GAIN), "moments": (moments, 1.0)}
     sampled = widened(mask, fixed.spacing, MARGIN).astype(np.uint8)
-    images = [
-        Image(voxels, volume.affine, volume.name)
-        for voxels, volume in ((fixed.voxels, fixed), (moving.voxels, moving), (sampled, fixed))
-    ]
-    found = ask("find_motion", *images, centre, starts, _levels(fixed.spacing))
+    levels = [(np.rint(voxel / fixed.spacing).clip(1).astype(int).tolist(), *others) for voxel, *others in LEVELS]
+    images = (fixed.voxels, fixed.affine), (moving.voxels, moving.affine)
+    found = isolated("find_motion", *images, sampled, centre, starts, levels)
     if found is None:
         raise InputError(f"{reference.name}: cannot be brought to overlap with {target.name}; check what it shows.")
-    matrix = found.matrix
+    start, matrix, metric_start, metric_end = found
     return Registration(
         matrix=matrix,
-        metric_start=found.metric_start,
-        metric_end=found.metric_end,
+        metric_start=metric_start,
+        metric_end=metric_end,
         overlap_start=overlap_fraction(fixed, mask, reference, np.eye(4)),
         overlap=overlap_fraction(fixed, mask, reference, matrix),
         rotation_degrees=rotation_degrees(matrix),
         shift_mm=displacement_mm(matrix, centre[None]),
         displacement_mm=displacement_mm(matrix, places),
-        start=found.start,
+        start=start,
         seconds=time.perf_counter() - begin,
     )
 
@@ -117,11 +122,3 @@ def rotation_degrees(matrix: np.ndarray) -> float:
 def displacement_mm(matrix: np.ndarray, places: np.ndarray) -> float:
     """Return how far a rigid motion moves points (n, 3), on average."""
     return float(np.linalg.norm(apply_affine(matrix, places) - places, axis=1).mean())
-
-
-def _levels(spacing: np.ndarray) -> list[Level]:
-    """Return the levels for a coarse volume of some voxel size."""
-    return [
-        Level([max(1, round(voxel / size)) for size in spacing.tolist()], smoothing, step, sampled)
-        for voxel, smoothing, step, sampled in LEVELS
-    ]

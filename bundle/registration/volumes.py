@@ -11,11 +11,14 @@ import numpy as np
 from nibabel.affines import apply_affine, voxel_sizes
 from scipy import ndimage
 
+from bundle.errors import InputError
 from bundle.volumes.intensity import IntensityScale, tissue_threshold
 
 COARSE: Final = 2.0
 """Voxel size in mm that coarse copies come close to, from below. Finer ones moved the result on real pairs by less
 than 0.1 mm and took four times as long (docs/registration.md)."""
+SHEAR: Final = 1e-3
+"""Largest cosine between two voxel axes that counts as a right angle: 0.06 degrees, 0.2 mm over a head."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,19 +50,13 @@ class PlacedVolume:
         """A small copy to compare and register by, see :func:`coarsen`; made once."""
         return coarsen(self)
 
-    def box(self, first: Sequence[int], last: Sequence[int]) -> np.ndarray:
-        """Return the voxels from index ``first`` to before ``last`` along each axis."""
-        return self.voxels[_box(first, last)]
+    def box(self, slices: tuple[slice, ...]) -> np.ndarray:
+        """Return the voxels of a range of indices along each axis."""
+        return self.voxels[slices]
 
 
 class StoredVolume:
     """Keep the voxels of a volume in a file without a name, and none in memory, as long as a ``with`` block lasts.
-
-    Args:
-        volume: what to keep.
-
-    Attributes:
-        shape, affine, name: those of the volume.
 
     Raises:
         OSError: if the disk of temporary files (``TMPDIR``) is full.
@@ -79,18 +76,25 @@ class StoredVolume:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def box(self, first: Sequence[int], last: Sequence[int]) -> np.ndarray:
-        """Return the voxels from index ``first`` to before ``last`` along each axis."""
+    def box(self, slices: tuple[slice, ...]) -> np.ndarray:
+        """Return the voxels of a range of indices along each axis."""
         order: Literal["F", "C"] = "F" if self._reversed else "C"
         # mapped for the time of a copy, since pages that were read stay in memory
-        return np.array(np.memmap(self._file, np.float32, "r", shape=self.shape, order=order)[_box(first, last)])
+        return np.array(np.memmap(self._file, np.float32, "r", shape=self.shape, order=order)[slices])
 
 
-def _box(first: Sequence[int], last: Sequence[int]) -> tuple[slice, ...]:
-    return tuple(slice(int(a), int(b)) for a, b in zip(first, last, strict=True))
+def refuse_shear(affine: np.ndarray, name: str) -> None:
+    """Raise an ``InputError`` if a volume's voxel axes are not at right angles, as ITK's gradients take them to be."""
+    axes = affine[:3, :3] / voxel_sizes(affine)
+    cosine = float(np.abs(axes.T @ axes - np.eye(3)).max())
+    if cosine > SHEAR:
+        raise InputError(
+            f"{name}: the voxel axes are {np.degrees(np.arcsin(min(cosine, 1))):.1f} degrees off a right angle, which "
+            "registration cannot use; resample this image to a grid with right angles first."
+        )
 
 
-def block_mean(voxels: np.ndarray, blocks: tuple[int, int, int]) -> np.ndarray:
+def block_mean(voxels: np.ndarray, blocks: Sequence[int] | np.ndarray) -> np.ndarray:
     """Return the means of blocks of voxels; an incomplete block at the end of an axis is left out."""
     shape = tuple(size // block for size, block in zip(voxels.shape, blocks, strict=True))
     whole = voxels[tuple(slice(0, n * block) for n, block in zip(shape, blocks, strict=True))]
@@ -137,13 +141,9 @@ def widened(mask: np.ndarray, spacing: np.ndarray, margin: float) -> np.ndarray:
 
 
 def overlap_fraction(coarse: PlacedVolume, mask: np.ndarray, reference: PlacedVolume, matrix: np.ndarray) -> float:
-    """Return the part of the target's head that lies in the reference's field of view, in [0, 1].
+    """Return the part of the target's head (a mask of its coarse copy) in the reference's field of view, in [0, 1].
 
-    Args:
-        coarse: copy of the target.
-        mask: where the head is in it, bool (X, Y, Z).
-        reference: the volume whose field of view counts.
-        matrix: (4, 4), RAS mm, target point to reference point.
+    The matrix (4, 4), RAS mm, leads from a point of the target to one of the reference.
     """
     index = apply_affine(np.linalg.inv(reference.affine) @ matrix, positions(mask, coarse.affine))
     inside = (index >= -0.5) & (index <= np.array(reference.voxels.shape) - 0.5)

@@ -12,7 +12,6 @@ from monai.transforms import Transform
 from monai.utils import ImageMetaKey, MetaKeys
 from nibabel.affines import voxel_sizes
 
-from bundle import itk_process
 from bundle.case import Case, RegistrationFinding
 from bundle.errors import InputError
 from bundle.keys import CASE, IMAGE, REFERENCE
@@ -36,8 +35,6 @@ _Placement = tuple[np.ndarray | None, list[str]]
 """A point of the target to the same point of the anatomy in the reference, (4, 4), RAS mm, or ``None`` for a reference
 that stays as it is; and what to warn of."""
 
-LARGE: Final = 2**26
-"""Voxels of a target from which on ITK's process, 0.7 GB, is ended after each case; to load it again takes seconds."""
 
 
 class AlignReferenced(Transform):
@@ -91,10 +88,6 @@ class AlignReferenced(Transform):
                 reference = PlacedVolume(voxels, target.affine, stored.name)
                 item[REFERENCE] = _as_meta_tensor(voxels, item[IMAGE], meta)
         except InputError as error:
-            return self._failed(item, meta, error)
-        finally:
-            if target.voxels.size >= LARGE:
-                itk_process.end()
         for doubt in doubts:
             case.warn(f"{reference.name}: {doubt}.")
         case.registration.resampled = matrix is not None

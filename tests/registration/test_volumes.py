@@ -1,12 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
+import nibabel as nib
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from nibabel.affines import apply_affine
 
+from bundle.errors import InputError
 from bundle.registration import PlacedVolume
-from bundle.registration.volumes import COARSE, block_mean, coarsen, head, overlap_fraction, positions, widened
+from bundle.registration.volumes import (
+    COARSE,
+    block_mean,
+    coarsen,
+    head,
+    overlap_fraction,
+    positions,
+    refuse_shear,
+    widened,
+)
 
 SPACINGS = st.sampled_from([(0.5, 0.5, 4.0), (-0.7, 0.9, 2.0), (1.0, 1.0, 1.0), (2.5, 0.3, 0.6)])
 
@@ -15,6 +26,15 @@ def ramp(shape: tuple[int, int, int], affine: np.ndarray) -> PlacedVolume:
     """Return a volume that shows its own position, so that a coarse copy in the right place shows it too."""
     points = apply_affine(affine, np.moveaxis(np.indices(shape), 0, -1))
     return PlacedVolume((points @ [1.0, 2.0, 3.0] + 1000).astype(np.float32), affine, "ramp.nii")
+
+
+def test_sheared_axes_are_refused_and_rounded_ones_are_not() -> None:
+    sheared = np.eye(4)
+    sheared[0, 1] = np.tan(np.radians(3))
+    with pytest.raises(InputError, match=r"^a\.nii: the voxel axes are 3\.0 degrees off a right angle, .*; resample"):
+        refuse_shear(sheared, "a.nii")
+    turn = nib.eulerangles.euler2mat(0.09, -0.12, 0.05)
+    refuse_shear(np.round(nib.affines.from_matvec(turn @ np.diag((-0.6, 0.6, 3.3)), (1, 2, 3)), 4), "a.nii")
 
 
 def test_block_mean_leaves_out_incomplete_blocks() -> None:

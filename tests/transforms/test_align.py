@@ -14,11 +14,9 @@ from monai.data.utils import pickle_hashing
 from nibabel.affines import apply_affine
 from scipy import ndimage
 
-from bundle import itk_process
 from bundle.errors import InputError
-from bundle.itk_process import asking
 from bundle.keys import CASE, IMAGE, REFERENCE
-from bundle.registration import Registration
+from bundle.registration import Registration, isolation
 from bundle.transforms import AlignReferenced, LoadPaird, align
 
 SHAPE = (64, 72, 24)
@@ -252,8 +250,7 @@ def test_a_sheared_reference_is_refused(paths) -> None:
 @pytest.mark.parametrize("on_failure", ["skip", "single_contrast"])
 def test_a_crash_of_itk_costs_a_reference_and_no_more(on_failure, paths, monkeypatch) -> None:
     pretend(monkeypatch)
-    itk_process.end()
-    monkeypatch.setattr(asking, "COMMAND", [sys.executable, "-c", "import os; os.abort()"])
+    monkeypatch.setattr(isolation, "COMMAND", [sys.executable, "-c", "import os; os.abort()"])
     if on_failure == "skip":
         with pytest.raises(InputError, match=r"ITK, .*, ended by SIGABRT; .*; give another reference, or set"):
             AlignReferenced()(load(paths))
@@ -274,14 +271,6 @@ def test_the_item_given_keeps_its_reference(paths, monkeypatch) -> None:
     assert item[REFERENCE] is not loaded[REFERENCE]
     assert loaded.keys() == before.keys()
     assert all(loaded[key] is value for key, value in before.items())
-
-
-def test_itk_gives_its_memory_back_after_a_large_volume_alone(paths, monkeypatch) -> None:
-    pretend(monkeypatch)
-    for large, ended in ((np.prod(SHAPE) + 1, False), (np.prod(SHAPE), True)):
-        monkeypatch.setattr(align, "LARGE", large)
-        AlignReferenced()(load(paths))
-        assert (asking._asking.process is None) is ended
 
 
 def test_an_item_without_a_reference_is_left_alone() -> None:
