@@ -174,7 +174,8 @@ def main() -> None:
     print(f"a volume of {' x '.join(map(str, arguments.shape))}: {4 * voxels / 1e9:.2f} GB in float32")
     print(f"peak memory of all processes: {meter.peak / 1e9:.2f} GB ({meter.peak / 2**30:.2f} GiB)")
     print(
-        f"of the run itself {meter.peak_of_itself / 1e9:.2f} GB, of SimpleITK's process {meter.peak_of_others / 1e9:.2f} GB"
+        f"of the run itself {meter.peak_of_itself / 1e9:.2f} GB, "
+        f"of SimpleITK's process {meter.peak_of_others / 1e9:.2f} GB"
     )
 
 

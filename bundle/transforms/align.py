@@ -3,7 +3,7 @@
 
 import dataclasses
 from collections.abc import Hashable, Mapping
-from typing import Any, Final, Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -34,7 +34,6 @@ OnFailure = Literal["skip", "single_contrast"]
 _Placement = tuple[np.ndarray | None, list[str]]
 """A point of the target to the same point of the anatomy in the reference, (4, 4), RAS mm, or ``None`` for a reference
 that stays as it is; and what to warn of."""
-
 
 
 class AlignReferenced(Transform):
@@ -88,6 +87,7 @@ class AlignReferenced(Transform):
                 reference = PlacedVolume(voxels, target.affine, stored.name)
                 item[REFERENCE] = _as_meta_tensor(voxels, item[IMAGE], meta)
         except InputError as error:
+            return self._failed(item, meta, error)
         for doubt in doubts:
             case.warn(f"{reference.name}: {doubt}.")
         case.registration.resampled = matrix is not None
