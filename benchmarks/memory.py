@@ -123,9 +123,13 @@ def descendants(pid: int) -> list[int]:
     """Return the processes that a process and those below it have started."""
     try:
         lists = [path.read_text().split() for path in Path(f"/proc/{pid}/task").glob("*/children")]
+        ours = Path(f"/proc/{pid}/cmdline").read_bytes()
+        # one that runs no program of its own yet is in its parent's memory still, which would count twice
+        children = [
+            int(child) for each in lists for child in each if Path(f"/proc/{child}/cmdline").read_bytes() != ours
+        ]
     except OSError:  # it has ended
         return []
-    children = [int(child) for each in lists for child in each]
     return [*children, *(below for child in children for below in descendants(child))]
 
 
