@@ -65,7 +65,8 @@ def test_the_recorded_config_holds_overrides_and_overlays_and_names_its_command(
     train(small_dataset, tmp_path)
     text = (tmp_path / "config.yaml").read_text()
     config = yaml.safe_load(text)
-    flat = {**config, **config["model"], **config["recipe"]}
+    weights = {f"{name}_weight": weight for name, weight in config["recipe"]["loss_weights"].items()}
+    flat = {**config, **config["model"], **config["recipe"], **weights}
     assert {key: flat[key] for key in TINY} == TINY
     assert (flat["dataset_dir"], flat["residual"]) == (str(small_dataset), True)  # the latter of the overlay
     assert config["network_def"]["_target_"] == "bundle.networks.build"  # needs no other file
