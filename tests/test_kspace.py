@@ -214,6 +214,19 @@ def test_truth_itself_is_a_fixed_point_of_the_magnitude_step_where_the_block_is_
     assert_close(restore_measured_magnitude(truth, zero_fill(truth, 3), 3), truth)
 
 
+def test_magnitude_step_alternates_three_times_as_its_definition_written_out_in_numpy() -> None:
+    truth = edges(63)  # 21 samples kept of 63: a symmetric block, whose projection is the real part alone
+    output = (truth + 0.5 * random_image(63, 63)[:1] - 0.2)[0, 0].numpy()
+    low_res = np.abs(numpy_zero_fill(truth[0, 0].numpy(), 3))
+    expected = output
+    for _ in range(3):
+        low = numpy_zero_fill(expected, 3).real
+        measured = numpy_zero_fill(np.where(low < 0, -low_res, low_res), 3).real
+        expected = np.maximum(expected - low + measured, 0)
+    found = restore_measured_magnitude(*(torch.from_numpy(image)[None, None] for image in (output, low_res)), 3)
+    assert_close(found[0, 0], torch.from_numpy(expected))
+
+
 def test_magnitude_step_returns_no_negative_values_and_lets_gradients_through() -> None:
     output = (random_image(20, 22) - 0.3).requires_grad_()
     restored = restore_measured_magnitude(output, zero_fill(random_image(20, 22, 1), 2), 2)

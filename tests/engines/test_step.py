@@ -191,6 +191,22 @@ def test_a_restored_critic_goes_on_with_the_same_mixing_weights() -> None:
     assert torch.equal(*(torch.rand(3, generator=training.critic.random) for training in (first, second)))
 
 
+def test_a_critic_s_update_descends_equation_8_with_a_penalty_of_weight_10() -> None:
+    """A linear critic w has the objective w (mean fake - mean real) + 10 (|w| - 1)^2, whose gradient is known."""
+    critic = nn.Sequential(nn.Flatten(), nn.Linear(64, 1, bias=False), nn.Flatten(0))
+    weight = critic[1].weight.data.copy_(torch.linspace(-1, 1, 64)[None]).clone()[0]
+    update = CriticUpdate(critic, torch.optim.SGD(critic.parameters(), 1e-3), Batches(), 1, mixed_precision=False)
+    terms = update(lambda image: image[:, :1])
+    batch = Batches().next_batch()
+    difference = (batch[IMAGE][:, :1] - batch[HIGH_RES]).flatten(1).mean(0)
+    norm = weight.norm()
+    torch.testing.assert_close(terms["critic"], weight @ difference + 10 * (norm - 1) ** 2)
+    torch.testing.assert_close(terms["gradient_penalty"], (norm - 1) ** 2)
+    torch.testing.assert_close(terms["wasserstein_distance"], (weight @ difference).abs())
+    gradient = difference + 10 * 2 * (norm - 1) * weight / norm
+    torch.testing.assert_close(weights(critic), weight - 1e-3 * gradient)
+
+
 @pytest.mark.parametrize("value", ["yes", None, 2])
 def test_mixed_precision_is_auto_true_or_false(value) -> None:
     with pytest.raises(ValueError, match="choose auto, true or false"):
