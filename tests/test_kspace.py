@@ -117,6 +117,20 @@ def test_matrices_of_both_axes_project_as_k_space_does(height, width, rows, colu
     assert_close(found, project(image, rows, columns), atol=1e-5, rtol=1e-5)
 
 
+def test_matrix_projects_as_k_space_does_where_most_of_the_axis_is_measured() -> None:
+    image = random_image(40, 3, dtype=torch.float32)
+    assert_close(projection_matrix(40, 1.1) @ image, project(image, 1.1, 1), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("column_factor", [None, 3])
+def test_an_export_to_onnx_projects_by_matrices_without_any_transform(column_factor, monkeypatch) -> None:
+    image = random_image(20, 27)
+    expected = project(image, 2, column_factor)
+    monkeypatch.setattr(torch.onnx, "is_in_onnx_export", lambda: True)
+    monkeypatch.delattr(torch.fft, "fft2")
+    assert_close(project(image, 2, column_factor), expected, atol=1e-6, rtol=1e-6)
+
+
 def test_matrix_of_a_large_axis_is_as_exact_as_float32() -> None:
     image = random_image(1024, 3, dtype=torch.float32)
     assert_close(projection_matrix(1024, 4) @ image, project(image, 4, 1), atol=1e-5, rtol=1e-5)
@@ -227,6 +241,12 @@ def test_magnitude_step_alternates_three_times_as_its_definition_written_out_in_
     assert_close(found[0, 0], torch.from_numpy(expected))
 
 
+def test_magnitude_step_takes_a_frequency_that_the_image_lacks_as_positive() -> None:
+    low_res = zero_fill(1 + random_image(21, 21), 3)
+    nothing = torch.zeros_like(low_res)
+    assert_close(restore_measured_magnitude(nothing, low_res, 3, n_alternations=1), project(low_res, 3).clamp(min=0))
+
+
 def test_magnitude_step_returns_no_negative_values_and_lets_gradients_through() -> None:
     output = (random_image(20, 22) - 0.3).requires_grad_()
     restored = restore_measured_magnitude(output, zero_fill(random_image(20, 22, 1), 2), 2)
@@ -259,6 +279,11 @@ def test_magnitude_step_does_not_lower_the_psnr_of_real_slices(shared_data, fact
 @pytest.mark.parametrize(("factor", "n_levels", "expected"), [(4, 2, [2]), (8, 3, [4, 2]), (4, 1, []), (9, 2, [3])])
 def test_levels_share_the_way_to_the_high_res(factor, n_levels, expected) -> None:
     assert level_factors(factor, n_levels) == expected
+
+
+def test_levels_have_factors_of_nine_digits() -> None:
+    assert level_factors(2, 2) == [1.414213562]
+    assert level_factors([2, 3], 2) == [[1.414213562, 1.732050808]]
 
 
 def test_only_supervised_levels_have_a_factor() -> None:
