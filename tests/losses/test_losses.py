@@ -100,9 +100,9 @@ def test_texture_loss_averages_the_mse_of_gram_matrices() -> None:
 
 
 def test_texture_loss_divides_the_gram_matrices_as_its_norm_says() -> None:
-    prediction, target = [torch.full((1, 2, 4, 4), 2.0)], [torch.zeros(1, 2, 4, 4)]
-    for norm, entry in (("pixels", 4.0), ("elements", 2.0), ("none", 64.0)):
-        assert_close(texture_loss(prediction, target, norm), torch.tensor(entry**2))
+    prediction, target = [torch.full((1, 2, 4, 4), 2.0)], [torch.ones(1, 2, 4, 4)]
+    for norm, divisor in (("pixels", 1), ("elements", 2), ("none", 1 / 16)):
+        assert_close(texture_loss(prediction, target, norm), torch.tensor((3 / divisor) ** 2))
 
 
 @pytest.mark.parametrize("loss", [perceptual_loss, texture_loss])
