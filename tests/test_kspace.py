@@ -49,6 +49,16 @@ def test_kept_block_holds_the_share_of_k_space_that_the_paper_states(factor, kep
     assert (kept / 256) ** 2 == pytest.approx(share, abs=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("size", "factor", "block", "symmetric"),
+    [(8, 2, (2, 6), (3, 6)), (9, 3, (3, 6), (3, 6)), (9, 2, (2, 6), (3, 6)), (8, 1, (0, 8), (0, 8))],
+)
+def test_block_mask_drops_the_row_without_a_partner_on_request_only(size, factor, block, symmetric) -> None:
+    assert kept_block(size, factor) == block
+    for mask, (start, stop) in ((block_mask(size, factor), block), (block_mask(size, factor, True), symmetric)):
+        assert mask.nonzero()[:, 0].tolist() == list(range(start, stop))
+
+
 @given(n=sizes, factor=factors)
 def test_kept_block_is_centred_on_the_zero_frequency(n, factor) -> None:
     start, stop = kept_block(n, factor)
@@ -124,7 +134,7 @@ def test_matrix_projects_as_k_space_does_where_most_of_the_axis_is_measured() ->
 
 @pytest.mark.parametrize("column_factor", [None, 3])
 def test_an_export_to_onnx_projects_by_matrices_without_any_transform(column_factor, monkeypatch) -> None:
-    image = random_image(20, 27)
+    image = random_image(20, 27)[0]
     expected = project(image, 2, column_factor)
     monkeypatch.setattr(torch.onnx, "is_in_onnx_export", lambda: True)
     monkeypatch.delattr(torch.fft, "fft2")
@@ -300,6 +310,19 @@ def test_zero_fill_keeps_another_block_on_each_axis(height, width, rows, columns
     assert_close(zero_fill(one_axis, 1, False, columns), zero_fill(image, rows, False, columns))
     swapped = zero_fill(image.mT, columns, magnitude=True, column_factor=rows)
     assert_close(swapped.mT, zero_fill(image, rows, True, columns))
+
+
+@pytest.mark.parametrize("magnitude", [True, False])
+def test_zero_fill_with_a_factor_of_the_columns_removes_fast_waves_along_the_other_axis_alone(magnitude) -> None:
+    fast = torch.cos(2 * math.pi * 12 * torch.arange(32, dtype=torch.float64) / 32)
+    rows, columns = fast[:, None].expand(32, 32)[None], fast.expand(32, 32)[None]
+    assert_close(zero_fill(2 + rows + columns, 4, magnitude, column_factor=1), 2 + columns)
+    assert_close(zero_fill(2 + rows + columns, 1, magnitude, column_factor=4), 2 + rows)
+
+
+def test_projection_stays_on_the_device_of_the_image() -> None:
+    """On PyTorch's device ``meta``, which refuses tensors of another."""
+    assert project(torch.empty(1, 8, 9, device="meta"), 2).device.type == "meta"
 
 
 @pytest.mark.parametrize("restore", [restore_measured, restore_measured_magnitude])

@@ -47,31 +47,32 @@ def without_consequence(path: Path) -> set[Survivor]:
 def survivors(module: SourceFileMutationData) -> Iterator[tuple[str, Survivor]]:
     """Yield name and change of each mutant of a module that no test notices."""
     for name, exit_code in module.exit_code_by_key.items():
-        if status_by_exit_code[exit_code] not in NOTICED:
+        status = status_by_exit_code[exit_code]
+        if status not in NOTICED:
             changed = get_diff_for_mutant(name, path=module.path).splitlines()[3:]
             before, after = (" ".join(line[1:].strip() for line in changed if line[0] == sign) for sign in "-+")
-            yield name, Survivor(str(module.path), before, after)
+            yield f"{name} ({status})", Survivor(str(module.path), before, after)
 
 
 def report(modules: list[Path], listed: set[Survivor]) -> bool:
-    """Print the scores of modules, and what survives without being listed; return whether all are high enough."""
-    enough, alive = True, set()
-    print(f"{'module':34} {'mutants':>7} {'killed':>7} {'listed':>7} {'new':>4} {'score':>7}")
+    """Print what survives without being listed, and the scores; return whether all are high enough."""
+    scores, alive = {}, set()
     for path in modules:
         module = SourceFileMutationData(path=path)
         module.load()
         found = dict(survivors(module))
-        new = {name: survivor for name, survivor in found.items() if survivor not in listed}
-        n_mutants, n_listed = len(module.exit_code_by_key), len(found) - len(new)
-        score = 1 - len(new) / max(1, n_mutants - n_listed)
-        print(f"{path!s:34} {n_mutants:7} {n_mutants - len(found):7} {n_listed:7} {len(new):4} {score:7.1%}")
-        for name, survivor in new.items():
-            print(f"  {name}\n  - {survivor.line}\n  + {survivor.becomes}")
         alive.update(found.values())
-        enough = enough and score >= ENOUGH
+        new = {name: survivor for name, survivor in found.items() if survivor not in listed}
+        for name, survivor in new.items():
+            print(f"{name}\n- {survivor.line}\n+ {survivor.becomes}")
+        counts = (len(module.exit_code_by_key), len(found) - len(new), len(new))
+        scores[path] = (*counts, 1 - counts[2] / max(1, counts[0] - counts[1]))
     for gone in sorted(survivor for survivor in listed - alive if Path(survivor.module) in modules):
         print(f"listed, but killed or gone: {gone.module}: {gone.line} -> {gone.becomes}")
-    return enough
+    print(f"\n{'module':34} {'mutants':>7} {'listed':>7} {'survive':>7} {'killed':>7}")
+    for path, (n_mutants, n_listed, n_new, score) in scores.items():
+        print(f"{path!s:34} {n_mutants:7} {n_listed:7} {n_new:7} {score:7.1%}")
+    return all(score >= ENOUGH for *_, score in scores.values())
 
 
 def main() -> int:
@@ -92,7 +93,7 @@ def main() -> int:
         subprocess.run([sys.executable, "-m", *command], check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     enough = report(modules, without_consequence(Path(__file__).with_name("survivors.toml")))
     if not enough:
-        print(f"Below {ENOUGH:.0%}: write tests that notice these, or list in survivors.toml why they cannot matter.")
+        print(f"Below {ENOUGH:.0%}: write tests that notice more, or list in survivors.toml what cannot matter.")
     return not enough
 
 
