@@ -179,6 +179,29 @@ def test_a_small_matrix_of_another_ratio_is_refused_with_ratio_factor_and_remedy
         MeasuredBlockd(4)(item)
 
 
+@pytest.mark.parametrize("zoom", [0.5, 0.9, 1.25])
+def test_zero_filled_target_may_have_voxels_a_little_larger_than_the_reference_or_smaller(zoom, tmp_path) -> None:
+    item = pair(tmp_path, zero_filled(4))
+    reference = save(tmp_path / "sub-1_PDw.nii", head(), AFFINE @ np.diag([1 / zoom, 1 / zoom, 1, 1]))
+    item["reference"] = LoadPaird("image")({"image": reference})["image"]
+    out = MeasuredBlockd(4)(item)
+    assert out["image"].shape == (1, *SHAPE)
+    assert out["measured_samples"].tolist() == [32, 36, 5]
+
+
+def test_slices_are_never_taken_along_an_axis_that_is_not_the_coarsest_after_enlarging(tmp_path) -> None:
+    """Slices of 3 mm with voxels of 1.2 x 0.6 mm: twice the reference's along two axes, but one is across slices."""
+    random = np.random.default_rng(0)
+    item = {"case": "sub-1"}
+    for key, shape, spacing in (("image", (8, 24, 48), (3, 1.2, 0.6)), ("reference", (16, 48, 48), (1.5, 0.6, 0.6))):
+        image = nib.Nifti1Image(random.integers(1, 999, shape).astype(np.uint16), np.diag([*spacing, 1]))
+        image.header.set_xyzt_units("mm")
+        nib.save(image, tmp_path / f"{key}.nii")
+        item[key] = LoadPaird("image")({"image": str(tmp_path / f"{key}.nii")})["image"]
+    with pytest.raises(InputError, match=r"voxels 2 x 1 times those of the reference\) and the weights are for 2;"):
+        MeasuredBlockd(2)(item)
+
+
 @pytest.mark.parametrize(("kept", "fits"), [(32, True), (33, True), (31, True), (36, False), (28, False)])
 def test_the_block_may_be_a_twentieth_or_a_sample_off(kept, fits, tmp_path) -> None:
     item = pair(tmp_path, zero_filled(128 / kept, 4))
@@ -246,26 +269,3 @@ def test_weights_at_hand_are_the_records_of_the_others_in_the_folder(tmp_path) -
     (tmp_path / "damaged.json").write_text("{")
     assert weights_at_hand(tmp_path / "own.pt") == {"a.pt": {"factor": 2}, "b.pt": {"factor": 4}}
     assert weights_at_hand(tmp_path / "nowhere" / "own.pt") == weights_at_hand(None) == {}
-
-
-@pytest.mark.parametrize("zoom", [0.5, 0.9, 1.25])
-def test_zero_filled_target_may_have_voxels_a_little_larger_than_the_reference_or_smaller(zoom, tmp_path) -> None:
-    item = pair(tmp_path, zero_filled(4))
-    reference = save(tmp_path / "sub-1_PDw.nii", head(), AFFINE @ np.diag([1 / zoom, 1 / zoom, 1, 1]))
-    item["reference"] = LoadPaird("image")({"image": reference})["image"]
-    out = MeasuredBlockd(4)(item)
-    assert out["image"].shape == (1, *SHAPE)
-    assert out["measured_samples"].tolist() == [32, 36, 5]
-
-
-def test_slices_are_never_taken_along_an_axis_that_is_not_the_coarsest_after_enlarging(tmp_path) -> None:
-    """Slices of 3 mm with voxels of 1.2 x 0.6 mm: twice the reference's along two axes, but one is across slices."""
-    random = np.random.default_rng(0)
-    item = {"case": "sub-1"}
-    for key, shape, spacing in (("image", (8, 24, 48), (3, 1.2, 0.6)), ("reference", (16, 48, 48), (1.5, 0.6, 0.6))):
-        image = nib.Nifti1Image(random.integers(1, 999, shape).astype(np.uint16), np.diag([*spacing, 1]))
-        image.header.set_xyzt_units("mm")
-        nib.save(image, tmp_path / f"{key}.nii")
-        item[key] = LoadPaird("image")({"image": str(tmp_path / f"{key}.nii")})["image"]
-    with pytest.raises(InputError, match=r"voxels 2 x 1 times those of the reference\) and the weights are for 2;"):
-        MeasuredBlockd(2)(item)
