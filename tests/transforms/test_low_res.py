@@ -128,16 +128,16 @@ def test_small_matrix_that_is_zero_filled_too_counts_what_was_measured(tmp_path)
     assert records.of(item).facts["low_res"]["case"] == "zero-filled and small matrix"
 
 
-def test_small_matrix_between_thin_slices_is_enlarged_across_its_coarse_axes(tmp_path) -> None:
+@pytest.mark.parametrize("mode", ["auto", "small"])
+def test_small_matrix_between_thin_slices_is_enlarged_across_its_coarse_axes(mode, tmp_path) -> None:
     """Voxels of 2.4 x 2.4 x 1 mm: the largest is not the slices' thickness."""
     thin = AFFINE @ np.diag([1, 1, 0.3, 1])
     coarse, fine = (np.repeat(voxels, 4, axis=2) for voxels in (small(head(), 32, 36), head()))
     item = LoadPaird("image")({"image": save(tmp_path / "t2.nii", coarse, thin), "case": "thin"})
     item["reference"] = LoadPaird("image")({"image": save(tmp_path / "t1.nii", fine, thin)})["image"]
-    for mode in ("auto", "small"):
-        out = MeasuredBlockd(4, mode)(item)
-        assert out["image"].shape == (1, 128, 144, 20)
-        assert out["measured_samples"].tolist() == [32, 36, 20]
+    out = MeasuredBlockd(4, mode)(item)
+    assert out["image"].shape == (1, 128, 144, 20)
+    assert out["measured_samples"].tolist() == [32, 36, 20]
 
 
 def test_reference_of_other_axes_tells_the_size_of_voxels_too(tmp_path) -> None:
@@ -176,6 +176,20 @@ def test_a_block_that_fits_one_axis_alone_is_refused(factors, tmp_path) -> None:
 def test_a_small_matrix_of_another_ratio_is_refused_with_ratio_factor_and_remedy(tmp_path) -> None:
     item = pair(tmp_path, small(head(), 64, 72))
     with pytest.raises(InputError, match=r"voxels 2 times those of the reference\) and the weights are for 4.*small"):
+        MeasuredBlockd(4)(item)
+
+
+def test_a_refusal_names_what_was_found_and_nothing_else(tmp_path) -> None:
+    with pytest.raises(InputError, match=r"\(64 of 128 x 72 of 144 samples of k-space\) and the weights are for 4"):
+        MeasuredBlockd(4)(pair(tmp_path, zero_filled(2)))
+    with pytest.raises(InputError, match=r"factor of 2 \(voxels 2 times those of the reference\) and the weights are"):
+        MeasuredBlockd(4)(pair(tmp_path, small(head(), 64, 72)))
+
+
+def test_a_refusal_names_the_case_where_the_image_has_no_file(tmp_path) -> None:
+    item = pair(tmp_path, head())
+    del item["image"].meta["filename_or_obj"]
+    with pytest.raises(InputError, match=r"^sub-1: this image is at full resolution"):
         MeasuredBlockd(4)(item)
 
 
@@ -226,6 +240,22 @@ def test_told_to_be_small_any_target_is_enlarged_by_the_factor_of_the_weights(tm
     assert out["image"].shape == (1, 256, 216, 5)
     assert out["measured_samples"].tolist() == [64, 72, 5]
     np.testing.assert_allclose(out["image"].affine[:3, 3], item["image"].affine[:3, 3])
+
+
+@pytest.mark.parametrize(
+    ("mode", "said"),
+    [
+        ("zero_filled", "zero-filled; 8 x 18 samples of k-space on a matrix of 32 x 36, factor 4 x 2."),
+        (
+            "small",
+            "small matrix of 32 x 36, enlarged; 32 x 36 samples of k-space on a matrix of 128 x 72, factor 4 x 2.",
+        ),
+    ],
+)
+def test_what_was_told_is_said(mode, said, tmp_path, caplog) -> None:
+    with caplog.at_level(logging.INFO, "bundle"):
+        MeasuredBlockd([4, 2], mode)(pair(tmp_path, small(head(), 32, 36)))
+    assert f"sub-1: low-res image, {said}" in caplog.text
 
 
 @pytest.mark.parametrize(("factor", "mode"), [(4, "full"), (4, "zerofilled"), (1, "auto"), ("4", "auto")])
