@@ -222,6 +222,16 @@ def test_ifc_of_identical_images_is_finite_in_any_unit() -> None:
     for image in (texture(80, 75), np.tile(np.sin(np.arange(75) / 3), (80, 1)), waves(80, 75)):
         for unit in (1e-6, 1e3, 1e6):
             assert 0 < score(unit * image, unit * image) < 200
+        assert 0 < score(1e20 * image, 1e20 * image) < math.inf  # the product of six factors would be infinite
+
+
+@pytest.mark.parametrize("amplitude", [3e-10, 1e-9])
+def test_ifc_of_detail_about_the_authors_tolerance_equals_the_version_on_pyrtools(amplitude: float) -> None:
+    reference = amplitude * (texture(97, 84) - 0.5)
+    distorted = reference + 1e-7 * noise_like(reference)
+    expected = ifc_reference(reference, distorted)
+    assert expected > 1e-3
+    assert score(reference, distorted) == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (8, 300), (17, 17), (20, 256)])

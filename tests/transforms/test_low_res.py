@@ -95,6 +95,19 @@ def test_zero_filled_target_is_taken_as_it_is_and_its_block_is_measured(factor, 
     json.dumps(facts)
 
 
+@pytest.mark.parametrize("order", [(2, 0, 1), (1, 2, 0)])
+def test_without_a_reference_voxels_count_as_its_own(order, tmp_path) -> None:
+    item = permuted(pair(tmp_path, zero_filled(4)), order)
+    del item["reference"]
+    assert MeasuredBlockd(4)(item)["measured_samples"].tolist() == [(32, 36, 5)[axis] for axis in order]
+
+
+def test_a_single_slice_is_one_however_thin(tmp_path) -> None:
+    path = save(tmp_path / "sub-1_T2w.nii", zero_filled(4)[..., 2:3], AFFINE @ np.diag([1, 1, 0.1, 1]))
+    item = LoadPaird("image")({"image": path, "case": "sub-1"})
+    assert MeasuredBlockd(4)(item)["measured_samples"].tolist() == [32, 36, 1]
+
+
 @pytest.mark.parametrize(("order", "measured"), [((2, 0, 1), [5, 32, 72]), ((1, 2, 0), [36, 5, 64])])
 def test_rows_and_columns_are_those_of_the_slices_wherever_they_lie(order, measured, tmp_path) -> None:
     item = permuted(pair(tmp_path, zero_filled(*((4, 2) if order[0] == 2 else (2, 4)))), order)
@@ -128,16 +141,17 @@ def test_small_matrix_that_is_zero_filled_too_counts_what_was_measured(tmp_path)
     assert records.of(item).facts["low_res"]["case"] == "zero-filled and small matrix"
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2), (0, 2, 1), (2, 0, 1)])
 @pytest.mark.parametrize("mode", ["auto", "small"])
-def test_small_matrix_between_thin_slices_is_enlarged_across_its_coarse_axes(mode, tmp_path) -> None:
+def test_small_matrix_between_thin_slices_is_enlarged_across_its_coarse_axes(mode, order, tmp_path) -> None:
     """Voxels of 2.4 x 2.4 x 1 mm: the largest is not the slices' thickness."""
     thin = AFFINE @ np.diag([1, 1, 0.3, 1])
     coarse, fine = (np.repeat(voxels, 4, axis=2) for voxels in (small(head(), 32, 36), head()))
     item = LoadPaird("image")({"image": save(tmp_path / "t2.nii", coarse, thin), "case": "thin"})
     item["reference"] = LoadPaird("image")({"image": save(tmp_path / "t1.nii", fine, thin)})["image"]
-    out = MeasuredBlockd(4, mode)(item)
-    assert out["image"].shape == (1, 128, 144, 20)
-    assert out["measured_samples"].tolist() == [32, 36, 20]
+    out = MeasuredBlockd(4, mode)(permuted(item, order))
+    assert out["image"].shape == (1, *((128, 144, 20)[axis] for axis in order))
+    assert out["measured_samples"].tolist() == [(32, 36, 20)[axis] for axis in order]
 
 
 def test_reference_of_other_axes_tells_the_size_of_voxels_too(tmp_path) -> None:
