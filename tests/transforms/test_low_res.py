@@ -102,10 +102,11 @@ def test_without_a_reference_voxels_count_as_its_own(order, tmp_path) -> None:
     assert MeasuredBlockd(4)(item)["measured_samples"].tolist() == [(32, 36, 5)[axis] for axis in order]
 
 
-def test_a_single_slice_is_one_however_thin(tmp_path) -> None:
+@pytest.mark.parametrize("mode", ["auto", "zero_filled"])
+def test_a_single_slice_is_one_however_thin(mode, tmp_path) -> None:
     path = save(tmp_path / "sub-1_T2w.nii", zero_filled(4)[..., 2:3], AFFINE @ np.diag([1, 1, 0.1, 1]))
     item = LoadPaird("image")({"image": path, "case": "sub-1"})
-    assert MeasuredBlockd(4)(item)["measured_samples"].tolist() == [32, 36, 1]
+    assert MeasuredBlockd(4, mode)(item)["measured_samples"].tolist() == [32, 36, 1]
 
 
 @pytest.mark.parametrize(("order", "measured"), [((2, 0, 1), [5, 32, 72]), ((1, 2, 0), [36, 5, 64])])
