@@ -85,6 +85,12 @@ def test_level_bands_and_low_pass_equal_the_pyramid_of_pyrtools(height: int, wid
     torch.testing.assert_close(low[0], expected, atol=1e-12, rtol=0)
 
 
+def test_bands_and_low_pass_are_on_the_device_of_the_images() -> None:
+    """On PyTorch's device ``meta``, which refuses tensors of another."""
+    for part in split_level(torch.empty(1, 12, 13, dtype=torch.complex128, device="meta"), finest=True):
+        assert part.device.type == "meta"
+
+
 @pytest.mark.parametrize("window", [17, 9, 5, 3])
 def test_window_sums_are_those_of_windows_around_block_centres(window: int) -> None:
     bands = torch.randn(2, 27, 33, dtype=torch.float64)
