@@ -13,8 +13,11 @@ LABEL := .venv-label
 LABEL_PIP := $(LABEL)/bin/python -m pip --disable-pip-version-check
 LABEL_INSTALLED := $(LABEL)/.installed
 DOCS_INSTALLED := $(VENV)/.installed-docs
+MUTATION_INSTALLED := $(VENV)/.installed-mutation
+# the modules that make mutation changes, all of them by default: make mutation MODULES=bundle/kspace.py
+MODULES ?=
 
-.PHONY: bundle demo docs label-demo test test-long lint benchmark clean
+.PHONY: bundle demo docs label-demo test test-long lint mutation benchmark clean
 
 demo: $(INSTALLED) ## Train for minutes on a simulated phantom, evaluate on a subject it never saw
 	@$(RUN) training --config_file "['configs/train.yaml', 'configs/variants/quick.yaml']" --output_dir $(DEMO)
@@ -33,6 +36,9 @@ test-long: $(INSTALLED) ## The tests that take minutes each
 
 bundle: $(INSTALLED) ## Pack the bundle for the Model Zoo: dist/<name>_v<version>.zip
 	@$(BIN)/python -m bundle.tools.packing dist
+
+mutation: $(MUTATION_INSTALLED) ## Change the code in small ways, and count the changes that no test notices: tens of minutes
+	@nice $(BIN)/python tests/mutation/score.py $(MODULES)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -62,6 +68,10 @@ $(DOCS_INSTALLED): $(INSTALLED)
 	$(PIP) install -q -c constraints.txt -e ".[docs]"
 	@touch $@
 
+$(MUTATION_INSTALLED): $(INSTALLED)
+	$(PIP) install -q -c constraints.txt -e ".[mutation]"
+	@touch $@
+
 # the bundle's dependencies without the bundle, which the server brings; and a stand-in for torchvision
 $(LABEL_INSTALLED): label/requirements.txt pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(LABEL)
@@ -73,4 +83,4 @@ $(LABEL_INSTALLED): label/requirements.txt pyproject.toml constraints.txt
 	@touch $@
 
 clean: ## Remove what demo and tests have made, not the environment
-	rm -rf output data/phantom eval dist build
+	rm -rf output data/phantom eval dist build mutants

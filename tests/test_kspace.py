@@ -49,6 +49,16 @@ def test_kept_block_holds_the_share_of_k_space_that_the_paper_states(factor, kep
     assert (kept / 256) ** 2 == pytest.approx(share, abs=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("size", "factor", "block", "symmetric"),
+    [(8, 2, (2, 6), (3, 6)), (9, 3, (3, 6), (3, 6)), (9, 2, (2, 6), (3, 6)), (8, 1, (0, 8), (0, 8))],
+)
+def test_block_mask_drops_the_row_without_a_partner_on_request_only(size, factor, block, symmetric) -> None:
+    assert kept_block(size, factor) == block
+    for mask, (start, stop) in ((block_mask(size, factor), block), (block_mask(size, factor, True), symmetric)):
+        assert mask.nonzero()[:, 0].tolist() == list(range(start, stop))
+
+
 @given(n=sizes, factor=factors)
 def test_kept_block_is_centred_on_the_zero_frequency(n, factor) -> None:
     start, stop = kept_block(n, factor)
@@ -115,6 +125,20 @@ def test_matrices_of_both_axes_project_as_k_space_does(height, width, rows, colu
     image = random_image(height, width, dtype=torch.float32)
     found = projection_matrix(height, rows) @ image @ projection_matrix(width, columns)
     assert_close(found, project(image, rows, columns), atol=1e-5, rtol=1e-5)
+
+
+def test_matrix_projects_as_k_space_does_where_most_of_the_axis_is_measured() -> None:
+    image = random_image(40, 3, dtype=torch.float32)
+    assert_close(projection_matrix(40, 1.1) @ image, project(image, 1.1, 1), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("column_factor", [None, 3])
+def test_an_export_to_onnx_projects_by_matrices_without_any_transform(column_factor, monkeypatch) -> None:
+    image = random_image(20, 27)[0]
+    expected = project(image, 2, column_factor)
+    monkeypatch.setattr(torch.onnx, "is_in_onnx_export", lambda: True)
+    monkeypatch.delattr(torch.fft, "fft2")
+    assert_close(project(image, 2, column_factor), expected, atol=1e-6, rtol=1e-6)
 
 
 def test_matrix_of_a_large_axis_is_as_exact_as_float32() -> None:
@@ -214,6 +238,25 @@ def test_truth_itself_is_a_fixed_point_of_the_magnitude_step_where_the_block_is_
     assert_close(restore_measured_magnitude(truth, zero_fill(truth, 3), 3), truth)
 
 
+def test_magnitude_step_alternates_three_times_as_its_definition_written_out_in_numpy() -> None:
+    truth = edges(63)  # 21 samples kept of 63: a symmetric block, whose projection is the real part alone
+    output = (truth + 0.5 * random_image(63, 63)[:1] - 0.2)[0, 0].numpy()
+    low_res = np.abs(numpy_zero_fill(truth[0, 0].numpy(), 3))
+    expected = output
+    for _ in range(3):
+        low = numpy_zero_fill(expected, 3).real
+        measured = numpy_zero_fill(np.where(low < 0, -low_res, low_res), 3).real
+        expected = np.maximum(expected - low + measured, 0)
+    found = restore_measured_magnitude(*(torch.from_numpy(image)[None, None] for image in (output, low_res)), 3)
+    assert_close(found[0, 0], torch.from_numpy(expected))
+
+
+def test_magnitude_step_takes_a_frequency_that_the_image_lacks_as_positive() -> None:
+    low_res = zero_fill(1 + random_image(21, 21), 3)
+    nothing = torch.zeros_like(low_res)
+    assert_close(restore_measured_magnitude(nothing, low_res, 3, n_alternations=1), project(low_res, 3).clamp(min=0))
+
+
 def test_magnitude_step_returns_no_negative_values_and_lets_gradients_through() -> None:
     output = (random_image(20, 22) - 0.3).requires_grad_()
     restored = restore_measured_magnitude(output, zero_fill(random_image(20, 22, 1), 2), 2)
@@ -248,6 +291,11 @@ def test_levels_share_the_way_to_the_high_res(factor, n_levels, expected) -> Non
     assert level_factors(factor, n_levels) == expected
 
 
+def test_levels_have_factors_of_nine_digits() -> None:
+    assert level_factors(2, 2) == [1.414213562]
+    assert level_factors([2, 3], 2) == [[1.414213562, 1.732050808]]
+
+
 def test_only_supervised_levels_have_a_factor() -> None:
     assert level_factors(4, 2, "final") == []
     with pytest.raises(ValueError, match="choose all"):
@@ -262,6 +310,19 @@ def test_zero_fill_keeps_another_block_on_each_axis(height, width, rows, columns
     assert_close(zero_fill(one_axis, 1, False, columns), zero_fill(image, rows, False, columns))
     swapped = zero_fill(image.mT, columns, magnitude=True, column_factor=rows)
     assert_close(swapped.mT, zero_fill(image, rows, True, columns))
+
+
+@pytest.mark.parametrize("magnitude", [True, False])
+def test_zero_fill_with_a_factor_of_the_columns_removes_fast_waves_along_the_other_axis_alone(magnitude) -> None:
+    fast = torch.cos(2 * math.pi * 12 * torch.arange(32, dtype=torch.float64) / 32)
+    rows, columns = fast[:, None].expand(32, 32)[None], fast.expand(32, 32)[None]
+    assert_close(zero_fill(2 + rows + columns, 4, magnitude, column_factor=1), 2 + columns)
+    assert_close(zero_fill(2 + rows + columns, 1, magnitude, column_factor=4), 2 + rows)
+
+
+def test_projection_stays_on_the_device_of_the_image() -> None:
+    """On PyTorch's device ``meta``, which refuses tensors of another."""
+    assert project(torch.empty(1, 8, 9, device="meta"), 2).device.type == "meta"
 
 
 @pytest.mark.parametrize("restore", [restore_measured, restore_measured_magnitude])

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import contextlib
 import dataclasses
 from types import SimpleNamespace
 
@@ -67,12 +68,12 @@ def test_an_iteration_updates_the_critic_on_fresh_batches_and_then_the_generator
 
 def test_the_generator_s_update_leaves_the_critic_alone() -> None:
     training = step()
-    batch = Batches().next_batch()
-    training.critic.critic.requires_grad_(False)
-    before = weights(training.critic.critic)
-    training.generator(batch, training.generator.loss, training.critic.critic)
-    assert torch.equal(weights(training.critic.critic), before)
-    assert all(p.grad is None for p in training.critic.critic.parameters())
+    critic = training.critic.critic
+    training.critic(training.generator.generate)
+    before, gradients = weights(critic), [p.grad.clone() for p in critic.parameters()]
+    training.generator(Batches().next_batch(), training.generator.loss, critic)
+    assert torch.equal(weights(critic), before)
+    assert all(torch.equal(p.grad, g) for p, g in zip(critic.parameters(), gradients, strict=True))
 
 
 def test_the_critic_s_updates_leave_the_generator_alone() -> None:
@@ -141,21 +142,22 @@ def test_training_without_adversary_never_runs_the_critic() -> None:
 
 
 def test_level_targets_in_the_batch_supervise_every_level() -> None:
-    """PRO-C: the first level's error counts as much as the last one's (Eq. 9)."""
+    """PRO-C: the errors of the levels before the last count as much as the last one's (Eq. 9)."""
 
-    class TwoLevels(nn.Conv2d):
+    class ThreeLevels(nn.Conv2d):
         def forward_levels(self, image):
             first = self(image)
-            return [first, first + image[:, :1]]
+            return [first, first + image[:, :1], first + image[:, 1:]]
 
     training = step(adversarial=0, mse=1)
-    network = TwoLevels(2, 1, 3, padding=1)
+    network = ThreeLevels(2, 1, 3, padding=1)
     optimizer = torch.optim.SGD(network.parameters(), 0.0)
     training.generator = dataclasses.replace(training.generator, network=network, optimizer=optimizer)
     batch = Batches().next_batch()
-    first, last = network.forward_levels(batch[IMAGE])
-    batch[LEVEL_TARGETS] = torch.rand(4, 1, 8, 8)
-    expected = (first - batch[LEVEL_TARGETS]).square().mean() + (last - batch[HIGH_RES]).square().mean()
+    batch[LEVEL_TARGETS] = torch.rand(4, 2, 8, 8)
+    targets = [batch[LEVEL_TARGETS][:, :1], batch[LEVEL_TARGETS][:, 1:], batch[HIGH_RES]]
+    levels = zip(network.forward_levels(batch[IMAGE]), targets, strict=True)
+    expected = sum((output - target).square().mean() for output, target in levels)
     assert training(engine(), batch)["mse"] == pytest.approx(expected.item(), rel=1e-5)
 
 
@@ -181,14 +183,103 @@ def test_gradients_are_clipped_on_request_only() -> None:
     assert norms[1] <= 1.001
 
 
-def test_a_restored_critic_goes_on_with_the_same_mixing_weights() -> None:
+def test_a_critic_s_gradients_are_clipped_on_request() -> None:
+    training = step(n_updates=1)
+    critic = training.critic.critic
+    training.critic.optimizer = torch.optim.SGD(critic.parameters(), 1.0)
+    training.critic.penalty_weight, training.critic.max_gradient_norm = 1e6, 0.5
+    before = weights(critic)
+    training.critic(training.generator.generate)
+    assert (weights(critic) - before).norm().item() == pytest.approx(0.5, rel=1e-3)
+
+
+def test_a_critic_s_terms_are_means_over_its_updates() -> None:
+    training = step(n_updates=1)
+    training.critic.optimizer = torch.optim.SGD(training.critic.critic.parameters(), 0.0)
+    single = [training.critic(training.generator.generate)["critic"] for _ in range(3)]
+    training.critic.batches.position = 0
+    training.critic.random.manual_seed(0)
+    training.critic.n_updates = 3
+    found = training.critic(training.generator.generate)["critic"]
+    torch.testing.assert_close(found, torch.stack(single).mean())
+
+
+def test_mixing_weights_follow_the_critic_s_own_seed_alone() -> None:
+    penalties = []
+    for seed, others in ((0, 1), (0, 2), (1, 2)):
+        training = step(n_updates=1)
+        training.critic = dataclasses.replace(training.critic, seed=seed)
+        torch.manual_seed(others)
+        penalties.append(training.critic(training.generator.generate)["gradient_penalty"].item())
+    assert penalties[0] == penalties[1] != penalties[2]
+
+
+@pytest.mark.parametrize(("mixed_precision", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_both_networks_run_in_the_precision_asked_for_and_the_penalty_in_float32(mixed_precision, dtype) -> None:
+    training = step(n_updates=1)
+    found = {"generator": [], "critic": []}
+    for name, update in (("generator", training.generator), ("critic", training.critic)):
+        update.mixed_precision = mixed_precision
+        first = next(
+            module
+            for module in getattr(update, "network", training.critic.critic).modules()
+            if not [*module.children()]
+        )
+        first.register_forward_hook(lambda _, __, output, seen=found[name]: seen.append(output.dtype))
+    training(engine(), Batches().next_batch())
+    assert found == {"generator": [dtype] * 2, "critic": [dtype, torch.float32, dtype]}
+
+
+def test_batches_go_to_the_device_of_the_networks(monkeypatch) -> None:
+    """On PyTorch's device ``meta``, which refuses tensors of another; it has no autocast."""
+    monkeypatch.setattr(f"{TrainingStep.__module__}.autocast", lambda *_: contextlib.nullcontext())
+    monkeypatch.setattr(
+        f"{TrainingStep.__module__}.gradient_penalty",
+        lambda critic, real, fake, alpha: (alpha.view(-1, 1, 1, 1) * critic(real - fake)).mean(),
+    )
+
+    class TwoLevels(nn.Conv2d):
+        def forward_levels(self, image):
+            return [self(image), image[:, :1]]
+
+    training = step(adversarial=0, mse=1)
+    network, critic = TwoLevels(2, 1, 3, padding=1, device="meta"), nn.Conv2d(1, 1, 3, device="meta")
+    generator = dataclasses.replace(
+        training.generator, network=network, optimizer=torch.optim.SGD(network.parameters(), 0.1)
+    )
+    optimizer = torch.optim.SGD(critic.parameters(), 0.1)
+    critic_terms = dataclasses.replace(training.critic, critic=critic, optimizer=optimizer)(generator.generate)
+    batch = Batches().next_batch() | {LEVEL_TARGETS: torch.rand(4, 1, 8, 8)}
+    terms = generator(batch, generator.loss, None)
+    assert {term.device.type for term in (*terms.values(), *critic_terms.values())} == {"meta"}
+
+
+def test_a_restored_critic_goes_on_with_its_batches_and_the_same_mixing_weights() -> None:
     first, second = step(), step()
     for training in (first, second):
-        training.critic.batches.state_dict = dict
-        training.critic.batches.load_state_dict = lambda _: None
+        batches = training.critic.batches
+        batches.state_dict = lambda batches=batches: {"position": batches.position}
+        batches.load_state_dict = lambda state, batches=batches: vars(batches).update(state)
     first.critic(first.generator.generate)
     second.critic.load_state_dict(first.critic.state_dict())
+    assert second.critic.batches.position == 4
     assert torch.equal(*(torch.rand(3, generator=training.critic.random) for training in (first, second)))
+
+
+def test_a_critic_s_update_descends_equation_8_with_a_penalty_of_weight_10() -> None:
+    """A linear critic w has the objective w (mean fake - mean real) + 10 (|w| - 1)^2, whose gradient is known."""
+    critic = nn.Sequential(nn.Flatten(), nn.Linear(64, 1, bias=False), nn.Flatten(0))
+    weight = critic[1].weight.data.copy_(torch.linspace(-1, 1, 64)[None]).clone()[0]
+    update = CriticUpdate(critic, torch.optim.SGD(critic.parameters(), 1e-3), Batches(), 1, mixed_precision=False)
+    terms = update(lambda image: image[:, :1])
+    batch = Batches().next_batch()
+    difference = (batch[IMAGE][:, :1] - batch[HIGH_RES]).flatten(1).mean(0)
+    norm = weight.norm()
+    torch.testing.assert_close(terms["critic"], weight @ difference + 10 * (norm - 1) ** 2)
+    torch.testing.assert_close(terms["gradient_penalty"], (norm - 1) ** 2)
+    torch.testing.assert_close(terms["wasserstein_distance"], (weight @ difference).abs())
+    gradient = difference + 10 * 2 * (norm - 1) * weight / norm
+    torch.testing.assert_close(weights(critic), weight - 1e-3 * gradient)
 
 
 @pytest.mark.parametrize("value", ["yes", None, 2])

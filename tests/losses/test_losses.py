@@ -36,6 +36,11 @@ def test_gradient_penalty_of_a_critic_of_norm_1_is_0() -> None:
     assert_close(penalty, torch.tensor(0.0))
 
 
+def test_gradient_penalty_is_two_sided_a_critic_of_norm_a_half_pays_a_quarter() -> None:
+    penalty = gradient_penalty(lambda x: x.flatten(1).sum(1) / 16, patches(1), patches(2), torch.rand(3))
+    assert_close(penalty, torch.tensor(0.25))
+
+
 def test_gradient_penalty_is_taken_at_the_mix_of_each_sample() -> None:
     # D(x) = |x|^2 / 2 has the gradient x, so the penalty names the mix itself
     real, fake, alpha = patches(1), patches(2), torch.tensor([0.0, 0.25, 1.0])
@@ -96,6 +101,19 @@ def test_texture_loss_averages_the_mse_of_gram_matrices() -> None:
     assert_close(texture_loss(prediction, target), torch.tensor((16.0 + 81.0) / 2))
 
 
+def test_texture_loss_divides_the_gram_matrices_as_its_norm_says() -> None:
+    prediction, target = [torch.full((1, 2, 4, 4), 2.0)], [torch.ones(1, 2, 4, 4)]
+    for norm, divisor in (("pixels", 1), ("elements", 2), ("none", 1 / 16)):
+        assert_close(texture_loss(prediction, target, norm), torch.tensor((3 / divisor) ** 2))
+
+
+@pytest.mark.parametrize("loss", [perceptual_loss, texture_loss])
+def test_feature_losses_refuse_a_layer_without_its_partner(loss) -> None:
+    layer = torch.rand(1, 2, 4, 4)
+    with pytest.raises(ValueError, match="shorter"):
+        loss([layer, layer], [layer])
+
+
 def test_generator_loss_weighs_its_terms_as_equation_7() -> None:
     def critic(image):
         return image.flatten(1).mean(1)
@@ -121,6 +139,19 @@ def test_generator_loss_sums_fidelity_over_levels_and_shows_the_critic_the_last_
     assert_close(objective, sum(weight * terms[name] for name, weight in loss.weights.items() if weight))
 
 
+@pytest.mark.parametrize("name", ["perceptual", "texture"])
+def test_generator_loss_takes_one_feature_term_alone(name) -> None:
+    loss = GeneratorLoss(**{"adversarial": 0, "mse": 0, "perceptual": 0, "texture": 0, name: 3}, features=features)
+    objective, terms = loss([patches(1)], [patches(2)])
+    assert list(terms) == [name]
+    assert_close(objective, 3 * terms[name])
+
+
+def test_generator_loss_takes_the_texture_with_the_norm_it_was_given() -> None:
+    terms = GeneratorLoss(gram_norm="none", features=features)([patches(1)], [patches(2)])[1]
+    assert_close(terms["texture"], texture_loss(features(patches(1)), features(patches(2)), "none"))
+
+
 def test_generator_loss_refuses_outputs_without_a_target() -> None:
     with pytest.raises(ValueError, match="shorter"):
         GeneratorLoss(features=features)([patches(1), patches(2)], [patches(3)])
@@ -135,8 +166,8 @@ def test_generator_loss_l1_is_the_mean_absolute_error() -> None:
 
 def test_generator_loss_charbonnier_is_the_absolute_error_above_its_rounding_and_smooth_at_0() -> None:
     loss = GeneratorLoss(adversarial=0, mse=0, perceptual=0, texture=0, charbonnier=3)
-    target = torch.zeros(3, 1, 2, 2)
-    output = torch.tensor([0.0, 1e-3, 0.5]).view(3, 1, 1, 1).expand_as(target).clone().requires_grad_()
+    target = torch.full((3, 1, 2, 2), 2.0**-12)  # so small that adding to it rounds nothing away
+    output = (target + torch.tensor([0.0, 1e-3, 0.5]).view(3, 1, 1, 1)).requires_grad_()
     objective, terms = loss([output], [target])
     assert_close(terms["charbonnier"], torch.tensor((1e-3 + 2**0.5 * 1e-3 + 0.500001) / 3))
     objective.backward()

@@ -46,6 +46,30 @@ def test_head_leaves_out_specks_of_the_air_but_no_large_piece() -> None:
     assert mask[54:64, 54:64].all()
 
 
+def test_head_keeps_a_piece_of_a_twentieth_of_the_largest_and_drops_a_smaller_one() -> None:
+    slices = torch.zeros(1, 1, 64, 64)
+    slices[..., 5:25, 5:25] = slices[..., 45:49, 45:50] = slices[..., 45:49, 5:9] = 1  # 400, 20 and 16 pixels
+    mask = head_mask(slices)[0, 0]
+    assert mask[45:49, 45:50].all()
+    assert not mask[45:49, 5:9].any()
+
+
+def test_head_is_closed_within_each_slice_alone() -> None:
+    slices = head(3)
+    slices[1] = 0
+    assert head_mask(slices).flatten(1).any(dim=1).tolist() == [True, False, True]
+
+
+def test_head_is_on_the_device_of_the_slices_however_they_are_stored() -> None:
+    class Elsewhere(torch.Tensor):
+        device = torch.device("meta")
+
+    slices = head()
+    stored = torch.complex(torch.zeros_like(slices), -slices).conj().imag  # the minus sign is not in memory
+    assert torch.equal(head_mask(stored), head_mask(slices))
+    assert head_mask(slices.as_subclass(Elsewhere)).device.type == "meta"
+
+
 def test_head_reaches_the_edge_of_a_slice_that_cuts_it() -> None:
     assert torch.equal(head_mask(head()[..., 32:])[0, 0], disc(64, 20)[:, 32:])
 

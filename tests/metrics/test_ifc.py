@@ -85,6 +85,12 @@ def test_level_bands_and_low_pass_equal_the_pyramid_of_pyrtools(height: int, wid
     torch.testing.assert_close(low[0], expected, atol=1e-12, rtol=0)
 
 
+def test_bands_and_low_pass_are_on_the_device_of_the_images() -> None:
+    """On PyTorch's device ``meta``, which refuses tensors of another."""
+    for part in split_level(torch.empty(1, 12, 13, dtype=torch.complex128, device="meta"), finest=True):
+        assert part.device.type == "meta"
+
+
 @pytest.mark.parametrize("window", [17, 9, 5, 3])
 def test_window_sums_are_those_of_windows_around_block_centres(window: int) -> None:
     bands = torch.randn(2, 27, 33, dtype=torch.float64)
@@ -222,6 +228,16 @@ def test_ifc_of_identical_images_is_finite_in_any_unit() -> None:
     for image in (texture(80, 75), np.tile(np.sin(np.arange(75) / 3), (80, 1)), waves(80, 75)):
         for unit in (1e-6, 1e3, 1e6):
             assert 0 < score(unit * image, unit * image) < 200
+        assert 0 < score(1e20 * image, 1e20 * image) < math.inf  # the product of six factors would be infinite
+
+
+@pytest.mark.parametrize("amplitude", [3e-10, 1e-9])
+def test_ifc_of_detail_about_the_authors_tolerance_equals_the_version_on_pyrtools(amplitude: float) -> None:
+    reference = amplitude * (texture(97, 84) - 0.5)
+    distorted = reference + 1e-7 * noise_like(reference)
+    expected = ifc_reference(reference, distorted)
+    assert expected > 1e-3
+    assert score(reference, distorted) == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (8, 300), (17, 17), (20, 256)])

@@ -46,7 +46,7 @@ def test_slice_metric_averages_over_all_slices_whatever_the_depths() -> None:
     torch.testing.assert_close(metric.aggregate(), scores.mean())
     assert metric.get_buffer().shape == (5, 1)
     metric.reset()
-    with pytest.raises(ValueError, match="no slice has been scored"):
+    with pytest.raises(ValueError, match="no slice has been scored; call the psnr metric"):
         metric.aggregate()
 
 
@@ -98,5 +98,5 @@ def test_slice_metric_names_the_choices_for_an_unknown_metric() -> None:
 
 def test_slice_metric_asks_for_the_ground_truth() -> None:
     pred, _ = volumes()
-    with pytest.raises(ValueError, match="pass it as y"):
+    with pytest.raises(ValueError, match="ssim compares with the ground truth; pass it as y"):
         SliceMetric("ssim")(pred)

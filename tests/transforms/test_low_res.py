@@ -93,6 +93,20 @@ def test_zero_filled_target_is_taken_as_it_is_and_its_block_is_measured(factor, 
     json.dumps(facts)
 
 
+@pytest.mark.parametrize("order", [(2, 0, 1), (1, 2, 0)])
+def test_without_a_reference_voxels_count_as_its_own(order, tmp_path) -> None:
+    item = permuted(pair(tmp_path, zero_filled(4)), order)
+    del item["reference"]
+    assert MeasuredBlockd(4)(item)["measured_samples"].tolist() == [(32, 36, 5)[axis] for axis in order]
+
+
+@pytest.mark.parametrize("mode", ["auto", "zero_filled"])
+def test_a_single_slice_is_one_however_thin(mode, tmp_path) -> None:
+    path = save(tmp_path / "sub-1_T2w.nii", zero_filled(4)[..., 2:3], AFFINE @ np.diag([1, 1, 0.1, 1]))
+    item = LoadPaird("image")({"image": path, "case": "sub-1"})
+    assert MeasuredBlockd(4, mode)(item)["measured_samples"].tolist() == [32, 36, 1]
+
+
 @pytest.mark.parametrize(("order", "measured"), [((2, 0, 1), [5, 32, 72]), ((1, 2, 0), [36, 5, 64])])
 def test_rows_and_columns_are_those_of_the_slices_wherever_they_lie(order, measured, tmp_path) -> None:
     item = permuted(pair(tmp_path, zero_filled(*((4, 2) if order[0] == 2 else (2, 4)))), order)
@@ -124,16 +138,17 @@ def test_small_matrix_that_is_zero_filled_too_counts_what_was_measured(tmp_path)
     assert out["case"].low_res.case == "zero-filled and small matrix"
 
 
-def test_small_matrix_between_thin_slices_is_enlarged_across_its_coarse_axes(tmp_path) -> None:
+@pytest.mark.parametrize("order", [(0, 1, 2), (0, 2, 1), (2, 0, 1)])
+@pytest.mark.parametrize("mode", ["auto", "small"])
+def test_small_matrix_between_thin_slices_is_enlarged_across_its_coarse_axes(mode, order, tmp_path) -> None:
     """Voxels of 2.4 x 2.4 x 1 mm: the largest is not the slices' thickness."""
     thin = AFFINE @ np.diag([1, 1, 0.3, 1])
     coarse, fine = (np.repeat(voxels, 4, axis=2) for voxels in (small(head(), 32, 36), head()))
     item = LoadPaird("image")({"image": save(tmp_path / "t2.nii", coarse, thin), "case": "thin"})
     item["reference"] = LoadPaird("image")({"image": save(tmp_path / "t1.nii", fine, thin)})["image"]
-    for mode in ("auto", "small"):
-        out = MeasuredBlockd(4, mode)(item)
-        assert out["image"].shape == (1, 128, 144, 20)
-        assert out["measured_samples"].tolist() == [32, 36, 20]
+    out = MeasuredBlockd(4, mode)(permuted(item, order))
+    assert out["image"].shape == (1, *((128, 144, 20)[axis] for axis in order))
+    assert out["measured_samples"].tolist() == [(32, 36, 20)[axis] for axis in order]
 
 
 def test_reference_of_other_axes_tells_the_size_of_voxels_too(tmp_path) -> None:
@@ -175,6 +190,43 @@ def test_a_small_matrix_of_another_ratio_is_refused_with_ratio_factor_and_remedy
         MeasuredBlockd(4)(item)
 
 
+def test_a_refusal_names_what_was_found_and_nothing_else(tmp_path) -> None:
+    with pytest.raises(InputError, match=r"\(64 of 128 x 72 of 144 samples of k-space\) and the weights are for 4"):
+        MeasuredBlockd(4)(pair(tmp_path, zero_filled(2)))
+    with pytest.raises(InputError, match=r"factor of 2 \(voxels 2 times those of the reference\) and the weights are"):
+        MeasuredBlockd(4)(pair(tmp_path, small(head(), 64, 72)))
+
+
+def test_a_refusal_names_the_case_where_the_image_has_no_file(tmp_path) -> None:
+    item = pair(tmp_path, head())
+    del item["image"].meta["filename_or_obj"]
+    with pytest.raises(InputError, match=r"^sub-1: this image is at full resolution"):
+        MeasuredBlockd(4)(item)
+
+
+@pytest.mark.parametrize("zoom", [0.5, 0.9, 1.25])
+def test_zero_filled_target_may_have_voxels_a_little_larger_than_the_reference_or_smaller(zoom, tmp_path) -> None:
+    item = pair(tmp_path, zero_filled(4))
+    reference = save(tmp_path / "sub-1_PDw.nii", head(), AFFINE @ np.diag([1 / zoom, 1 / zoom, 1, 1]))
+    item["reference"] = LoadPaird("image")({"image": reference})["image"]
+    out = MeasuredBlockd(4)(item)
+    assert out["image"].shape == (1, *SHAPE)
+    assert out["measured_samples"].tolist() == [32, 36, 5]
+
+
+def test_slices_are_never_taken_along_an_axis_that_is_not_the_coarsest_after_enlarging(tmp_path) -> None:
+    """Slices of 3 mm with voxels of 1.2 x 0.6 mm: twice the reference's along two axes, but one is across slices."""
+    random = np.random.default_rng(0)
+    item = {"case": "sub-1"}
+    for key, shape, spacing in (("image", (8, 24, 48), (3, 1.2, 0.6)), ("reference", (16, 48, 48), (1.5, 0.6, 0.6))):
+        image = nib.Nifti1Image(random.integers(1, 999, shape).astype(np.uint16), np.diag([*spacing, 1]))
+        image.header.set_xyzt_units("mm")
+        nib.save(image, tmp_path / f"{key}.nii")
+        item[key] = LoadPaird("image")({"image": str(tmp_path / f"{key}.nii")})["image"]
+    with pytest.raises(InputError, match=r"voxels 2 x 1 times those of the reference\) and the weights are for 2;"):
+        MeasuredBlockd(2)(item)
+
+
 @pytest.mark.parametrize(("kept", "fits"), [(32, True), (33, True), (31, True), (36, False), (28, False)])
 def test_the_block_may_be_a_twentieth_or_a_sample_off(kept, fits, tmp_path) -> None:
     item = pair(tmp_path, zero_filled(128 / kept, 4))
@@ -199,6 +251,22 @@ def test_told_to_be_small_any_target_is_enlarged_by_the_factor_of_the_weights(tm
     assert out["image"].shape == (1, 256, 216, 5)
     assert out["measured_samples"].tolist() == [64, 72, 5]
     np.testing.assert_allclose(out["image"].affine[:3, 3], item["image"].affine[:3, 3])
+
+
+@pytest.mark.parametrize(
+    ("mode", "said"),
+    [
+        ("zero_filled", "zero-filled; 8 x 18 samples of k-space on a matrix of 32 x 36, factor 4 x 2."),
+        (
+            "small",
+            "small matrix of 32 x 36, enlarged; 32 x 36 samples of k-space on a matrix of 128 x 72, factor 4 x 2.",
+        ),
+    ],
+)
+def test_what_was_told_is_said(mode, said, tmp_path, caplog) -> None:
+    with caplog.at_level(logging.INFO, "bundle"):
+        MeasuredBlockd([4, 2], mode)(pair(tmp_path, small(head(), 32, 36)))
+    assert f"sub-1: low-res image, {said}" in caplog.text
 
 
 @pytest.mark.parametrize(("factor", "mode"), [(4, "full"), (4, "zerofilled"), (1, "auto"), ("4", "auto")])

@@ -16,6 +16,7 @@ from bundle.volumes.geometry import (
     Volume,
     check_same_grid,
     corner_distance,
+    corners,
     reorient_like,
     same_grid,
     through_plane_axis,
@@ -55,6 +56,7 @@ def moved(volume: Volume, affine: np.ndarray) -> Volume:
         ((1.0, 0.9, 1.0), 2),
         ((1.0, 0.9, 0.9995), 2),
         ((1.0, 0.9, 0.998), 0),
+        ((1.0, 0.9, 1.0 * (1 - 1e-3)), 2),
     ],
 )
 def test_through_plane_axis_is_the_largest_spacing_and_last_on_a_tie(
@@ -81,6 +83,12 @@ def test_through_plane_axis_of_real_volumes_is_the_third(
         assert image.shape[axis] in n_slices
 
 
+def test_corners_are_the_centres_of_the_outermost_voxels() -> None:
+    found = corners(nib.affines.from_matvec(np.diag([2, 3, 4]), (1, 0, -1)), (3, 4, 1))
+    np.testing.assert_array_equal(found[::2], [[1, 0, -1], [1, 9, -1], [5, 0, -1], [5, 9, -1]])
+    np.testing.assert_array_equal(found[1::2], found[::2])  # one slice has the same centre twice
+
+
 def test_corner_distance_of_a_shift_is_its_length() -> None:
     assert corner_distance(affine_of(), affine_of(origin=(12, 12, -4)), SHAPE) == pytest.approx(5.0)
 
@@ -98,6 +106,12 @@ def test_same_grid_turns_at_its_tolerance(target: Volume, voxels: float, same: b
     affine = target.affine.copy()
     affine[axis, 3] += voxels * GRID_TOLERANCE * min(SPACING)
     assert same_grid(target, moved(target, affine)) is same
+
+
+def test_same_grid_includes_its_tolerance() -> None:
+    voxel, shifted = np.eye(4), np.eye(4)
+    shifted[0, 3] = GRID_TOLERANCE
+    assert same_grid(*(volume_of(np.zeros((1, 1, 1), np.float32), affine) for affine in (voxel, shifted)))
 
 
 def test_same_grid_holds_for_registered_real_pairs_and_rounded_headers(shared_data: Path) -> None:
@@ -128,6 +142,33 @@ def test_check_same_grid_names_only_what_differs(target: Volume) -> None:
         check_same_grid(target, volume_of(target.voxels[..., :4], target.affine, "T1w.nii.gz"))
     with pytest.raises(InputError, match=r"\(spacing 0\.6 x 0\.7 x 4\.62 mm against 0\.6 x 0\.7 x 3\.3 mm; corners up"):
         check_same_grid(target, moved(target, target.affine @ np.diag([1, 1, 1.4, 1])))
+
+
+def test_check_same_grid_names_spacing_and_angle_from_a_thousandth_and_a_hundredth_of_a_degree_on(
+    target: Volume,
+) -> None:
+    """A matrix of another size is what differs in any case."""
+    fewer = target.voxels[..., :4]
+    for scale, named in ((1.0005, False), (1.002, True)):
+        with pytest.raises(InputError) as caught:
+            check_same_grid(target, volume_of(fewer, target.affine @ np.diag([scale, scale, scale, 1]), "T1w.nii.gz"))
+        assert ("spacing" in str(caught.value)) is named
+    for degrees, named in ((0.005, False), (0.02, True)):
+        with pytest.raises(InputError) as caught:
+            check_same_grid(target, volume_of(fewer, affine_of((0.1, -0.2, 0.3 + np.radians(degrees))), "T1w.nii.gz"))
+        assert ("turned by up to" in str(caught.value)) is named
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_check_same_grid_takes_axes_as_parallel_where_their_cosine_is_rounded_beyond_1(sign: int) -> None:
+    """Warnings are errors: the arc cosine of what lies beyond 1 would be one."""
+    voxels = np.zeros(SHAPE, np.float32)
+    for angle in np.linspace(0.01, 0.4, 20):
+        target = volume_of(voxels, affine_of((angle, 2 * angle, -angle)))
+        other = volume_of(voxels, target.affine @ np.diag([sign, sign, sign, 1]) + 9 * np.eye(4, k=3), "T1w.nii.gz")
+        with pytest.raises(InputError) as caught:
+            check_same_grid(target, other)
+        assert "turned" not in str(caught.value)
 
 
 def stored_otherwise(volume: Volume, order: tuple[int, ...], flips: tuple[int, ...]) -> Volume:
@@ -175,6 +216,12 @@ def test_reorient_like_gives_a_header_that_describes_the_result(target: Volume) 
     assert restored.header.get_data_shape() == target.voxels.shape
     np.testing.assert_allclose(restored.header.get_best_affine(), target.affine, atol=1e-6)
     assert restored.voxels.flags.c_contiguous
+
+
+def test_reorient_like_keeps_what_else_the_header_says(target: Volume) -> None:
+    other = stored_otherwise(target, (2, 0, 1), (1, -1, 1))
+    other.header["descrip"] = b"as scanned"
+    assert reorient_like(other, target).header["descrip"] == b"as scanned"
 
 
 def test_reorient_like_returns_the_volume_itself_where_nothing_changes(target: Volume) -> None:
