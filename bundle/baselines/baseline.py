@@ -14,11 +14,8 @@ from bundle.kspace import kept_block, restore_measured, restore_measured_magnitu
 class Baseline(nn.Module, ABC):
     """Stand in for a generator, without weights, in float32 whatever the engine's precision.
 
-    Args:
-        factor: ratio of the full to the measured number of k-space samples on each axis.
-
-    Raises:
-        InputError: if ``factor`` is not a number of at least 1.
+    ``factor`` is the ratio of the full to the measured number of k-space samples on each axis, at least 1; others
+    raise an ``InputError``.
     """
 
     def __init__(self, factor: float) -> None:
@@ -31,11 +28,7 @@ class Baseline(nn.Module, ABC):
         """Return the super-res slices for ``low_res`` and ``reference``, all three (N, 1, H, W), in [0, 1]."""
 
     def forward(self, image: Tensor) -> Tensor:
-        """Super-resolve whole slices.
-
-        Args:
-            image: Tensor (N, 2, H, W): channel 0 the zero-filled low-res target, channel 1 the high-res
-                reference, each on the [0, 1] scale of its volume.
+        """Super-resolve whole slices (N, 2, H, W): zero-filled low-res and high-res reference, each in [0, 1].
 
         Returns:
             Tensor (N, 1, H, W), float32, or float64 where ``image`` is; neither clipped nor re-normalised.
@@ -50,32 +43,28 @@ class Baseline(nn.Module, ABC):
             return self.estimate(image[:, :1], image[:, 1:])
 
 
-def keep_measured(image: Tensor, low_res: Tensor, factor: float, magnitude: bool) -> Tensor:
-    """Put the measured block of k-space back into an estimate: the back-projection of an iterative method.
+class GuidedBaseline(Baseline):
+    """Alternate between a step led by the reference and putting the measured k-space back.
 
-    Args:
-        image: Tensor (N, 1, H, W), the estimate.
-        low_res: Tensor (N, 1, H, W), what was measured.
-        factor: factor of the measured block.
-        magnitude: ``low_res`` is a magnitude image; its sign is then taken from the estimate.
-
-    Returns:
-        Tensor (N, 1, H, W).
+    ``magnitude`` says that the low-res is a magnitude image, as in :func:`bundle.kspace.zero_fill`.
     """
-    if not magnitude:
-        return restore_measured(image, low_res, factor)
-    # one alternation is enough where the method itself alternates between its own step and this one
-    return restore_measured_magnitude(image, low_res, factor, n_alternations=1)
+
+    def __init__(self, factor: float, magnitude: bool = True) -> None:
+        super().__init__(factor)
+        self.magnitude = magnitude
+
+    def keep_measured(self, image: Tensor, low_res: Tensor) -> Tensor:
+        """Put the measured block of k-space back into an estimate (N, 1, H, W), with its sign where that is unknown."""
+        if not self.magnitude:
+            return restore_measured(image, low_res, self.factor)
+        # one alternation is enough where the method itself alternates between its own step and this one
+        return restore_measured_magnitude(image, low_res, self.factor, n_alternations=1)
 
 
 def neighbours(image: Tensor, radius: int) -> Iterator[Tensor]:
-    """Yield the image shifted to each of the (2 radius + 1)^2 positions of a square window, row by row.
+    """Yield ``image`` (N, 1, H, W) shifted to each position of a square of (2 radius + 1)^2 pixels, row by row.
 
-    Edges wrap, as the Fourier transform that the low-res came by has it.
-
-    Args:
-        image: Tensor (N, 1, H, W), H and W at least ``radius``.
-        radius: half the width of the window.
+    Edges wrap, as the Fourier transform that the low-res came by has it; H and W are at least ``radius``.
     """
     height, width = image.shape[-2:]
     padded = F.pad(image, (radius,) * 4, mode="circular")

@@ -16,12 +16,6 @@ class Cubic(Baseline):
     The grid is the aligned one: sample k of ``kept`` lies at the high-res position k * n / kept, voxel 0 on voxel 0.
     Resizing with half-pixel centres, the default elsewhere, would shift the image by (n / kept - 1) / 2 voxels.
     Edges wrap, as in k-space.
-
-    Args:
-        factor: ratio of the full to the measured number of k-space samples on each axis.
-
-    Raises:
-        InputError: if ``factor`` is not a number of at least 1.
     """
 
     def estimate(self, low_res: Tensor, reference: Tensor) -> Tensor:
@@ -37,24 +31,17 @@ class Cubic(Baseline):
 def measured_samples(low_res: Tensor, factor: float) -> Tensor:
     """Return the small image that was measured, from its zero-filled one: every ``factor``-th sample.
 
-    Where ``factor`` does not divide the size, the samples lie between voxels and their frequencies, spaced
-    by one turn a sample, fold onto ``kept`` ones. Of a magnitude low-res this gives the magnitude of the small image;
-    cropping k-space would not, for the magnitude has frequencies outside the block.
-
-    Args:
-        low_res: Tensor (N, 1, H, W).
-        factor: ratio of the full to the measured number of samples on each axis.
-
-    Returns:
-        Tensor (N, 1, kept rows, kept columns), on the intensity scale of ``low_res``.
+    Tensor (N, 1, H, W) to (N, 1, kept rows, kept columns), on the same intensity scale. Where ``factor`` does not
+    divide the size, the samples lie between voxels and their frequencies fold onto ``kept`` ones. Of a magnitude
+    low-res this gives the magnitude of the small image; cropping k-space would not, for the magnitude has frequencies
+    outside the block.
     """
     for axis in (-2, -1):
         size = low_res.shape[axis]
         start, stop = kept_block(size, factor)
+        n_kept = stop - start
         spectrum = torch.fft.fftshift(torch.fft.fft(low_res, dim=axis, norm="forward"), axis)
         frequency = torch.arange(size, device=low_res.device) - size // 2
-        shape = [*spectrum.shape]
-        shape[axis] = stop - start
-        folded = spectrum.new_zeros(shape).index_add(axis, frequency % (stop - start), spectrum)
+        folded = torch.zeros_like(spectrum.narrow(axis, 0, n_kept)).index_add(axis, frequency % n_kept, spectrum)
         low_res = torch.fft.ifft(folded, dim=axis, norm="forward").real
     return low_res

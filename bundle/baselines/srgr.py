@@ -4,56 +4,31 @@
 import torch
 from torch import Tensor
 
-from bundle.baselines.baseline import Baseline, keep_measured, local_mean
+from bundle.baselines.baseline import GuidedBaseline, local_mean
 
-N_SWEEPS = 10
-"""Sweeps over the image. Paper: 5 to 10; at factor 4 the tenth still gains 0.02 dB."""
-MAX_SLOPE = 5.0
-"""Largest ratio of the target's differences to the reference's."""
-RIDGE = 0.03
-"""What is added to the squared difference of the reference, in parts of its mean over the slice."""
+N_SWEEPS = 10  # Paper: 5 to 10; at factor 4 the tenth still gains 0.02 dB
+MAX_SLOPE = 5.0  # largest ratio of the target's differences to the reference's
+RIDGE = 0.03  # added to the squared difference of the reference, in parts of its mean over the slice
 
 
-class SRGR(Baseline):
+class SRGR(GuidedBaseline):
     """Let the target's differences follow the reference's, and put the measured k-space back, by turns.
 
     Zheng et al. 2018, doi:10.1109/ACCESS.2018.2873484: ``X_c`` = mean over the four neighbours n of
     ``X_n + lambda (R_c - R_n)``, where ``lambda = (X_+ - X_-) / (R_+ - R_-)`` across the pixel, in the neighbour's
-    direction.
-
-    Positively homogeneous: scaling both contrasts scales the output.
-
-    Args:
-        factor: ratio of the full to the measured number of k-space samples on each axis.
-        magnitude: the low-res is a magnitude image, as in :func:`bundle.kspace.zero_fill`.
-
-    Raises:
-        InputError: if ``factor`` is not a number of at least 1.
+    direction. Positively homogeneous: scaling both contrasts scales the output.
     """
-
-    def __init__(self, factor: float, magnitude: bool = True) -> None:
-        super().__init__(factor)
-        self.magnitude = magnitude
 
     def estimate(self, low_res: Tensor, reference: Tensor) -> Tensor:
         """Return the estimate after the last sweep, which has the measured block of k-space."""
         image = low_res
         for _ in range(N_SWEEPS):
-            image = sweep(image, reference)
-            image = keep_measured(image, low_res, self.factor, self.magnitude)
+            image = self.keep_measured(sweep(image, reference), low_res)
         return image
 
 
 def sweep(image: Tensor, reference: Tensor) -> Tensor:
-    """Predict each pixel from its four neighbours, all from the old values; edges wrap.
-
-    Args:
-        image: Tensor (N, 1, H, W), the current estimate.
-        reference: Tensor (N, 1, H, W).
-
-    Returns:
-        Tensor (N, 1, H, W).
-    """
+    """Predict each pixel of ``image`` (N, 1, H, W) from its four neighbours, all from the old values; edges wrap."""
     total = torch.zeros_like(image)
     for axis in (-2, -1):
         after, before = image.roll(-1, axis), image.roll(1, axis)

@@ -18,13 +18,6 @@ class ZeroFilling(Baseline):
 
     The window, separable and periodic, has its zero at the frequency ``-kept / 2`` that an even block holds without
     its partner, so the result of a real image is real. It weakens the ringing at edges and blurs them.
-
-    Args:
-        factor: ratio of the full to the measured number of k-space samples on each axis.
-        window: ``none`` or ``hann``.
-
-    Raises:
-        InputError: if ``window`` is none of these, or ``factor`` is not a number of at least 1.
     """
 
     def __init__(self, factor: float, window: Window = "none") -> None:
@@ -44,12 +37,7 @@ class ZeroFilling(Baseline):
 def hann(size: int, factor: float) -> Tensor:
     """Return the Hann window over the measured block, zero outside: cos(pi f / kept)^2.
 
-    Args:
-        size: number of samples on the axis.
-        factor: ratio of the full to the measured number of samples.
-
-    Returns:
-        Tensor (size,), float64, 1 at the zero frequency ``size // 2``.
+    Tensor (size,), float64, 1 at the zero frequency ``size // 2``.
     """
     start, stop = kept_block(size, factor)
     frequency = torch.arange(start, stop, dtype=torch.float64) - size // 2
