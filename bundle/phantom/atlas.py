@@ -18,30 +18,24 @@ from bundle.errors import InputError
 
 Array = npt.NDArray[np.float32]
 
+# Voxels of the atlas that are read: the head above the face, mm -98..98, -134..98 and -48..92.
 BOX = (slice(0, 197), slice(0, 233), slice(24, 165))
-"""Voxels of the atlas that are read: the head above the face, mm -98..98, -134..98 and -48..92."""
-
+# Centre (mm, right side; mirrored) and radii (mm) of the nuclei that hold much iron.
 NUCLEI = (
     ((19.0, -3.0, -1.0), (4.5, 8.0, 5.0)),  # globus pallidus
     ((5.0, -20.0, -8.0), (3.0, 3.5, 4.0)),  # red nucleus
     ((10.0, -17.0, -12.0), (5.0, 4.0, 2.5)),  # substantia nigra
 )
-"""Centre (mm, right side; mirrored) and radii (mm) of the nuclei that hold much iron."""
 
 
 @dataclass(frozen=True)
 class Atlas:
-    """Hold the maps on the atlas's 1 mm grid, or coarser over the same box.
+    """Hold the maps on the atlas's 1 mm grid, or coarser over the same box, from the mm position low to high.
 
-    Attributes:
-        maps: Tensor (1, 5, X, Y, Z). Channels: grey and white matter, probabilities in [0, 1]; CSF, the rest of the
-            head's inside, in [0, 1]; sulci, CSF less its local mean, about -0.3 to 0.7; nuclei rich in iron, 0 or 1,
-            blurred.
-        outline: Tensor (1, 3, X / 2, Y / 2, Z / 2). Channels: distance (mm) to the inner skull, negative inside;
-            distance to the same, bridged more widely, as muscle fills the temples; weight of the cortex, 0 around deep
-            nuclei, brain stem and cerebellum, 1 elsewhere.
-        low: mm position of the first voxel.
-        high: mm position of the last voxel.
+    ``maps`` (1, 5, X, Y, Z): grey and white matter, probabilities in [0, 1]; CSF, the rest of the head's inside, in
+    [0, 1]; sulci, CSF less its local mean, about -0.3 to 0.7; nuclei rich in iron, 0 or 1, blurred.
+    ``outline`` (1, 3, X / 2, Y / 2, Z / 2): distance (mm) to the inner skull, negative inside; distance to the same,
+    bridged more widely, as muscle fills the temples; weight of the cortex, 0 around deep nuclei and hindbrain, else 1.
     """
 
     maps: Tensor
@@ -57,12 +51,9 @@ class Atlas:
         return sampled[:, :, 0].movedim(1, 0)
 
     def noise(self, generator: np.random.Generator, n: int, width: float) -> Tensor:
-        """Draw n smooth random fields over the box: Gaussian correlation, mean 0, standard deviation 1.
+        """Draw n smooth random fields (1, n, ...) from face to face of the box, mean 0, standard deviation 1.
 
         The width is the standard deviation of the smoothing Gaussian in mm; hills are about 4 widths apart.
-
-        Returns:
-            Tensor (1, n, ...) whose first and last points along an axis are the box's faces.
         """
         step = max(width / 2, 1.0)
         shape = [max(int(length / step), 3) for length in (self.high - self.low).tolist()]
@@ -74,11 +65,7 @@ class Atlas:
 
 
 def atlas_file(name: str) -> Path:
-    """Return the path of the ICBM 152 map ``gm``, ``wm`` or ``t1``, without the slow import of nilearn.
-
-    Raises:
-        InputError: if nilearn is not installed or does not hold the map.
-    """
+    """Return the path of the ICBM 152 map ``gm``, ``wm`` or ``t1``, without the slow import of nilearn."""
     spec = importlib.util.find_spec("nilearn")
     for folder in (spec.submodule_search_locations or []) if spec else []:
         path = Path(folder) / "datasets" / "data" / f"mni_icbm152_{name}_tal_nlin_sym_09a_converted.nii.gz"
@@ -89,11 +76,7 @@ def atlas_file(name: str) -> Path:
 
 @functools.cache
 def load_atlas() -> Atlas:
-    """Read the atlas and derive the maps that subjects share (about 2 s the first time, then cached).
-
-    Raises:
-        InputError: if the atlas is not installed.
-    """
+    """Read the atlas and derive the maps that subjects share (about 2 s the first time, then cached)."""
     grey, white, t1 = (_read(name) for name in ("gm", "wm", "t1"))
     low = np.array([-98.0, -134.0, -72.0]) + [part.start for part in BOX]  # the atlas's affine is a shift
     brain = t1 > 0.05
@@ -102,13 +85,8 @@ def load_atlas() -> Atlas:
     axes = [np.arange(n, dtype=np.float32) + start for n, start in zip(grey.shape, low, strict=True)]
     maps = np.stack([grey, white, csf, _sulci(csf, brain), _nuclei(axes)])
     outline = np.stack([_distance(brain, 20), _distance(brain, 48), _cortex([axis[::2] for axis in axes])])
-    high = low + np.array(grey.shape) - 1
-    return Atlas(
-        torch.from_numpy(maps)[None],
-        torch.from_numpy(outline)[None],
-        torch.tensor(low, dtype=torch.float32),
-        torch.tensor(high, dtype=torch.float32),
-    )
+    corners = torch.tensor(np.stack([low, low + np.array(grey.shape) - 1]), dtype=torch.float32)
+    return Atlas(torch.from_numpy(maps)[None], torch.from_numpy(outline)[None], *corners)
 
 
 def _read(name: str) -> Array:
@@ -145,11 +123,8 @@ def _cortex(axes: list[Array]) -> Array:
 
 
 def _distance(brain: npt.NDArray[np.bool_], closing: int) -> Array:
-    """Return the signed distance (mm) to the smoothed outline of the brain, closed by so many mm, every second voxel.
-
-    The brain goes on below the box, so its outline does too.
-    """
-    margin = closing // 2 + 4
+    """Return the signed distance (mm) to the smoothed outline of the brain, closed by so many mm, every second voxel."""
+    margin = closing // 2 + 4  # the brain goes on below the box, so its outline does too
     half = np.pad(brain[::2, ::2, ::2], margin, mode="edge")
     closed = ndimage.distance_transform_edt(ndimage.distance_transform_edt(~half) < closing / 2) >= closing / 2
     signed = ndimage.distance_transform_edt(~closed) - ndimage.distance_transform_edt(closed)

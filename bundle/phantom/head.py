@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A phantom subject's head: tissue fractions at any point of its scan.
+"""A phantom subject's head: tissue fractions at any point of its scan, which every contrast of the subject shares.
 
 The atlas is an average of 152 brains, so its maps are smooth and the sulci shallow in them. A subject is the atlas
 seen through a smooth random deformation, with the tissue borders made crisp again, the faint sulci opened, new folds
-added, and skull and scalp grown around it. All of it is anatomy: every contrast of a subject shares it.
+added, and skull and scalp grown around it.
 """
 
 from collections.abc import Sequence
@@ -18,44 +18,29 @@ from torch.nn import functional
 from bundle.phantom.atlas import Atlas, load_atlas
 from bundle.phantom.tissues import TISSUES, brain, scalp, sinus
 
-COARSE: Final = 4
-"""The deformation and other smooth fields are evaluated at every fourth point in the plane, then interpolated."""
-REACH: Final = 22.0
-"""Distance from the inner skull, in mm, beyond which there is only air."""
-N_CHUNKS: Final = 4
-"""Batches that points are interpolated in, for the sake of parallel work."""
+COARSE: Final = 4  # smooth fields are evaluated at every fourth point in the plane, then interpolated
+REACH: Final = 22.0  # distance from the inner skull, in mm, beyond which there is only air
+N_CHUNKS: Final = 4  # batches that points are interpolated in, for the sake of parallel work
 
 
 @dataclass(frozen=True)
 class Head:
-    """Hold what makes one subject: random fields over the atlas's box, all seen through one deformation.
-
-    Attributes:
-        atlas: the shared maps.
-        matrix: Tensor (3, 3), scanner mm to atlas mm: rotation and scale.
-        bend: Tensor (1, 3, ...), displacement in mm, hills about 10 cm apart.
-        wobble: Tensor (1, 3, ...), displacement in mm of the brain within the skull, hills about 3 cm apart.
-        coarse: Tensor (1, 6, ...), unit fields that vary thicknesses, hills about 5 cm apart.
-        fold: Tensor (1, 4, ...), unit fields whose zero crossings are folds and vessels, hills about 1.5 cm apart.
-        grain: Tensor (1, 2, ...), unit fields of the texture, hills about 5 mm apart.
-        lesions: Tensor (n, 4), centre and radius in atlas mm.
-    """
+    """Hold what makes one subject: random fields over the atlas's box, all seen through one deformation."""
 
     atlas: Atlas
-    matrix: Tensor
-    bend: Tensor
-    wobble: Tensor
-    coarse: Tensor
-    fold: Tensor
-    grain: Tensor
-    lesions: Tensor
+    matrix: Tensor  # (3, 3), scanner mm to atlas mm: rotation and scale
+    bend: Tensor  # (1, 3, ...), displacement in mm, hills about 10 cm apart
+    wobble: Tensor  # (1, 3, ...), displacement in mm of the brain within the skull, hills about 3 cm apart
+    coarse: Tensor  # (1, 6, ...), unit fields that vary thicknesses, hills about 5 cm apart
+    fold: Tensor  # (1, 4, ...), unit fields whose zero crossings are folds and vessels, hills about 1.5 cm apart
+    grain: Tensor  # (1, 2, ...), unit fields of the texture, hills about 5 mm apart
+    lesions: Tensor  # (n, 4), centre and radius in atlas mm
 
     def fractions(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Return what lies at scanner points (P, H, W, 3), RAS+ in mm, grids H x W in P parallel planes.
 
-        Returns:
-            Tensor (10, P, H, W), tissue fractions in the order of ``TISSUES``, each in [0, 1], their sum at most 1;
-            Tensor (P, H, W), the texture, a factor with mean 1 on the signal of the brain.
+        Tissue fractions (10, P, H, W) in the order of ``TISSUES``, each in [0, 1], their sum at most 1; and the texture
+        (P, H, W), a factor with mean 1 on the signal of the brain.
         """
         smooth = self._smooth(points).flatten(1)
         (inside,) = torch.nonzero(smooth[3] < REACH, as_tuple=True)
@@ -107,8 +92,7 @@ class Head:
 def _towards_shell(place: Tensor) -> Tensor:
     """Move points (..., 3) half of the way along their radius to a sphere as large as the brain.
 
-    A field sampled there varies along the brain's surface rather than with depth, so that its zero crossings stand
-    upright, as sulci do.
+    The zero crossings of a field sampled there stand upright on the brain's surface, as sulci do.
     """
     centre = place.new_tensor([0.0, -18.0, 8.0])
     ray = place - centre

@@ -21,6 +21,8 @@ class Tissue(NamedTuple):
     t2: float
 
 
+# In the order of TISSUES. CSF, fat, and density and T1 of grey and white matter: Kwan 1999, doi 10.1109/42.816072.
+# Muscle, and T2 of grey and white matter: Stanisz 2005, doi 10.1002/mrm.20605. The rest are estimates.
 PARAMETERS: Final = {
     "csf": Tissue(1.00, 2569, 329),
     "grey": Tissue(0.86, 833, 95),
@@ -33,9 +35,6 @@ PARAMETERS: Final = {
     "fat": Tissue(0.90, 350, 70),
     "skin": Tissue(0.70, 600, 40),
 }
-"""Tissues in the order of ``TISSUES``. CSF, fat, and density and T1 of grey and white matter: Kwan 1999,
-doi 10.1109/42.816072. Muscle, and T2 of grey and white matter: Stanisz 2005, doi 10.1002/mrm.20605. The rest are
-estimates."""
 
 
 class PulseSequence(NamedTuple):
@@ -45,24 +44,17 @@ class PulseSequence(NamedTuple):
     te: float
 
 
+# IXI's dual echo, and a clinical T1-weighted spin echo.
 SEQUENCES: Final = {"T2w": PulseSequence(8178, 100), "PDw": PulseSequence(8178, 8), "T1w": PulseSequence(600, 15)}
-"""The contrasts of a subject: IXI's dual echo, and a clinical T1-weighted spin echo."""
-
 MATRIX: Final = (208, 240)
 N_SLICES: Final = 20
 SPACING: Final = (0.9375, 0.9375, 4.0)
-FIRST_SLICE: Final = -16.0
-"""Height of the lowest slice above the atlas's origin in mm: through the midbrain, above the orbits."""
-CENTRE: Final = (0.0, -18.0)
-"""Scanner position, left-right and back-front, of the voxel in the middle of the plane, in mm."""
-OVERSAMPLING: Final = 1.25
-"""Points of the simulated object for one voxel, along each axis of the plane."""
-N_PLANES: Final = 3
-"""Planes averaged for one slice."""
-INTENSITY: Final = 2000.0
-"""Stored value of pure water fully relaxed, before the subject's gain."""
-NOISE: Final = 0.022
-"""Noise's standard deviation in each channel of the receiver, relative to white matter."""
+FIRST_SLICE: Final = -16.0  # mm of the lowest slice above the atlas's origin: through the midbrain, above the orbits
+CENTRE: Final = (0.0, -18.0)  # mm left-right and back-front of the voxel in the middle of the plane
+OVERSAMPLING: Final = 1.25  # points of the simulated object for one voxel, along each axis of the plane
+N_PLANES: Final = 3  # averaged for one slice
+INTENSITY: Final = 2000.0  # stored value of pure water fully relaxed, before the subject's gain
+NOISE: Final = 0.022  # standard deviation in each channel of the receiver, relative to white matter
 
 
 def spin_echo(tissue: Tissue, sequence: PulseSequence) -> float:
@@ -131,10 +123,7 @@ def _acquire(image: Tensor) -> Tensor:
 def bias_field(
     shape: tuple[int, ...], amplitude: float | tuple[float, float], generator: np.random.Generator
 ) -> npt.NDArray[np.float32]:
-    """Draw a receive field (X, Y, Z): a quadratic of position, ``amplitude`` above and below 1.
-
-    The amplitude lies in [0, 1); two numbers are the range to draw it from.
-    """
+    """Draw a receive field (X, Y, Z): a quadratic of position, ``amplitude`` in [0, 1), or in a range, around 1."""
     x, y, z = np.meshgrid(*(np.linspace(-1, 1, n, dtype=np.float32) for n in shape), indexing="ij")
     terms = (x, y, z, x * x, y * y, z * z, x * y, x * z, y * z)
     field = sum(weight * term for weight, term in zip(generator.normal(size=len(terms)), terms, strict=True))

@@ -12,8 +12,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
+# Order of the tissue fractions; what they leave of 1 is air or flowing blood, which give no signal.
 TISSUES: Final = ("csf", "grey", "white", "iron", "lesion", "bone", "marrow", "muscle", "fat", "skin")
-"""Order of the tissue fractions; what they leave of 1 is air or flowing blood, which give no signal."""
 
 
 def step(signed_mm: Tensor, blur: float = 0.3) -> Tensor:
