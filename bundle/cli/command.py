@@ -4,6 +4,7 @@
 import argparse
 import contextlib
 import difflib
+import logging
 import os
 import sys
 import traceback
@@ -34,31 +35,27 @@ examples:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Tell what is wrong in one sentence, rather than below a page of options."""
-
     def error(self, message: str) -> NoReturn:
-        """Raise what is wrong, for :func:`main` to tell."""
+        """Tell what is wrong in one sentence, rather than below a page of options."""
         raise InputError(f"{message}; '{self.prog} --help' explains.")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line.
-
-    Args:
-        arguments: what follows ``mcsr``; by default what the process was started with.
-
-    Returns:
-        The exit status, as the help of ``mcsr`` explains; each but 0 with one sentence, and 70 with a traceback.
-    """
+    """Run the command line ``mcsr``, of this process by default, and return the exit status, as its help explains."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     verbose = "-v" in words or "--verbose" in words
     try:
         _run(words)
     except (Exception, KeyboardInterrupt) as error:
-        if verbose and input_error(error):
+        found = input_error(error)
+        if verbose and found:
             traceback.print_exception(error)
         sys.stderr.write(error_text(error))
-        return _status(error)
+        if isinstance(error, KeyboardInterrupt):
+            return 130
+        if found is None:
+            return os.EX_SOFTWARE
+        return 1 if isinstance(found, SomeFailedError) else 2
     return 0
 
 
@@ -71,8 +68,7 @@ def build_parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argument
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    version = f"mcsr {package_version()}"
-    parser.add_argument("--version", action="version", version=version, help="print the version")
+    parser.add_argument("--version", action="version", version=f"mcsr {package_version()}", help="print the version")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
     for stage in STAGES.values():
         description = f"{stage.summary[0].upper()}{stage.summary[1:]}.\n\nexample:\n  {stage.example}"
@@ -90,6 +86,7 @@ def _run(words: list[str]) -> None:
     name = next((word for word in words if not word.startswith("-")), "")
     if name not in STAGES:
         namespace = parser.parse_args(words)
+        logging.basicConfig(level=logging.INFO, format="%(message)s")
         namespace.run(namespace)
         return
     names = commands[name]._option_string_actions  # argparse tells its options nowhere else
@@ -142,13 +139,3 @@ def _overlay(name: str, root: Path) -> str:
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"; is {close[0]} meant?" if close else f"; the variants are {', '.join(sorted(known))}."
     raise InputError(f"--config {name}: there is no such file, nor a variant of that name{hint}")
-
-
-def _status(error: BaseException) -> int:
-    """Return the exit status that an error stands for."""
-    if isinstance(error, KeyboardInterrupt):
-        return 130
-    found = input_error(error)
-    if found is None:
-        return os.EX_SOFTWARE
-    return 1 if isinstance(found, SomeFailedError) else 2

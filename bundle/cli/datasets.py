@@ -2,14 +2,13 @@
 """``mcsr phantom`` and ``mcsr ixi``: data to train and try things with."""
 
 import argparse
-import logging
 from typing import Any
 
 from bundle.cli.options import add_command, count, path
 
 
 def add_dataset_commands(commands: Any) -> None:
-    """Add the commands to ``commands``; each sets ``run``, which does it."""
+    """Add the commands; each sets ``run``, which does it."""
     phantom = add_command(
         commands,
         "phantom",
@@ -19,8 +18,9 @@ def add_dataset_commands(commands: Any) -> None:
     )
     phantom.add_argument("folder", type=path, metavar="FOLDER", help="new folder")
     phantom.add_argument("--subjects", type=count, default=8, metavar="N", help="how many; default: 8")
-    seed = "another number gives other heads; default: 0"
-    phantom.add_argument("--seed", type=int, default=0, metavar="N", help=seed)
+    phantom.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="another number gives other heads; default: 0"
+    )
     phantom.set_defaults(run=_write_phantom)
     ixi = add_command(
         commands,
@@ -41,18 +41,12 @@ def add_dataset_commands(commands: Any) -> None:
 def _write_phantom(options: argparse.Namespace) -> None:
     from bundle.phantom.dataset import write_phantom  # takes seconds, as below
 
-    _show_progress()
     write_phantom(options.folder, options.subjects, options.seed)
 
 
 def _download_ixi(options: argparse.Namespace) -> None:
     from bundle.tools.ixi import BASE_URL, CHECKSUMS, download_ixi
 
-    _show_progress()
     checksums = {} if options.no_checksum else CHECKSUMS
     url = options.base_url or BASE_URL
     download_ixi(options.folder, options.contrasts, url, checksums, keep_archives=options.keep_archives)
-
-
-def _show_progress() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(message)s")

@@ -29,10 +29,7 @@ def command_lines(root: Path, run_id: str, configs: Sequence[str], keys: Mapping
 
 
 def fire_text(value: Any) -> str:
-    """Write a value such that MONAI's command line, which is Fire's, reads the same value.
-
-    Fire reads Python's literals and takes everything else for text, so text that looks like a literal is quoted.
-    """
+    """Write a value such that MONAI's command line, which is Fire's, reads the same: it takes no literal for text."""
     if not isinstance(value, str):
         return repr(value)
     try:

@@ -14,14 +14,12 @@ from typing import Any, Final
 from bundle.console import error_text
 from bundle.errors import InputError
 
-_TALKATIVE: Final = ("monai.bundle.scripts", "monai.bundle.workflows")
-"""Loggers that repeat the settings."""
-_REPEAT_ERRORS: Final = (
+_TALKATIVE: Final = ("monai.bundle.scripts", "monai.bundle.workflows")  # repeat the settings
+_REPEAT_ERRORS: Final = (  # show an error with its traceback on its way; it is told at the end
     "monai.handlers.StatsHandler",
     "ignite.engine.engine.SupervisedEvaluator",
     "ignite.engine.engine.Trainer",
 )
-"""Loggers that show an error with its traceback on its way; it is told at the end."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ def run_stage(root: Path, run_id: str, configs: Sequence[str], keys: Mapping[str
         contextlib.chdir(root),
         contextlib.redirect_stdout(sys.stderr),  # what libraries print; the standard output is for results
         _without_bars() if messages.quiet else contextlib.nullcontext(),
-        _error_kept(messages.log),
+        _error_kept(messages.log) if messages.log else contextlib.nullcontext(),
         warnings.catch_warnings(),
     ):
         if not messages.verbose:
@@ -74,11 +72,7 @@ def _set_up_logging(file: Path, messages: Messages) -> None:
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.ERROR)
     for name in _REPEAT_ERRORS:
-        logging.getLogger(name).addFilter(_is_no_error)
-
-
-def _is_no_error(record: logging.LogRecord) -> bool:
-    return record.levelno < logging.ERROR
+        logging.getLogger(name).addFilter(lambda record: record.levelno < logging.ERROR)
 
 
 @contextlib.contextmanager
@@ -99,11 +93,8 @@ def _without_bars() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _error_kept(log: Path | None) -> Iterator[None]:
+def _error_kept(log: Path) -> Iterator[None]:
     """Keep the error that ends a run in the log, since what shows it on the screen is no logger."""
-    if log is None:
-        yield
-        return
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
         stream = log.open("a", encoding="utf-8", errors="backslashreplace")

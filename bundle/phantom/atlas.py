@@ -123,7 +123,7 @@ def _cortex(axes: list[Array]) -> Array:
 
 
 def _distance(brain: npt.NDArray[np.bool_], closing: int) -> Array:
-    """Return the signed distance (mm) to the smoothed outline of the brain, closed by so many mm, every second voxel."""
+    """Return, at every second voxel, the signed distance (mm) to the brain's smoothed outline, closed by so many mm."""
     margin = closing // 2 + 4  # the brain goes on below the box, so its outline does too
     half = np.pad(brain[::2, ::2, ::2], margin, mode="edge")
     closed = ndimage.distance_transform_edt(ndimage.distance_transform_edt(~half) < closing / 2) >= closing / 2
