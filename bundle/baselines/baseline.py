@@ -30,11 +30,7 @@ class Baseline(nn.Module, ABC):
     def forward(self, image: Tensor) -> Tensor:
         """Super-resolve whole slices (N, 2, H, W): zero-filled low-res and high-res reference, each in [0, 1].
 
-        Returns:
-            Tensor (N, 1, H, W), float32, or float64 where ``image`` is; neither clipped nor re-normalised.
-
-        Raises:
-            ValueError: if ``image`` has another shape.
+        Returns a Tensor (N, 1, H, W), float32, or float64 where ``image`` is; neither clipped nor re-normalised.
         """
         if image.ndim != 4 or image.shape[1] != 2:
             raise ValueError(f"the image has shape {tuple(image.shape)}; give (N, 2, H, W), low-res and reference.")

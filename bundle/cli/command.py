@@ -13,10 +13,8 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from bundle.cli.datasets import add_dataset_commands
-from bundle.cli.options import add_command
-from bundle.cli.overrides import read_settings, split_keys
-from bundle.cli.show_config import command_lines
-from bundle.cli.stage_run import Messages, run_stage
+from bundle.cli.options import read_settings, split_keys
+from bundle.cli.stage_run import Messages, command_lines, run_stage
 from bundle.cli.stages import OWN, STAGES, Stage, add_common_options
 from bundle.config_files import bundle_root, read_config, refuse_unknown_keys
 from bundle.console import error_text
@@ -35,6 +33,9 @@ examples:
 
 
 class _Parser(argparse.ArgumentParser):
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **settings)
+
     def error(self, message: str) -> NoReturn:
         """Tell what is wrong in one sentence, rather than below a page of options."""
         raise InputError(f"{message}; '{self.prog} --help' explains.")
@@ -61,19 +62,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def build_parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
     """Return the parser, and those of the commands by name."""
-    parser = _Parser(
-        prog="mcsr",
-        description=_DESCRIPTION,
-        epilog=_EPILOG.format(examples="\n".join(f"  {stage.example}" for stage in STAGES.values())),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    epilog = _EPILOG.format(examples="\n".join(f"  {stage.example}" for stage in STAGES.values()))
+    parser = _Parser(prog="mcsr", description=_DESCRIPTION, epilog=epilog)
     parser.add_argument("--version", action="version", version=f"mcsr {package_version()}", help="print the version")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
-    for stage in STAGES.values():
-        description = f"{stage.summary[0].upper()}{stage.summary[1:]}.\n\nexample:\n  {stage.example}"
+    for name, stage in STAGES.items():
+        text = f"{stage.summary[0].upper()}{stage.summary[1:]}.\n\nexample:\n  {stage.example}"
         # what is not given stays as the config has it
-        command = add_command(commands, stage.name, stage.summary, description, argument_default=argparse.SUPPRESS)
+        command = commands.add_parser(name, help=stage.summary, description=text, argument_default=argparse.SUPPRESS)
         stage.add_options(command)
         add_common_options(command)
     add_dataset_commands(commands)

@@ -4,16 +4,15 @@
 import argparse
 from typing import Any
 
-from bundle.cli.options import add_command, count, path
+from bundle.cli.options import count, path
 
 
 def add_dataset_commands(commands: Any) -> None:
     """Add the commands; each sets ``run``, which does it."""
-    phantom = add_command(
-        commands,
+    phantom = commands.add_parser(
         "phantom",
-        "write a simulated data set",
-        "Write simulated heads as T2w, PDw and T1w images, to try things with. No person was scanned.\n\n"
+        help="write a simulated data set",
+        description="Write simulated heads as T2w, PDw and T1w images, to try things with. No person was scanned.\n\n"
         "example:\n  mcsr phantom data/phantom --subjects 8",
     )
     phantom.add_argument("folder", type=path, metavar="FOLDER", help="new folder")
@@ -22,11 +21,10 @@ def add_dataset_commands(commands: Any) -> None:
         "--seed", type=int, default=0, metavar="N", help="another number gives other heads; default: 0"
     )
     phantom.set_defaults(run=_write_phantom)
-    ixi = add_command(
-        commands,
+    ixi = commands.add_parser(
         "ixi",
-        "download the IXI data set",
-        "Download T2 and PD images of the 578 healthy people of IXI: 8 GB, 12 GB on the way. Licence\n"
+        help="download the IXI data set",
+        description="Download T2 and PD images of the 578 healthy people of IXI: 8 GB, 12 GB on the way. Licence\n"
         "CC BY-SA 3.0; acknowledge https://brain-development.org/ixi-dataset/. Run it again to go on after an\n"
         "interruption.\n\nexample:\n  mcsr ixi data/ixi",
     )

@@ -71,11 +71,7 @@ def _share(text: str) -> str:
 
 
 def enhance_keys(options: dict[str, Any], root: Path) -> dict[str, Any]:
-    """Return ``image``, ``dataset_dir``, ``ckpt_path`` and ``report``, as far as the options that were given set them.
-
-    Raises:
-        InputError: if it is not clear what to sharpen, where to write, or which weights to use.
-    """
+    """Return ``image``, ``dataset_dir``, ``ckpt_path`` and ``report``, as far as the given options set them."""
     if "output_dir" not in options:
         raise InputError("where are the results to go? Add -o FOLDER.")
     keys = _source(options) | _report(options)

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which of several weights fit: by the training records that lie beside them."""
+"""Which weights are meant: by their name, or by the training records that lie beside several."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from bundle.cli.options import EXPRESSION, path
 from bundle.errors import InputError
 from bundle.settings import records_in
 
@@ -32,15 +33,31 @@ def choose_weights(model: Path, options: Mapping[str, Any]) -> Path:
     if len({records[file].reference_contrast for file in fitting}) > 1:
         contrast = _contrast(options)
         fitting = [file for file in fitting if _agree(records[file].reference_contrast, contrast)]
-    if len(fitting) == 1 or model / DEFAULT in fitting:
-        return fitting[0] if len(fitting) == 1 else model / DEFAULT
-    asked = [f"factor {factor}"] * (factor is not None) + [f"reference_contrast {contrast}"] * (contrast is not None)
+    if len(fitting) == 1:
+        return fitting[0]
+    if model / DEFAULT in fitting:
+        return model / DEFAULT
+    wanted = {"factor": factor, "reference_contrast": contrast}
+    asked = ", ".join(f"{key} {value}" for key, value in wanted.items() if value is not None) or "any factor"
     at_hand = "; ".join(
         f"{file.name}: factor {records[file].model.factor or '?'}, reference {records[file].reference_contrast or '?'}"
         for file in fitting or records
     )
-    found = f"{len(fitting) or 'no'} weights are for {', '.join(asked) or 'any factor'} ({at_hand})"
+    found = f"{len(fitting) or 'no'} weights are for {asked} ({at_hand})"
     raise InputError(f"{model}: {found}; name one file as --model, or give another --factor.")
+
+
+def named_weights(named: str, folder: Path) -> str:
+    """Return the path of weights: a file, or that of a folder by its name."""
+    if named.startswith(EXPRESSION):
+        return named
+    if Path(file := path(named)).is_file():
+        return file
+    own = {file.stem: file for file in sorted(folder.glob("*.pt"))}
+    if (name := named.removesuffix(".pt")) not in own:
+        known = ", ".join(own)
+        raise InputError(f"{named}: there are no weights here; give a .pt file, or one of the bundle's: {known}.")
+    return str(own[name])
 
 
 def _agree(recorded: Any, wanted: Any) -> bool:

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run a stage in this process, in the bundle's folder, with messages as they were asked for."""
+"""A stage run in this process, with messages as they were asked for; or shown, as MONAI's command line and as YAML."""
 
+import ast
 import contextlib
 import logging
+import re
+import shlex
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,6 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
+
+import yaml
 
 from bundle.console import error_text
 from bundle.errors import InputError
@@ -35,9 +40,6 @@ def run_stage(root: Path, run_id: str, configs: Sequence[str], keys: Mapping[str
     """Run ``run_id`` of configs, each laid over those before, as ``python -m monai.bundle run`` does.
 
     The bundle's folder, ``root``, is the working directory meanwhile, since its configs name files from there.
-
-    Raises:
-        InputError: if the log cannot be written; and whatever the stage raises.
     """
     with (
         contextlib.chdir(root),
@@ -106,3 +108,37 @@ def _error_kept(log: Path) -> Iterator[None]:
         except (Exception, KeyboardInterrupt) as error:  # a batch that is interrupted has told so itself
             stream.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {error_text(error).lstrip()}")
             raise
+
+
+def command_words(run_id: str, configs: Sequence[str], keys: Mapping[str, Any]) -> list[str]:
+    """Return MONAI's command line, word by word, for ``run_id`` of configs, each laid over those before."""
+    files = configs[0] if len(configs) == 1 else repr(list(configs))
+    words = [sys.executable, "-m", "monai.bundle", "run", run_id, f"--config_file={files}"]
+    return [*words, *(f"--{key}={fire_text(value)}" for key, value in keys.items())]
+
+
+def command_lines(root: Path, run_id: str, configs: Sequence[str], keys: Mapping[str, Any]) -> str:
+    """Return a run in the bundle's folder ``root`` as lines for a shell, and its keys as YAML in comments."""
+    interpreter, *words = [_quoted(word) for word in command_words(run_id, configs, keys)]
+    command = " \\\n    ".join([" ".join([interpreter, *words[:4]]), *words[4:]])
+    text = yaml.safe_dump(dict(keys), sort_keys=False, allow_unicode=True) if keys else "none\n"
+    comments = "".join(f"#   {line}\n" for line in text.splitlines())
+    return f"cd {shlex.quote(str(root))}\n{command}\n\n# keys of {configs[0]} that this sets:\n{comments}"
+
+
+def fire_text(value: Any) -> str:
+    """Write a value such that Fire, MONAI's command line, reads the same: text that looks like a literal is quoted."""
+    if not isinstance(value, str):
+        return repr(value)
+    try:
+        body = ast.parse(value, mode="eval").body
+    except (SyntaxError, ValueError):
+        return value
+    return value if isinstance(body, ast.Name) and body.id == value else repr(value)
+
+
+def _quoted(word: str) -> str:
+    """Quote a word for a shell: with double quotes where single ones stand in it, which is easier to read."""
+    if "'" not in word or "!" in word:  # which shells take for history within double quotes
+        return shlex.quote(word)
+    return '"' + re.sub(r'([\\"$`])', r"\\\1", word) + '"'

@@ -9,18 +9,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from bundle.cli.enhance import add_enhance_options, enhance_keys
+from bundle.cli.model_choice import named_weights
 from bundle.cli.options import add_contrast, add_device, add_output, add_switch, count, existing, factor, path
-from bundle.cli.overrides import EXPRESSION
 from bundle.config_files import nearest
 from bundle.errors import InputError
 
+# What options set that is no key of a config, but the command line's own.
 OWN: Final = frozenset(
     {"command", "input", "model", "json", "all", "configs", "settings", "show_config", "log", "quiet", "verbose"}
 )
-"""What options set that is no key of a config, but the command line's own."""
-
-Options = dict[str, Any]
-"""Values of the options that were given, by the config key they set or their own name."""
+Options = dict[str, Any]  # values of the options that were given, by the config key they set or their own name
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,6 @@ class Stage:
     config or one of ``OWN``; ``keys`` turns what the latter say into keys, given the bundle's folder.
     """
 
-    name: str
     run_id: str
     config: str
     summary: str
@@ -91,20 +88,7 @@ def _train_keys(options: Options, root: Path) -> Options:
     if "output_dir" not in options:
         raise InputError("where are the weights to go? Add -o FOLDER, one of its own for every training.")
     named = options.get("initial_weights")
-    return {"initial_weights": _weights(named, root / "models")} if named else {}
-
-
-def _weights(named: str, folder: Path) -> str:
-    """Return the path of weights: a file, or the bundle's own of that name."""
-    if named.startswith(EXPRESSION):
-        return named
-    if Path(file := path(named)).is_file():
-        return file
-    own = {file.stem: file for file in sorted(folder.glob("*.pt"))}
-    if (name := named.removesuffix(".pt")) not in own:
-        known = ", ".join(own)
-        raise InputError(f"{named}: there are no weights here; give a .pt file, or one of the bundle's: {known}.")
-    return str(own[name])
+    return {"initial_weights": named_weights(named, root / "models")} if named else {}
 
 
 def _add_evaluate_options(parser: argparse.ArgumentParser) -> None:
@@ -143,43 +127,36 @@ def _study_keys(options: Options, root: Path) -> Options:
 
 
 STAGES: Final = {
-    stage.name: stage
-    for stage in (
-        Stage(
-            "enhance",
-            "inference",
-            "inference.yaml",
-            "sharpen images with trained weights",
-            "mcsr enhance sub-01_T2w.nii.gz --reference sub-01_T1w.nii.gz -o out",
-            add_enhance_options,
-            enhance_keys,
-        ),
-        Stage(
-            "train",
-            "training",
-            "train.yaml",
-            "train weights on your own images",
-            "mcsr train FOLDER -o output/mine --config quick",
-            _add_train_options,
-            _train_keys,
-        ),
-        Stage(
-            "evaluate",
-            "evaluating",
-            "evaluate.yaml",
-            "score trained weights on people they never saw",
-            "mcsr evaluate FOLDER --training output/mine",
-            _add_evaluate_options,
-            _evaluate_keys,
-        ),
-        Stage(
-            "study",
-            "study",
-            "study.yaml",
-            "repeat a table or figure of the paper",
-            "mcsr study table1 FOLDER --scale small",
-            _add_study_options,
-            _study_keys,
-        ),
-    )
+    "enhance": Stage(
+        "inference",
+        "inference.yaml",
+        "sharpen images with trained weights",
+        "mcsr enhance sub-01_T2w.nii.gz --reference sub-01_T1w.nii.gz -o out",
+        add_enhance_options,
+        enhance_keys,
+    ),
+    "train": Stage(
+        "training",
+        "train.yaml",
+        "train weights on your own images",
+        "mcsr train FOLDER -o output/mine --config quick",
+        _add_train_options,
+        _train_keys,
+    ),
+    "evaluate": Stage(
+        "evaluating",
+        "evaluate.yaml",
+        "score trained weights on people they never saw",
+        "mcsr evaluate FOLDER --training output/mine",
+        _add_evaluate_options,
+        _evaluate_keys,
+    ),
+    "study": Stage(
+        "study",
+        "study.yaml",
+        "repeat a table or figure of the paper",
+        "mcsr study table1 FOLDER --scale small",
+        _add_study_options,
+        _study_keys,
+    ),
 }

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The embedded data sets: heads of a brain phantom that looks like MRI, written as NIfTI volumes on first use.
 
-Anatomy comes from the ICBM 152 atlas (``atlas``) as a subject's head (``head``, ``tissues``), images from tissue
+Anatomy comes from the ICBM 152 atlas (``atlas``) as a subject's head (``head``), images from tissue
 parameters and the spin-echo equation (``scanner``). The target (T2w) and one reference (PDw) are the two echoes of
 IXI's dual-echo sequence; the other reference (T1w) is a spin echo with short TR and TE.
 """
@@ -55,11 +55,8 @@ The atlas comes under these terms:
 def write_phantom(folder: PathLike, n_subjects: int = 8, seed: int = 0) -> None:
     """Write phantom subjects as ``sub-P01/anat/sub-P01_T2w.nii.gz``, ``_PDw`` and ``_T1w``, and so on.
 
-    A subject depends on the seed and its own number only. The folder appears whole or not at all.
-
-    Raises:
-        InputError: if the folder holds files already or cannot be written, or if the atlas is not installed.
-        ValueError: if there is not one subject, or the seed is below 0.
+    A subject depends on the seed and its own number only. The folder, which must not hold files already, appears whole
+    or not at all.
     """
     if n_subjects < 1 or seed < 0:
         raise ValueError(f"n_subjects {n_subjects}, seed {seed}: use at least 1 subject and a seed of at least 0.")
@@ -73,11 +70,7 @@ def write_phantom(folder: PathLike, n_subjects: int = 8, seed: int = 0) -> None:
 
 
 def default_dataset(bundle_root: PathLike) -> str:
-    """Return the folder of the embedded data set, ``data/phantom`` in the bundle, writing it on first use.
-
-    Raises:
-        InputError: if the folder cannot be written.
-    """
+    """Return the folder of the embedded data set, ``data/phantom`` in the bundle, writing it on first use."""
     return _embedded(Path(bundle_root).absolute() / "data" / "phantom", write_phantom)
 
 
@@ -85,9 +78,6 @@ def low_res_dataset(bundle_root: PathLike) -> str:
     """Return the folder of heads as a hospital has them, ``data/phantom_low_res``, writing it on first use.
 
     A BIDS-like folder: T2w images zero-filled by 4 on both in-plane axes, with T1w references, to try inference with.
-
-    Raises:
-        InputError: if the folder cannot be written.
     """
 
     def write(folder: Path) -> None:

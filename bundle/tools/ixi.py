@@ -54,12 +54,8 @@ def download_ixi(
     it is unpacked into: what has its final name is whole and is not fetched again. Returns the folder, for
     ``find_pairs``.
 
-    Args:
-        folder: where to put the data.
-        contrasts: among ``T2``, ``PD`` and ``T1``.
-        base_url: http or https address of the folder that holds ``IXI-T2.tar``, such as a mirror.
-        checksums: hexadecimal MD5 by contrast; the size alone is checked for those left out.
-        keep_archives: keep each archive beside what it was unpacked to.
+    ``base_url`` is the address of the folder that holds ``IXI-T2.tar``, such as a mirror, and ``checksums`` hold MD5 by
+    contrast; the size alone is checked for those left out. Archives may be kept beside what they were unpacked to.
 
     Raises:
         InputError: if the network, the server, the disk or the archive fails, with the remedy.
@@ -88,9 +84,6 @@ def fetch(url: str, path: Path, checksum: str | None = None, n_attempts: int = 5
     """Download one file whole, in several connections, resuming what an interrupted call left at ``<path>.partial``.
 
     Its final name appears only once its size, and its MD5 where one is given, are right.
-
-    Raises:
-        InputError: if the file cannot be had whole.
     """
     partial = path.with_name(path.name + ".partial")
     for attempt in range(1, n_attempts + 1):
@@ -113,11 +106,7 @@ def fetch(url: str, path: Path, checksum: str | None = None, n_attempts: int = 5
 
 
 def unpack(archive: Path, target: Path) -> None:
-    """Unpack a tar archive into a folder that appears only when all is there.
-
-    Raises:
-        InputError: if the archive is damaged, empty or unsafe, with members outside the folder, or the disk is full.
-    """
+    """Unpack a tar archive into a folder that appears only when all is there; refuse members outside the folder."""
     _require_space(archive.parent, archive.stat().st_size)
     partial = target.with_name(target.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)

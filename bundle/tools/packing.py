@@ -37,11 +37,7 @@ def contents(root: Path) -> list[str]:
 
 
 def pack(root: Path, folder: Path) -> Path:
-    """Write the bundle in a folder as ``<name>_v<version>.zip`` into another, made where missing; return the zip.
-
-    Raises:
-        InputError: if the folder cannot be written.
-    """
+    """Write the bundle in a folder as ``<name>_v<version>.zip`` into another, made where missing; return the zip."""
     version = json.loads((root / "configs" / "metadata.json").read_text(encoding="utf-8"))["version"]
     path = folder / f"{NAME}_v{version}.zip"
     # stored: weights hardly shrink, and zlib's versions differ in what they make of the same bytes

@@ -35,9 +35,6 @@ def publish(run: Path, target: Path, about: Mapping[str, str]) -> str:
 
     Returns as what they are stored, and why: float16, unless that changes the output by ``TOLERANCE`` or more on the
     slices that the evaluation in the training's folder has kept. The record says ``about`` the weights too.
-
-    Raises:
-        InputError: if there is no training or evaluation.
     """
     weights = load_file(run / "model.pt", "train again")
     record = recorded(run / "model.pt")
