@@ -35,10 +35,7 @@ class ZeroFilling(Baseline):
 
 
 def hann(size: int, factor: float) -> Tensor:
-    """Return the Hann window over the measured block, zero outside: cos(pi f / kept)^2.
-
-    Tensor (size,), float64, 1 at the zero frequency ``size // 2``.
-    """
+    """Return the Hann window cos(pi f / kept)^2 over the measured block (size,), float64, f = 0 at ``size // 2``."""
     start, stop = kept_block(size, factor)
     frequency = torch.arange(start, stop, dtype=torch.float64) - size // 2
     window = torch.zeros(size, dtype=torch.float64)

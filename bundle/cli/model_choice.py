@@ -17,9 +17,6 @@ def choose_weights(model: Path, options: Mapping[str, Any]) -> Path:
 
     ``.pt`` files with a training record (``.json`` of the same name) count, or else the only ``.pt`` file. Of several
     that fit ``factor`` and the contrast of the references, ``model.pt`` is taken.
-
-    Raises:
-        InputError: if none fits, or several do.
     """
     if not model.is_dir():
         return model

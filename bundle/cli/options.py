@@ -53,19 +53,20 @@ def factor(text: str) -> float | list[float]:
     return factors[0] if len(set(factors)) == 1 else factors
 
 
-def add_device(parser: argparse.ArgumentParser) -> None:
-    """Add the option that chooses a processor."""
-    parser.add_argument("--device", type=_device, metavar="NAME", help="cpu, cuda or cuda:1; default: the first GPU")
+def device(text: str) -> str:
+    """Turn ``cpu``, ``cuda`` or ``cuda:1`` into the expression that configs use; expressions stay."""
+    if text.startswith(EXPRESSION):
+        return text
+    if not re.fullmatch(r"(cpu|cuda|mps|xpu)(:\d+)?", text):
+        raise argparse.ArgumentTypeError(f"{text} is no device; choose cpu, cuda or cuda:1")
+    return f"$torch.device('{text}')"
 
 
-def add_output(parser: argparse.ArgumentParser, meaning: str) -> None:
-    """Add the option that names the folder of the results."""
-    parser.add_argument("-o", "--output", dest="output_dir", type=path, metavar="FOLDER", help=meaning)
-
-
-def add_contrast(parser: argparse._ActionsContainer, meaning: str) -> None:
-    """Add the option that chooses the reference's contrast."""
-    parser.add_argument("--reference-contrast", choices=("auto", *REFERENCE_CONTRASTS), help=meaning)
+# Arguments of options that several commands share.
+CONTRAST: Final[dict[str, Any]] = {"choices": ("auto", *REFERENCE_CONTRASTS)}
+_PROCESSORS = "cpu, cuda or cuda:1; default: the first GPU"
+DEVICE: Final[dict[str, Any]] = {"type": device, "metavar": "NAME", "help": _PROCESSORS}
+OUTPUT: Final[dict[str, Any]] = {"dest": "output_dir", "type": path, "metavar": "FOLDER"}
 
 
 def add_switch(parser: argparse._ActionsContainer, flag: str, meaning: str) -> None:
@@ -73,15 +74,6 @@ def add_switch(parser: argparse._ActionsContainer, flag: str, meaning: str) -> N
     negative = flag.startswith("--no-")
     key = flag.removeprefix("--no-" if negative else "--").replace("-", "_")
     parser.add_argument(flag, dest=key, action="store_const", const=not negative, help=meaning)
-
-
-def _device(text: str) -> str:
-    """Turn ``cpu``, ``cuda`` or ``cuda:1`` into the expression that configs use; expressions stay."""
-    if text.startswith(EXPRESSION):
-        return text
-    if not re.fullmatch(r"(cpu|cuda|mps|xpu)(:\d+)?", text):
-        raise argparse.ArgumentTypeError(f"{text} is no device; choose cpu, cuda or cuda:1")
-    return f"$torch.device('{text}')"
 
 
 def split_keys(

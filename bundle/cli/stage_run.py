@@ -3,7 +3,7 @@
 
 import ast
 import contextlib
-import logging
+import logging.config
 import re
 import shlex
 import sys
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
+from tqdm import tqdm
 
 from bundle.console import error_text
 from bundle.errors import InputError
@@ -58,9 +59,7 @@ def run_stage(root: Path, run_id: str, configs: Sequence[str], keys: Mapping[str
 
 def _set_up_logging(file: Path, messages: Messages) -> None:
     """Apply the bundle's logging file, and on top of it what was asked for."""
-    from logging.config import fileConfig
-
-    fileConfig(file, disable_existing_loggers=False, encoding="utf-8")
+    logging.config.fileConfig(file, disable_existing_loggers=False, encoding="utf-8")
     if messages.quiet:
         for handler in logging.getLogger().handlers:
             handler.setLevel(logging.WARNING)
@@ -80,8 +79,6 @@ def _set_up_logging(file: Path, messages: Messages) -> None:
 @contextlib.contextmanager
 def _without_bars() -> Iterator[None]:
     """Hide progress bars, whoever draws them: its own environment variable loses against what a caller says."""
-    from tqdm import tqdm
-
     drawn = tqdm.__init__
 
     def hidden(self: Any, *arguments: Any, **settings: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from bundle.cli.enhance import add_enhance_options, enhance_keys
 from bundle.cli.model_choice import named_weights
-from bundle.cli.options import add_contrast, add_device, add_output, add_switch, count, existing, factor, path
+from bundle.cli.options import CONTRAST, DEVICE, OUTPUT, add_switch, count, existing, factor, path
 from bundle.config_files import nearest
 from bundle.errors import InputError
 
@@ -23,10 +23,9 @@ Options = dict[str, Any]  # values of the options that were given, by the config
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of the bundle as a command.
+    """One stage of the bundle, ``run_id`` of ``config``, as a command.
 
-    ``monai.bundle run`` runs ``run_id`` of ``config``. ``add_options`` adds options, whose ``dest`` is a key of that
-    config or one of ``OWN``; ``keys`` turns what the latter say into keys, given the bundle's folder.
+    The ``dest`` of an option is a key of that config or one of ``OWN``, which ``keys`` turns into keys.
     """
 
     run_id: str
@@ -55,7 +54,7 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
 def _add_data(parser: argparse.ArgumentParser) -> None:
     data = "folder with BIDS-like or IXI names, or a CSV or JSON list of pairs; default: a simulated phantom"
     parser.add_argument("dataset_dir", nargs="?", default=None, type=existing, metavar="DATA", help=data)
-    add_contrast(parser, "default: auto, whichever has more pairs")
+    parser.add_argument("--reference-contrast", **CONTRAST, help="default: auto, whichever has more pairs")
 
 
 def _add_splits(parser: argparse.ArgumentParser) -> None:
@@ -73,8 +72,8 @@ def _subjects(text: str) -> float | list[str]:
 
 def _add_train_options(parser: argparse.ArgumentParser) -> None:
     _add_data(parser)
-    add_output(parser, "where to write; give every training a folder of its own")
-    add_device(parser)
+    parser.add_argument("-o", "--output", **OUTPUT, help="where to write; give every training a folder of its own")
+    parser.add_argument("--device", **DEVICE)
     parser.add_argument("--factor", type=factor, metavar="F", help="how many times fewer lines of k-space; default 4")
     parser.add_argument("--levels", type=count, metavar="N", help="networks in sequence: 1, 2 or 3; default 1")
     parser.add_argument("--epochs", dest="max_epochs", type=count, metavar="N", help="how long to train; default 50")
@@ -95,8 +94,10 @@ def _add_evaluate_options(parser: argparse.ArgumentParser) -> None:
     _add_data(parser)
     training = "output folder of the training whose weights are to be scored"
     parser.add_argument("-t", "--training", dest="training_dir", type=existing, metavar="FOLDER", help=training)
-    add_output(parser, "where to write; default: evaluation/ in the folder of the training")
-    add_device(parser)
+    parser.add_argument(
+        "-o", "--output", **OUTPUT, help="where to write; default: evaluation/ in the folder of the training"
+    )
+    parser.add_argument("--device", **DEVICE)
     parser.add_argument("--subset", choices=("test", "validate", "train"), help="whom to score; default: test")
     parser.add_argument("--all", action="store_true", help="score all pairs, whoever was trained on")
 
@@ -110,7 +111,9 @@ def _evaluate_keys(options: Options, _: Path) -> Options:
 def _add_study_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("plan", metavar="PLAN", help="a file in configs/studies: table1, table2, figure3 ...")
     _add_data(parser)
-    add_output(parser, "where to write; default: output/studies in the bundle's folder")
+    parser.add_argument(
+        "-o", "--output", **OUTPUT, help="where to write; default: output/studies in the bundle's folder"
+    )
     parser.add_argument("--scale", choices=("small", "paper"), help="small: minutes a row on 2 CPU cores; paper: a GPU")
     parser.add_argument("--folds", dest="n_folds", type=count, metavar="N", help="cross-validate by subject")
     _add_splits(parser)

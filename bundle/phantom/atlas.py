@@ -64,20 +64,21 @@ class Atlas:
         return torch.from_numpy(fields)[None]
 
 
-def atlas_file(name: str) -> Path:
-    """Return the path of the ICBM 152 map ``gm``, ``wm`` or ``t1``, without the slow import of nilearn."""
+def read_map(name: str) -> Array:
+    """Read the ICBM 152 map ``gm``, ``wm`` or ``t1``, cut to the box, in [0, 1], without the slow import of nilearn."""
     spec = importlib.util.find_spec("nilearn")
     for folder in (spec.submodule_search_locations or []) if spec else []:
         path = Path(folder) / "datasets" / "data" / f"mni_icbm152_{name}_tal_nlin_sym_09a_converted.nii.gz"
         if path.is_file():
-            return path
+            image = nib.Nifti1Image.from_filename(path)
+            return np.asarray(image.dataobj[BOX], dtype=np.float32) / np.float32(255)
     raise InputError(f"the ICBM 152 map '{name}' is missing; install nilearn 0.11 or later (pip install nilearn).")
 
 
 @functools.cache
 def load_atlas() -> Atlas:
     """Read the atlas and derive the maps that subjects share (about 2 s the first time, then cached)."""
-    grey, white, t1 = (_read(name) for name in ("gm", "wm", "t1"))
+    grey, white, t1 = (read_map(name) for name in ("gm", "wm", "t1"))
     low = np.array([-98.0, -134.0, -72.0]) + [part.start for part in BOX]  # the atlas's affine is a shift
     brain = t1 > 0.05
     grey, white = (ndimage.gaussian_filter(tissue, 0.5) for tissue in (grey, white))  # the mask's edge is ragged
@@ -87,12 +88,6 @@ def load_atlas() -> Atlas:
     outline = np.stack([_distance(brain, 20), _distance(brain, 48), _cortex([axis[::2] for axis in axes])])
     corners = torch.tensor(np.stack([low, low + np.array(grey.shape) - 1]), dtype=torch.float32)
     return Atlas(torch.from_numpy(maps)[None], torch.from_numpy(outline)[None], *corners)
-
-
-def _read(name: str) -> Array:
-    """Return one map, cut to the box, in [0, 1]."""
-    image = nib.Nifti1Image.from_filename(atlas_file(name))
-    return np.asarray(image.dataobj[BOX], dtype=np.float32) / np.float32(255)
 
 
 def _sulci(csf: Array, brain: npt.NDArray[np.bool_]) -> Array:

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The embedded data sets: heads of a brain phantom that looks like MRI, written as NIfTI volumes on first use.
 
-Anatomy comes from the ICBM 152 atlas (``atlas``) as a subject's head (``head``), images from tissue
-parameters and the spin-echo equation (``scanner``). The target (T2w) and one reference (PDw) are the two echoes of
-IXI's dual-echo sequence; the other reference (T1w) is a spin echo with short TR and TE.
+Anatomy comes from the ICBM 152 atlas (``atlas``) as a subject's head (``head``), images from tissue parameters and
+the spin-echo equation (``scanner``).
 """
 
 import contextlib
@@ -55,8 +54,7 @@ The atlas comes under these terms:
 def write_phantom(folder: PathLike, n_subjects: int = 8, seed: int = 0) -> None:
     """Write phantom subjects as ``sub-P01/anat/sub-P01_T2w.nii.gz``, ``_PDw`` and ``_T1w``, and so on.
 
-    A subject depends on the seed and its own number only. The folder, which must not hold files already, appears whole
-    or not at all.
+    A subject depends on the seed and its own number only. The folder, empty before, appears whole or not at all.
     """
     if n_subjects < 1 or seed < 0:
         raise ValueError(f"n_subjects {n_subjects}, seed {seed}: use at least 1 subject and a seed of at least 0.")
@@ -79,14 +77,8 @@ def low_res_dataset(bundle_root: PathLike) -> str:
 
     A BIDS-like folder: T2w images zero-filled by 4 on both in-plane axes, with T1w references, to try inference with.
     """
-
-    def write(folder: Path) -> None:
-        source = Path(default_dataset(bundle_root))
-        with _whole_folder(folder) as partial:
-            for subject in LOW_RES_SUBJECTS:
-                _write_low_res(source / subject / "anat", partial / subject / "anat", subject)
-
-    return _embedded(Path(bundle_root).absolute() / "data" / "phantom_low_res", write)
+    folder = Path(bundle_root).absolute() / "data" / "phantom_low_res"
+    return _embedded(folder, lambda folder: _write_low_res(Path(default_dataset(bundle_root)), folder))
 
 
 def _embedded(folder: Path, write: Callable[[Path], None]) -> str:
@@ -154,15 +146,17 @@ def _write_subject(folder: Path, index: int, seed: int) -> None:
         nib.save(image, anat / f"{name}_{contrast}.nii.gz")
 
 
-def _write_low_res(source: Path, target: Path, subject: str) -> None:
-    """Copy the reference, and write the target zero-filled."""
-    target.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source / f"{subject}_T1w.nii.gz", target / f"{subject}_T1w.nii.gz")
-    image = nib.load(source / f"{subject}_T2w.nii.gz")
-    slices = torch.from_numpy(np.asarray(image.dataobj, dtype=np.float32)).movedim(-1, 0)[:, None]  # D, 1, H, W
-    low_res = zero_fill(slices, LOW_RES_FACTOR)[:, 0].movedim(0, -1).numpy()
-    low_res_image = nib.Nifti1Image(low_res, image.affine, image.header, dtype=np.float32)
-    nib.save(low_res_image, target / f"{subject}_T2w.nii.gz")
+def _write_low_res(source: Path, folder: Path) -> None:
+    """Copy the references, and write the targets zero-filled."""
+    with _whole_folder(folder) as partial:
+        for name in (f"{subject}/anat/{subject}" for subject in LOW_RES_SUBJECTS):
+            (partial / name).parent.mkdir(parents=True)
+            shutil.copyfile(source / f"{name}_T1w.nii.gz", partial / f"{name}_T1w.nii.gz")
+            image = nib.load(source / f"{name}_T2w.nii.gz")
+            slices = torch.from_numpy(np.asarray(image.dataobj, dtype=np.float32)).movedim(-1, 0)
+            low_res = zero_fill(slices, LOW_RES_FACTOR).movedim(0, -1).numpy()
+            low_res_image = nib.Nifti1Image(low_res, image.affine, image.header, dtype=np.float32)
+            nib.save(low_res_image, partial / f"{name}_T2w.nii.gz")
 
 
 def _write_description(folder: Path, n_subjects: int, seed: int) -> None:

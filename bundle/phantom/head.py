@@ -1,13 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A phantom subject's head: tissue fractions at any point of its scan, which every contrast of the subject shares.
 
-The atlas is an average of 152 brains, so its maps are smooth and the sulci shallow in them. A subject is the atlas
-seen through a smooth random deformation, with the tissue borders made crisp again, the faint sulci opened, new folds
-added, and skull and scalp grown around it.
-
-A tissue's border is a sigmoid of the signed distance to it in mm, which gives partial volumes. The fields are
-standardised noise, so a field of hills ``w`` mm wide (standard deviation of its filter) has a slope of about ``1 / w``
-per mm where it crosses zero, and ``w * field`` is the distance to that crossing in mm.
+The atlas, an average of 152 brains, is smooth: a subject is the atlas seen through a random deformation, with crisp
+tissue borders, the faint sulci opened, new folds, and skull and scalp around it. A border is a sigmoid of the distance
+to it; where a field of noise with hills ``w`` mm wide crosses zero, ``w * field`` is the distance in mm.
 """
 
 import itertools

@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fetch the IXI data set, as ``mcsr ixi`` does: 578 healthy subjects with T2 and PD from one dual-echo scan.
-
-Licence CC BY-SA 3.0; acknowledge https://brain-development.org/ixi-dataset/.
-"""
+"""Fetch the IXI data set, as ``mcsr ixi`` does; CC BY-SA 3.0, acknowledge https://brain-development.org/ixi-dataset/."""
 
 import errno
 import hashlib
@@ -51,14 +48,10 @@ def download_ixi(
     """Download and unpack archives of IXI, each into ``folder/IXI-<contrast>``; go on where an earlier run stopped.
 
     An archive grows under ``*.partial`` and is renamed when its size and checksum are right, and so is the folder
-    it is unpacked into: what has its final name is whole and is not fetched again. Returns the folder, for
-    ``find_pairs``.
+    it is unpacked into: what has its final name is whole and is not fetched again. Returns the folder.
 
     ``base_url`` is the address of the folder that holds ``IXI-T2.tar``, such as a mirror, and ``checksums`` hold MD5 by
-    contrast; the size alone is checked for those left out. Archives may be kept beside what they were unpacked to.
-
-    Raises:
-        InputError: if the network, the server, the disk or the archive fails, with the remedy.
+    contrast; the size alone is checked for those left out. An ``InputError`` tells what failed, and the remedy.
     """
     if unknown := set(contrasts) - set(CHECKSUMS):
         raise InputError(f"IXI has no {', '.join(sorted(unknown))} to download; choose among {', '.join(CHECKSUMS)}.")

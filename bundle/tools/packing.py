@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m bundle.tools.packing``: the bundle as one versioned zip, in the form in which the Model Zoo holds it.
-
-The same files give the same zip, byte for byte.
-"""
+"""``python -m bundle.tools.packing``: the bundle as one zip for the Model Zoo; the same files give the same bytes."""
 
 import argparse
 import json

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """``python -m bundle.tools.publishing``: a finished training as weights to be shipped, in ``models``.
 
-At half their size where that changes no output, with the training record beside them, what they may be used for and how
-they scored; and a list of checksums that ``sha256sum -c`` reads.
+With the training record beside them, and a list of checksums that ``sha256sum -c`` reads.
 """
 
 import argparse

@@ -297,4 +297,4 @@ def test_too_few_subjects_or_negative_seed_are_refused(tmp_path, n_subjects, see
 def test_missing_atlas_names_the_remedy(monkeypatch):
     monkeypatch.setattr(anatomy.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match="install nilearn"):
-        anatomy.atlas_file("gm")
+        anatomy.read_map("gm")
