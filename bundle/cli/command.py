@@ -12,8 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from bundle.cli.datasets import add_dataset_commands
-from bundle.cli.options import read_settings, split_keys
+from bundle.cli.options import count, path, read_settings, split_keys
 from bundle.cli.stage_run import Messages, command_lines, run_stage
 from bundle.cli.stages import OWN, STAGES, Stage, add_common_options
 from bundle.config_files import bundle_root, read_config, refuse_unknown_keys
@@ -44,12 +43,11 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line ``mcsr``, of this process by default, and return the exit status, as its help explains."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    verbose = "-v" in words or "--verbose" in words
     try:
         _run(words)
     except (Exception, KeyboardInterrupt) as error:
         found = input_error(error)
-        if verbose and found:
+        if found and {"-v", "--verbose"} & {*words}:
             traceback.print_exception(error)
         sys.stderr.write(error_text(error))
         if isinstance(error, KeyboardInterrupt):
@@ -72,8 +70,50 @@ def build_parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argument
         command = commands.add_parser(name, help=stage.summary, description=text, argument_default=argparse.SUPPRESS)
         stage.add_options(command)
         add_common_options(command)
-    add_dataset_commands(commands)
+    _add_dataset_commands(commands)
     return parser, dict(commands.choices)
+
+
+def _add_dataset_commands(commands: Any) -> None:
+    """Add the commands; each sets ``run``, which does it."""
+    phantom = commands.add_parser(
+        "phantom",
+        help="write a simulated data set",
+        description="Write simulated heads as T2w, PDw and T1w images, to try things with. No person was scanned.\n\n"
+        "example:\n  mcsr phantom data/phantom --subjects 8",
+    )
+    phantom.add_argument("folder", type=path, metavar="FOLDER", help="new folder")
+    phantom.add_argument("--subjects", type=count, default=8, metavar="N", help="how many; default: 8")
+    seed = "another number gives other heads; default: 0"
+    phantom.add_argument("--seed", type=int, default=0, metavar="N", help=seed)
+    phantom.set_defaults(run=_write_phantom)
+    ixi = commands.add_parser(
+        "ixi",
+        help="download the IXI data set",
+        description="Download T2 and PD images of the 578 healthy people of IXI: 8 GB, 12 GB on the way. Licence\n"
+        "CC BY-SA 3.0; acknowledge https://brain-development.org/ixi-dataset/. Run it again to go on after an\n"
+        "interruption.\n\nexample:\n  mcsr ixi data/ixi",
+    )
+    ixi.add_argument("folder", type=path, metavar="FOLDER", help="where to put IXI-T2 and IXI-PD")
+    ixi.add_argument("--contrasts", nargs="+", choices=("T2", "PD", "T1"), default=["T2", "PD"], help="default: T2 PD")
+    ixi.add_argument("--base-url", metavar="URL", help="folder on the web that holds IXI-T2.tar, such as a mirror")
+    ixi.add_argument("--no-checksum", action="store_true", help="check sizes alone")
+    ixi.add_argument("--keep-archives", action="store_true", help="keep the tar files")
+    ixi.set_defaults(run=_download_ixi)
+
+
+def _write_phantom(options: argparse.Namespace) -> None:
+    from bundle.phantom.dataset import write_phantom  # takes seconds, as below
+
+    write_phantom(options.folder, options.subjects, options.seed)
+
+
+def _download_ixi(options: argparse.Namespace) -> None:
+    from bundle.tools.ixi import BASE_URL, CHECKSUMS, download_ixi
+
+    checksums = {} if options.no_checksum else CHECKSUMS
+    url = options.base_url or BASE_URL
+    download_ixi(options.folder, options.contrasts, url, checksums, keep_archives=options.keep_archives)
 
 
 def _run(words: list[str]) -> None:

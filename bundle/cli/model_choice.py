@@ -3,13 +3,11 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from bundle.cli.options import EXPRESSION, path
 from bundle.errors import InputError
 from bundle.settings import records_in
-
-DEFAULT: Final = "model.pt"
 
 
 def choose_weights(model: Path, options: Mapping[str, Any]) -> Path:
@@ -32,8 +30,8 @@ def choose_weights(model: Path, options: Mapping[str, Any]) -> Path:
         fitting = [file for file in fitting if _agree(records[file].reference_contrast, contrast)]
     if len(fitting) == 1:
         return fitting[0]
-    if model / DEFAULT in fitting:
-        return model / DEFAULT
+    if model / "model.pt" in fitting:
+        return model / "model.pt"
     wanted = {"factor": factor, "reference_contrast": contrast}
     asked = ", ".join(f"{key} {value}" for key, value in wanted.items() if value is not None) or "any factor"
     at_hand = "; ".join(

@@ -38,12 +38,9 @@ class Messages:
 
 
 def run_stage(root: Path, run_id: str, configs: Sequence[str], keys: Mapping[str, Any], messages: Messages) -> None:
-    """Run ``run_id`` of configs, each laid over those before, as ``python -m monai.bundle run`` does.
-
-    The bundle's folder, ``root``, is the working directory meanwhile, since its configs name files from there.
-    """
+    """Run ``run_id`` of configs, each laid over those before, as ``python -m monai.bundle run`` does."""
     with (
-        contextlib.chdir(root),
+        contextlib.chdir(root),  # the bundle's folder, from where its configs name files
         contextlib.redirect_stdout(sys.stderr),  # what libraries print; the standard output is for results
         _without_bars() if messages.quiet else contextlib.nullcontext(),
         _error_kept(messages.log) if messages.log else contextlib.nullcontext(),

@@ -23,10 +23,7 @@ Options = dict[str, Any]  # values of the options that were given, by the config
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of the bundle, ``run_id`` of ``config``, as a command.
-
-    The ``dest`` of an option is a key of that config or one of ``OWN``, which ``keys`` turns into keys.
-    """
+    """One stage of the bundle as a command: options set keys of ``config``, or ``OWN`` ones that ``keys`` translates."""
 
     run_id: str
     config: str
@@ -94,9 +91,8 @@ def _add_evaluate_options(parser: argparse.ArgumentParser) -> None:
     _add_data(parser)
     training = "output folder of the training whose weights are to be scored"
     parser.add_argument("-t", "--training", dest="training_dir", type=existing, metavar="FOLDER", help=training)
-    parser.add_argument(
-        "-o", "--output", **OUTPUT, help="where to write; default: evaluation/ in the folder of the training"
-    )
+    output = "where to write; default: evaluation/ in the folder of the training"
+    parser.add_argument("-o", "--output", **OUTPUT, help=output)
     parser.add_argument("--device", **DEVICE)
     parser.add_argument("--subset", choices=("test", "validate", "train"), help="whom to score; default: test")
     parser.add_argument("--all", action="store_true", help="score all pairs, whoever was trained on")
@@ -111,21 +107,18 @@ def _evaluate_keys(options: Options, _: Path) -> Options:
 def _add_study_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("plan", metavar="PLAN", help="a file in configs/studies: table1, table2, figure3 ...")
     _add_data(parser)
-    parser.add_argument(
-        "-o", "--output", **OUTPUT, help="where to write; default: output/studies in the bundle's folder"
-    )
+    output = "where to write; default: output/studies in the bundle's folder"
+    parser.add_argument("-o", "--output", **OUTPUT, help=output)
     parser.add_argument("--scale", choices=("small", "paper"), help="small: minutes a row on 2 CPU cores; paper: a GPU")
     parser.add_argument("--folds", dest="n_folds", type=count, metavar="N", help="cross-validate by subject")
     _add_splits(parser)
 
 
 def _study_keys(options: Options, root: Path) -> Options:
-    known = sorted(file.stem for file in (root / "configs" / "studies").glob("*.yaml"))
-    if options["plan"] not in known:
-        raise InputError(
-            f"{options['plan']}: there is no such study; did you mean {nearest(options['plan'], known)}? "
-            f"There are {', '.join(known)}."
-        )
+    plan, known = options["plan"], sorted(file.stem for file in (root / "configs" / "studies").glob("*.yaml"))
+    if plan not in known:
+        meant = nearest(plan, known)
+        raise InputError(f"{plan}: there is no such study; did you mean {meant}? There are {', '.join(known)}.")
     return {}
 
 

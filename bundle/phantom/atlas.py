@@ -51,11 +51,8 @@ class Atlas:
         return sampled[:, :, 0].movedim(1, 0)
 
     def noise(self, generator: np.random.Generator, n: int, width: float) -> Tensor:
-        """Draw n smooth random fields (1, n, ...) from face to face of the box, mean 0, standard deviation 1.
-
-        The width is the standard deviation of the smoothing Gaussian in mm; hills are about 4 widths apart.
-        """
-        step = max(width / 2, 1.0)
+        """Draw n smooth random fields (1, n, ...) from face to face of the box, mean 0, standard deviation 1."""
+        step = max(width / 2, 1.0)  # the width is that of the Gaussian in mm; hills are about 4 widths apart
         shape = [max(int(length / step), 3) for length in (self.high - self.low).tolist()]
         raw = generator.standard_normal((n, *shape), dtype=np.float32)
         fields = ndimage.gaussian_filter(raw, (0, *(width / step,) * 3), mode="wrap", truncate=3)

@@ -8,7 +8,6 @@ the spin-echo equation (``scanner``).
 import contextlib
 import json
 import logging
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -26,10 +25,9 @@ from bundle.files import writable_folder
 from bundle.kspace import zero_fill
 from bundle.phantom.atlas import load_atlas
 from bundle.phantom.scanner import SEQUENCES, simulate_subject
+from bundle.settings import PathLike
 
 logger = logging.getLogger(__name__)
-
-PathLike = str | os.PathLike[str]
 
 LOW_RES_SUBJECTS: Final = ("sub-P07", "sub-P08")
 LOW_RES_FACTOR: Final = 4  # that of the weights that come with the bundle, models/model.pt, whose reference is T1w
@@ -73,10 +71,7 @@ def default_dataset(bundle_root: PathLike) -> str:
 
 
 def low_res_dataset(bundle_root: PathLike) -> str:
-    """Return the folder of heads as a hospital has them, ``data/phantom_low_res``, writing it on first use.
-
-    A BIDS-like folder: T2w images zero-filled by 4 on both in-plane axes, with T1w references, to try inference with.
-    """
+    """Return the folder of heads as a hospital has them: T2w images zero-filled by 4 in the plane, T1w references."""
     folder = Path(bundle_root).absolute() / "data" / "phantom_low_res"
     return _embedded(folder, lambda folder: _write_low_res(Path(default_dataset(bundle_root)), folder))
 
@@ -116,13 +111,10 @@ def _whole_folder(final: Path) -> Iterator[Path]:
 
 
 def _write_subjects(folder: Path, n_subjects: int, seed: int) -> None:
-    """Write all subjects, two at a time, each on one thread.
-
-    Torch's own threads gain little here, lose much on a busy machine, and their number decides the last bit.
-    """
+    """Write all subjects, two at a time, each on one thread."""
     load_atlas()  # once, before the threads need it
     n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(1)  # more gain little, lose much on a busy machine, and their number decides the last bit
     try:
         with ThreadPoolExecutor(min(2, n_threads)) as pool:
             written = pool.map(lambda index: _write_subject(folder, index, seed), range(1, n_subjects + 1))

@@ -6,8 +6,8 @@ tissue borders, the faint sulci opened, new folds, and skull and scalp around it
 to it; where a field of noise with hills ``w`` mm wide crosses zero, ``w * field`` is the distance in mm.
 """
 
+import functools
 import itertools
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -92,19 +92,14 @@ class Head:
 
 
 def _towards_shell(place: Tensor) -> Tensor:
-    """Move points (..., 3) half of the way along their radius to a sphere as large as the brain.
-
-    The zero crossings of a field sampled there stand upright on the brain's surface, as sulci do.
-    """
+    """Move points (..., 3) half-way to a sphere as large as the brain, where zero crossings stand upright, as sulci."""
     centre = place.new_tensor([0.0, -18.0, 8.0])
     ray = place - centre
     squared = ray.square().sum(dim=-1, keepdim=True).clamp(min=15.0**2)
     return centre + ray * (squared / 68.0**2) ** -0.3
 
 
-def _resize(image: Tensor, size: Sequence[int]) -> Tensor:
-    """Interpolate (N, C, H, W) linearly to another size, corner points kept."""
-    return functional.interpolate(image, size=tuple(size), mode="bilinear", align_corners=True)
+_resize = functools.partial(functional.interpolate, mode="bilinear", align_corners=True)
 
 
 def _step(signed_mm: Tensor, blur: float = 0.3) -> Tensor:

@@ -32,7 +32,6 @@ CHECKSUMS: Final = {  # MD5 of the archives: IXI publishes none; TorchIO checks 
 }
 TIMEOUT: Final = 60.0  # seconds without a byte after which a connection counts as lost
 BACK_OFF: Final = 2.0  # seconds before the second attempt; they double with each further one
-_BLOCK: Final = 1 << 20
 _DISK_ERRORS: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO}
 _RESUME = "run the same command again to go on where it stopped"
 _BAR: Final[dict[str, Any]] = {"mininterval": 1.0, "disable": None}  # silent where nobody watches
@@ -74,10 +73,7 @@ def download_ixi(
 
 
 def fetch(url: str, path: Path, checksum: str | None = None, n_attempts: int = 5) -> None:
-    """Download one file whole, in several connections, resuming what an interrupted call left at ``<path>.partial``.
-
-    Its final name appears only once its size, and its MD5 where one is given, are right.
-    """
+    """Download a file by several connections and calls as ``<path>.partial``; ``path`` has the right size and MD5."""
     partial = path.with_name(path.name + ".partial")
     for attempt in range(1, n_attempts + 1):
         try:
@@ -140,7 +136,7 @@ def _transfer(url: str, partial: Path) -> None:
             _require_space(partial.parent, (n_total or 0) - start)
             bar: dict[str, Any] = {"desc": partial.stem, "initial": start, "total": n_total, **_BAR}
             with partial.open("ab" if start else "wb") as stream, tqdm.wrapattr(stream, "write", **bar) as counted:
-                shutil.copyfileobj(answer, counted, _BLOCK)
+                shutil.copyfileobj(answer, counted, 1 << 20)
     except (http.client.HTTPException, OSError) as error:
         if getattr(error, "errno", None) in _DISK_ERRORS:
             raise InputError(f"{partial} cannot be written ({error}); free disk space, then {_RESUME}.") from error
@@ -170,8 +166,7 @@ def _extent(answer: http.client.HTTPResponse, url: str, partial: Path, n_present
         return n_present, int(match[1])
     if n_present:
         logger.info("the server cannot resume, so the download starts again")
-    length = answer.headers.get("Content-Length")
-    return 0, int(length) if length else None
+    return 0, answer.length
 
 
 def _verify(path: Path, checksum: str | None) -> None:

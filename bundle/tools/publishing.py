@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m bundle.tools.publishing``: a finished training as weights to be shipped, in ``models``.
-
-With the training record beside them, and a list of checksums that ``sha256sum -c`` reads.
-"""
+"""``python -m bundle.tools.publishing``: a finished training as weights to be shipped in ``models``, with a record."""
 
 import argparse
 import csv
@@ -13,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bundle.batch.results import write_json
 from bundle.config_files import bundle_root
@@ -29,6 +26,7 @@ TOLERANCE: Final = 1e-3  # between the outputs of weights in float16 and as trai
 IMAGES: Final = ("low_res", "super_res", "super_res_dc")
 
 
+@torch.no_grad()
 def publish(run: Path, target: Path, about: Mapping[str, str]) -> str:
     """Store the weights of a finished training in a file ``<name>.pt``, with ``<name>.json`` and ``SHA256SUMS`` beside.
 
@@ -40,13 +38,16 @@ def publish(run: Path, target: Path, about: Mapping[str, str]) -> str:
     halved = {name: value.half() if value.is_floating_point() else value for name, value in weights.items()}
     network = build(record.model).eval()
     slices = list(_kept_slices(run / "evaluation"))
-    outputs = [_outputs(network, state, slices) for state in (weights, halved)]
+    outputs = []
+    for state in (weights, halved):
+        network.load_state_dict(state)  # in float32
+        outputs.append([network(image) for image in slices])
     difference = max(float((a - b).abs().max()) for a, b in zip(*outputs, strict=True))
     small = difference < TOLERANCE
     with atomic_path(target) as temporary, temporary.open("wb") as stream:  # by name, the file would hold its name
         torch.save(halved if small else weights, stream)
     write_json(target.with_suffix(".json"), {**record.to_json(), **about, "scores": _scores(run / "evaluation")})
-    lines = [f"{sha256(file)}  {file.name}\n" for file in sorted(target.parent.glob("*.pt"))]
+    lines = [f"{sha256(file)}  {file.name}\n" for file in sorted(target.parent.glob("*.pt"))]  # for sha256sum -c
     with atomic_path(target.with_name("SHA256SUMS")) as temporary:
         temporary.write_text("".join(lines), encoding="utf-8")
     return f"{'float16' if small else 'float32'}; float16 changes the output by {difference:.1e}"
@@ -60,13 +61,6 @@ def _kept_slices(evaluation: Path) -> Iterator[Tensor]:
     for file in files:
         with np.load(file) as panels:
             yield torch.from_numpy(np.stack((panels["low_res"], panels["reference"]), axis=1))
-
-
-def _outputs(network: nn.Module, weights: Mapping[str, Tensor], slices: Sequence[Tensor]) -> list[Tensor]:
-    """Return what the network makes of the slices with some weights, in float32."""
-    network.load_state_dict(weights)
-    with torch.no_grad():
-        return [network(image) for image in slices]
 
 
 def _scores(evaluation: Path) -> dict[str, Any]:
