@@ -23,7 +23,7 @@ Options = dict[str, Any]  # values of the options that were given, by the config
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of the bundle as a command: options set keys of ``config``, or ``OWN`` ones that ``keys`` translates."""
+    """One stage of the bundle as a command: options set keys of ``config``, or ``OWN`` ones that ``keys`` reads."""
 
     run_id: str
     config: str
