@@ -4,6 +4,7 @@
 import argparse
 import contextlib
 import difflib
+import logging
 import os
 import sys
 import traceback
@@ -11,11 +12,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from bundle.cli.datasets import add_dataset_commands
-from bundle.cli.options import add_command
-from bundle.cli.overrides import read_settings, split_keys
-from bundle.cli.show_config import command_lines
-from bundle.cli.stage_run import Messages, run_stage
+from bundle.cli.options import count, path, read_settings, split_keys
+from bundle.cli.stage_run import Messages, command_lines, run_stage
 from bundle.cli.stages import OWN, STAGES, Stage, add_common_options
 from bundle.config_files import bundle_root, read_config, refuse_unknown_keys
 from bundle.console import error_text
@@ -34,54 +32,88 @@ examples:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Tell what is wrong in one sentence, rather than below a page of options."""
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **settings)
 
     def error(self, message: str) -> NoReturn:
-        """Raise what is wrong, for :func:`main` to tell."""
+        """Tell what is wrong in one sentence, rather than below a page of options."""
         raise InputError(f"{message}; '{self.prog} --help' explains.")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line.
-
-    Args:
-        arguments: what follows ``mcsr``; by default what the process was started with.
-
-    Returns:
-        The exit status, as the help of ``mcsr`` explains; each but 0 with one sentence, and 70 with a traceback.
-    """
+    """Run the command line ``mcsr``, of this process by default, and return the exit status, as its help explains."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    verbose = "-v" in words or "--verbose" in words
     try:
         _run(words)
     except (Exception, KeyboardInterrupt) as error:
-        if verbose and input_error(error):
+        found = input_error(error)
+        if found and {"-v", "--verbose"} & {*words}:
             traceback.print_exception(error)
         sys.stderr.write(error_text(error))
-        return _status(error)
+        if isinstance(error, KeyboardInterrupt):
+            return 130
+        if found is None:
+            return os.EX_SOFTWARE
+        return 1 if isinstance(found, SomeFailedError) else 2
     return 0
 
 
 def build_parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
     """Return the parser, and those of the commands by name."""
-    parser = _Parser(
-        prog="mcsr",
-        description=_DESCRIPTION,
-        epilog=_EPILOG.format(examples="\n".join(f"  {stage.example}" for stage in STAGES.values())),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    version = f"mcsr {package_version()}"
-    parser.add_argument("--version", action="version", version=version, help="print the version")
+    epilog = _EPILOG.format(examples="\n".join(f"  {stage.example}" for stage in STAGES.values()))
+    parser = _Parser(prog="mcsr", description=_DESCRIPTION, epilog=epilog)
+    parser.add_argument("--version", action="version", version=f"mcsr {package_version()}", help="print the version")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
-    for stage in STAGES.values():
-        description = f"{stage.summary[0].upper()}{stage.summary[1:]}.\n\nexample:\n  {stage.example}"
+    for name, stage in STAGES.items():
+        text = f"{stage.summary[0].upper()}{stage.summary[1:]}.\n\nexample:\n  {stage.example}"
         # what is not given stays as the config has it
-        command = add_command(commands, stage.name, stage.summary, description, argument_default=argparse.SUPPRESS)
+        command = commands.add_parser(name, help=stage.summary, description=text, argument_default=argparse.SUPPRESS)
         stage.add_options(command)
         add_common_options(command)
-    add_dataset_commands(commands)
+    _add_dataset_commands(commands)
     return parser, dict(commands.choices)
+
+
+def _add_dataset_commands(commands: Any) -> None:
+    """Add the commands; each sets ``run``, which does it."""
+    phantom = commands.add_parser(
+        "phantom",
+        help="write a simulated data set",
+        description="Write simulated heads as T2w, PDw and T1w images, to try things with. No person was scanned.\n\n"
+        "example:\n  mcsr phantom data/phantom --subjects 8",
+    )
+    phantom.add_argument("folder", type=path, metavar="FOLDER", help="new folder")
+    phantom.add_argument("--subjects", type=count, default=8, metavar="N", help="how many; default: 8")
+    seed = "another number gives other heads; default: 0"
+    phantom.add_argument("--seed", type=int, default=0, metavar="N", help=seed)
+    phantom.set_defaults(run=_write_phantom)
+    ixi = commands.add_parser(
+        "ixi",
+        help="download the IXI data set",
+        description="Download T2 and PD images of the 578 healthy people of IXI: 8 GB, 12 GB on the way. Licence\n"
+        "CC BY-SA 3.0; acknowledge https://brain-development.org/ixi-dataset/. Run it again to go on after an\n"
+        "interruption.\n\nexample:\n  mcsr ixi data/ixi",
+    )
+    ixi.add_argument("folder", type=path, metavar="FOLDER", help="where to put IXI-T2 and IXI-PD")
+    ixi.add_argument("--contrasts", nargs="+", choices=("T2", "PD", "T1"), default=["T2", "PD"], help="default: T2 PD")
+    ixi.add_argument("--base-url", metavar="URL", help="folder on the web that holds IXI-T2.tar, such as a mirror")
+    ixi.add_argument("--no-checksum", action="store_true", help="check sizes alone")
+    ixi.add_argument("--keep-archives", action="store_true", help="keep the tar files")
+    ixi.set_defaults(run=_download_ixi)
+
+
+def _write_phantom(options: argparse.Namespace) -> None:
+    from bundle.phantom.dataset import write_phantom  # takes seconds, as below
+
+    write_phantom(options.folder, options.subjects, options.seed)
+
+
+def _download_ixi(options: argparse.Namespace) -> None:
+    from bundle.tools.ixi import BASE_URL, CHECKSUMS, download_ixi
+
+    checksums = {} if options.no_checksum else CHECKSUMS
+    url = options.base_url or BASE_URL
+    download_ixi(options.folder, options.contrasts, url, checksums, keep_archives=options.keep_archives)
 
 
 def _run(words: list[str]) -> None:
@@ -90,6 +122,7 @@ def _run(words: list[str]) -> None:
     name = next((word for word in words if not word.startswith("-")), "")
     if name not in STAGES:
         namespace = parser.parse_args(words)
+        logging.basicConfig(level=logging.INFO, format="%(message)s")
         namespace.run(namespace)
         return
     names = commands[name]._option_string_actions  # argparse tells its options nowhere else
@@ -142,13 +175,3 @@ def _overlay(name: str, root: Path) -> str:
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"; is {close[0]} meant?" if close else f"; the variants are {', '.join(sorted(known))}."
     raise InputError(f"--config {name}: there is no such file, nor a variant of that name{hint}")
-
-
-def _status(error: BaseException) -> int:
-    """Return the exit status that an error stands for."""
-    if isinstance(error, KeyboardInterrupt):
-        return 130
-    found = input_error(error)
-    if found is None:
-        return os.EX_SOFTWARE
-    return 1 if isinstance(found, SomeFailedError) else 2

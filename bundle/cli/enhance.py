@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bundle.cli.model_choice import choose_weights
-from bundle.cli.options import add_contrast, add_device, add_output, add_switch, count, existing, factor, path
+from bundle.cli.options import CONTRAST, DEVICE, OUTPUT, add_switch, count, existing, factor, path
 from bundle.errors import InputError
 
 MODELS: Final = "models"
@@ -27,9 +27,9 @@ def add_enhance_options(parser: argparse.ArgumentParser) -> None:
     )
     add("input", nargs="?", default=None, type=existing, metavar="INPUT", help=what)
     add("-r", "--reference", type=existing, metavar="FILE", help="sharp T1w or PDw image of the same patient")
-    add_output(parser, "where to write the results")
+    add("-o", "--output", **OUTPUT, help="where to write the results")
     add("-m", "--model", type=existing, metavar="FILE", help=weights)
-    add_device(parser)
+    add("--device", **DEVICE)
     add("--threads", type=count, metavar="N", help="processor cores to use; default: all")
     _add_image_options(parser)
     _add_batch_options(parser)
@@ -43,7 +43,8 @@ def _add_image_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--low-res", choices=("auto", "zero_filled", "small"), help=size)
     add_switch(group, "--degrade", "for tests: the images are sharp; make them coarse first")
     group = parser.add_argument_group("the reference")
-    add_contrast(group, "which to take in a folder; default: auto, whichever has more pairs")
+    contrast = "which to take in a folder; default: auto, whichever has more pairs"
+    group.add_argument("--reference-contrast", **CONTRAST, help=contrast)
     add_switch(group, "--register", "move the reference onto the image, even where they seem to lie on one grid")
     add_switch(group, "--no-register", "never move the reference: lay it on by what the headers say")
     misfit = "what to do where the reference does not fit: skip the case, or sharpen without it"
@@ -71,11 +72,7 @@ def _share(text: str) -> str:
 
 
 def enhance_keys(options: dict[str, Any], root: Path) -> dict[str, Any]:
-    """Return ``image``, ``dataset_dir``, ``ckpt_path`` and ``report``, as far as the options that were given set them.
-
-    Raises:
-        InputError: if it is not clear what to sharpen, where to write, or which weights to use.
-    """
+    """Return ``image``, ``dataset_dir``, ``ckpt_path`` and ``report``, as far as the given options set them."""
     if "output_dir" not in options:
         raise InputError("where are the results to go? Add -o FOLDER.")
     keys = _source(options) | _report(options)

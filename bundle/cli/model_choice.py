@@ -1,67 +1,63 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which of several weights fit: by the training records that lie beside them."""
+"""Which weights are meant: by their name, or by the training records that lie beside several."""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
+from bundle.cli.options import EXPRESSION, path
 from bundle.errors import InputError
-from bundle.settings import TrainingRecord, records_in
-
-DEFAULT: Final = "model.pt"
+from bundle.settings import records_in
 
 
 def choose_weights(model: Path, options: Mapping[str, Any]) -> Path:
-    """Return the weights to use.
+    """Return a file of weights as it is, or of a folder of several those that the options ask for.
 
-    Args:
-        model: a file of weights, or a folder of several; ``.pt`` files with a training record (``.json`` of the same
-            name) count, or else the only ``.pt`` file. Of several that fit, ``model.pt`` is taken.
-        options: of them ``factor``, ``reference``, ``reference_contrast`` and ``dataset_dir`` tell which weights fit.
-
-    Raises:
-        InputError: if none fits, or several do.
+    ``.pt`` files with a training record (``.json`` of the same name) count, or else the only ``.pt`` file. Of several
+    that fit ``factor`` and the contrast of the references, ``model.pt`` is taken.
     """
     if not model.is_dir():
         return model
-    files = sorted(model.glob("*.pt"))
-    trained = {file: _purpose(record) for file, record in records_in(model).items()}
-    if not trained:
-        return _only_file(model, files)
-    guided = {file: purpose for file, purpose in trained.items() if purpose["fusion"] != "none"}
-    trained = guided or trained  # those without a reference are for cases where it cannot be used
-    wanted = {"factor": options.get("factor")}
-    fitting = _fitting(trained, wanted)
-    if len({purpose["reference_contrast"] for purpose in fitting.values()}) > 1:
-        wanted["reference_contrast"] = _contrast(options)
-        fitting = _fitting(trained, wanted)
+    records = records_in(model)
+    if not records:
+        return _only_file(model)
+    # those without a reference are for cases where it cannot be used
+    records = {file: record for file, record in records.items() if record.model.fusion != "none"} or records
+    factor, contrast = options.get("factor"), None
+    fitting = [file for file, record in records.items() if _agree(record.model.factor, factor)]
+    if len({records[file].reference_contrast for file in fitting}) > 1:
+        contrast = _contrast(options)
+        fitting = [file for file in fitting if _agree(records[file].reference_contrast, contrast)]
     if len(fitting) == 1:
-        return next(iter(fitting))
-    if model / DEFAULT in fitting:
-        return model / DEFAULT
+        return fitting[0]
+    if model / "model.pt" in fitting:
+        return model / "model.pt"
+    wanted = {"factor": factor, "reference_contrast": contrast}
     asked = ", ".join(f"{key} {value}" for key, value in wanted.items() if value is not None) or "any factor"
     at_hand = "; ".join(
-        f"{file.name}: factor {purpose['factor'] or '?'}, reference {purpose['reference_contrast'] or '?'}"
-        for file, purpose in (fitting or trained).items()
+        f"{file.name}: factor {records[file].model.factor or '?'}, reference {records[file].reference_contrast or '?'}"
+        for file in fitting or records
     )
-    number = f"{len(fitting)} weights are" if fitting else "no weights are"
-    raise InputError(f"{model}: {number} for {asked} ({at_hand}); name one file as --model, or give another --factor.")
+    found = f"{len(fitting) or 'no'} weights are for {asked} ({at_hand})"
+    raise InputError(f"{model}: {found}; name one file as --model, or give another --factor.")
 
 
-def _purpose(record: TrainingRecord) -> dict[str, Any]:
-    """Return what tells weights apart."""
-    model = record.model
-    return {"factor": model.factor, "reference_contrast": record.reference_contrast, "fusion": model.fusion}
+def named_weights(named: str, folder: Path) -> str:
+    """Return the path of weights: a file, or that of a folder by its name."""
+    if named.startswith(EXPRESSION):
+        return named
+    if Path(file := path(named)).is_file():
+        return file
+    own = {file.stem: file for file in sorted(folder.glob("*.pt"))}
+    if (name := named.removesuffix(".pt")) not in own:
+        known = ", ".join(own)
+        raise InputError(f"{named}: there are no weights here; give a .pt file, or one of the bundle's: {known}.")
+    return str(own[name])
 
 
-def _fitting(trained: Mapping[Path, dict[str, Any]], wanted: Mapping[str, Any]) -> dict[Path, dict[str, Any]]:
-    """Keep the weights that were trained for what is wanted, as far as both tell."""
-    stated = {key: value for key, value in wanted.items() if value is not None}
-    return {
-        file: purpose
-        for file, purpose in trained.items()
-        if all(purpose[key] in (None, value) for key, value in stated.items())
-    }
+def _agree(recorded: Any, wanted: Any) -> bool:
+    """Tell whether weights were trained for what is wanted, as far as both tell."""
+    return recorded is None or wanted is None or bool(recorded == wanted)
 
 
 def _contrast(options: Mapping[str, Any]) -> str | None:
@@ -74,8 +70,9 @@ def _contrast(options: Mapping[str, Any]) -> str | None:
     return contrast_of(pairs)
 
 
-def _only_file(folder: Path, files: list[Path]) -> Path:
+def _only_file(folder: Path) -> Path:
     """Return the only file of weights in a folder without training records."""
+    files = list(folder.glob("*.pt"))
     if len(files) == 1:
         return files[0]
     found = f"{len(files)} files" if files else "no file"

@@ -1,14 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Options that several commands share, and what may stand after an option."""
+"""What may stand on a command line: options that several commands share, their values, and keys of a config."""
 
 import argparse
 import difflib
 import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from bundle.cli.overrides import EXPRESSION, yaml_value
+import yaml
+
+from bundle.config_files import SEPARATOR, nearest
+from bundle.errors import InputError
 from bundle.volumes.names import REFERENCE_CONTRASTS, absolute_path
+
+EXPRESSION: Final = ("$", "@", "%")  # how values start that MONAI evaluates, refers to or copies
+_PATH_KEY: Final = re.compile(r"image|reference|report|ensemble|vgg_weights|.*_(dir|file|path)")
+_NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 def path(text: str) -> str:
@@ -45,31 +53,20 @@ def factor(text: str) -> float | list[float]:
     return factors[0] if len(set(factors)) == 1 else factors
 
 
-def add_command(commands: Any, name: str, summary: str, description: str, **settings: Any) -> argparse.ArgumentParser:
-    """Add a command to ``commands``, which ``ArgumentParser.add_subparsers`` returns, and return its parser."""
-    return commands.add_parser(
-        name,
-        help=summary,
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-        **settings,
-    )
+def device(text: str) -> str:
+    """Turn ``cpu``, ``cuda`` or ``cuda:1`` into the expression that configs use; expressions stay."""
+    if text.startswith(EXPRESSION):
+        return text
+    if not re.fullmatch(r"(cpu|cuda|mps|xpu)(:\d+)?", text):
+        raise argparse.ArgumentTypeError(f"{text} is no device; choose cpu, cuda or cuda:1")
+    return f"$torch.device('{text}')"
 
 
-def add_device(parser: argparse.ArgumentParser) -> None:
-    """Add the option that chooses a processor."""
-    parser.add_argument("--device", type=_device, metavar="NAME", help="cpu, cuda or cuda:1; default: the first GPU")
-
-
-def add_output(parser: argparse.ArgumentParser, meaning: str) -> None:
-    """Add the option that names the folder of the results."""
-    parser.add_argument("-o", "--output", dest="output_dir", type=path, metavar="FOLDER", help=meaning)
-
-
-def add_contrast(parser: argparse._ActionsContainer, meaning: str) -> None:
-    """Add the option that chooses the reference's contrast."""
-    parser.add_argument("--reference-contrast", choices=("auto", *REFERENCE_CONTRASTS), help=meaning)
+# Arguments of options that several commands share.
+CONTRAST: Final[dict[str, Any]] = {"choices": ("auto", *REFERENCE_CONTRASTS)}
+_PROCESSORS = "cpu, cuda or cuda:1; default: the first GPU"
+DEVICE: Final[dict[str, Any]] = {"type": device, "metavar": "NAME", "help": _PROCESSORS}
+OUTPUT: Final[dict[str, Any]] = {"dest": "output_dir", "type": path, "metavar": "FOLDER"}
 
 
 def add_switch(parser: argparse._ActionsContainer, flag: str, meaning: str) -> None:
@@ -79,10 +76,60 @@ def add_switch(parser: argparse._ActionsContainer, flag: str, meaning: str) -> N
     parser.add_argument(flag, dest=key, action="store_const", const=not negative, help=meaning)
 
 
-def _device(text: str) -> str:
-    """Turn ``cpu``, ``cuda`` or ``cuda:1`` into the expression that configs use; expressions stay."""
+def split_keys(
+    arguments: Sequence[str], options: Mapping[str, argparse.Action]
+) -> tuple[list[str], list[tuple[str, str]]]:
+    """Return what a command understands of its arguments, and the pairs of key and value that are no options of it.
+
+    Pairs are ``--key value`` and ``--key=value``, and switches with a truth value, such as ``--degrade true``: what
+    messages of the configs name as remedies. Raises an ``InputError`` if a value is missing.
+    """
+    known: list[str] = []
+    keys: list[tuple[str, str]] = []
+    rest = list(reversed(arguments))
+    while rest:
+        argument = rest.pop()
+        name, equals, value = argument.partition("=")
+        option = options.get(name)
+        is_switch = option is not None and option.nargs == 0 and rest and rest[-1] in ("true", "false")
+        if not name.startswith("--") or name == "--" or (option is not None and not is_switch):
+            known.append(argument)
+        elif equals:
+            keys.append((name[2:], value))
+        elif rest and not rest[-1].startswith("--"):
+            keys.append((name[2:], rest.pop()))
+        else:
+            raise InputError(f"{name} is no option that stands alone; did you mean {nearest(name, sorted(options))}?")
+    return known, keys
+
+
+def read_settings(pairs: Iterable[tuple[str, str]], texts: Iterable[str] = ()) -> dict[str, Any]:
+    """Return values by key, from pairs of key and YAML and, which win, ``key=value`` texts; paths made absolute."""
+    split = [text.partition("=") for text in texts]
+    for key, equals, _ in split:
+        if not key or not equals:
+            raise InputError(f"--set {key}: write --set KEY=VALUE, such as --set output_dtype=input.")
+    named = [(key.replace("#", SEPARATOR), text) for key, text in (*pairs, *((key, text) for key, _, text in split))]
+    return {key: _absolute_where_path(key, yaml_value(text)) for key, text in named}
+
+
+def yaml_value(text: str) -> Any:
+    """Read a value as YAML does, but 2e-5 as a number, and dates and MONAI's expressions as text."""
     if text.startswith(EXPRESSION):
         return text
-    if not re.fullmatch(r"(cpu|cuda|mps|xpu)(:\d+)?", text):
-        raise argparse.ArgumentTypeError(f"{text} is no device; choose cpu, cuda or cuda:1")
-    return f"$torch.device('{text}')"
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"{text}: this value cannot be read as YAML; put quotes around it.") from error
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
+        return float(value)
+    return value if value is None or isinstance(value, (bool, int, float, str, list, dict)) else text
+
+
+def _absolute_where_path(key: str, value: Any) -> Any:
+    """Make a value absolute where its key names a path, or paths, since a bundle runs in its own folder."""
+    if isinstance(value, list):
+        return [_absolute_where_path(key, one) for one in value]
+    if isinstance(value, str) and value and _PATH_KEY.fullmatch(key) and not value.startswith(EXPRESSION):
+        return str(absolute_path(value))
+    return value

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run a stage in this process, in the bundle's folder, with messages as they were asked for."""
+"""A stage run in this process, with messages as they were asked for; or shown, as MONAI's command line and as YAML."""
 
+import ast
 import contextlib
-import logging
+import logging.config
+import re
+import shlex
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,17 +14,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+import yaml
+from tqdm import tqdm
+
 from bundle.console import error_text
 from bundle.errors import InputError
 
-_TALKATIVE: Final = ("monai.bundle.scripts", "monai.bundle.workflows")
-"""Loggers that repeat the settings."""
-_REPEAT_ERRORS: Final = (
+_TALKATIVE: Final = ("monai.bundle.scripts", "monai.bundle.workflows")  # repeat the settings
+_REPEAT_ERRORS: Final = (  # show an error with its traceback on its way; it is told at the end
     "monai.handlers.StatsHandler",
     "ignite.engine.engine.SupervisedEvaluator",
     "ignite.engine.engine.Trainer",
 )
-"""Loggers that show an error with its traceback on its way; it is told at the end."""
 
 
 @dataclass(frozen=True)
@@ -34,18 +38,12 @@ class Messages:
 
 
 def run_stage(root: Path, run_id: str, configs: Sequence[str], keys: Mapping[str, Any], messages: Messages) -> None:
-    """Run ``run_id`` of configs, each laid over those before, as ``python -m monai.bundle run`` does.
-
-    The bundle's folder, ``root``, is the working directory meanwhile, since its configs name files from there.
-
-    Raises:
-        InputError: if the log cannot be written; and whatever the stage raises.
-    """
+    """Run ``run_id`` of configs, each laid over those before, as ``python -m monai.bundle run`` does."""
     with (
-        contextlib.chdir(root),
+        contextlib.chdir(root),  # the bundle's folder, from where its configs name files
         contextlib.redirect_stdout(sys.stderr),  # what libraries print; the standard output is for results
         _without_bars() if messages.quiet else contextlib.nullcontext(),
-        _error_kept(messages.log),
+        _error_kept(messages.log) if messages.log else contextlib.nullcontext(),
         warnings.catch_warnings(),
     ):
         if not messages.verbose:
@@ -58,9 +56,7 @@ def run_stage(root: Path, run_id: str, configs: Sequence[str], keys: Mapping[str
 
 def _set_up_logging(file: Path, messages: Messages) -> None:
     """Apply the bundle's logging file, and on top of it what was asked for."""
-    from logging.config import fileConfig
-
-    fileConfig(file, disable_existing_loggers=False, encoding="utf-8")
+    logging.config.fileConfig(file, disable_existing_loggers=False, encoding="utf-8")
     if messages.quiet:
         for handler in logging.getLogger().handlers:
             handler.setLevel(logging.WARNING)
@@ -74,18 +70,12 @@ def _set_up_logging(file: Path, messages: Messages) -> None:
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.ERROR)
     for name in _REPEAT_ERRORS:
-        logging.getLogger(name).addFilter(_is_no_error)
-
-
-def _is_no_error(record: logging.LogRecord) -> bool:
-    return record.levelno < logging.ERROR
+        logging.getLogger(name).addFilter(lambda record: record.levelno < logging.ERROR)
 
 
 @contextlib.contextmanager
 def _without_bars() -> Iterator[None]:
     """Hide progress bars, whoever draws them: its own environment variable loses against what a caller says."""
-    from tqdm import tqdm
-
     drawn = tqdm.__init__
 
     def hidden(self: Any, *arguments: Any, **settings: Any) -> None:
@@ -99,11 +89,8 @@ def _without_bars() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _error_kept(log: Path | None) -> Iterator[None]:
+def _error_kept(log: Path) -> Iterator[None]:
     """Keep the error that ends a run in the log, since what shows it on the screen is no logger."""
-    if log is None:
-        yield
-        return
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
         stream = log.open("a", encoding="utf-8", errors="backslashreplace")
@@ -115,3 +102,37 @@ def _error_kept(log: Path | None) -> Iterator[None]:
         except (Exception, KeyboardInterrupt) as error:  # a batch that is interrupted has told so itself
             stream.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {error_text(error).lstrip()}")
             raise
+
+
+def command_words(run_id: str, configs: Sequence[str], keys: Mapping[str, Any]) -> list[str]:
+    """Return MONAI's command line, word by word, for ``run_id`` of configs, each laid over those before."""
+    files = configs[0] if len(configs) == 1 else repr(list(configs))
+    words = [sys.executable, "-m", "monai.bundle", "run", run_id, f"--config_file={files}"]
+    return [*words, *(f"--{key}={fire_text(value)}" for key, value in keys.items())]
+
+
+def command_lines(root: Path, run_id: str, configs: Sequence[str], keys: Mapping[str, Any]) -> str:
+    """Return a run in the bundle's folder ``root`` as lines for a shell, and its keys as YAML in comments."""
+    interpreter, *words = [_quoted(word) for word in command_words(run_id, configs, keys)]
+    command = " \\\n    ".join([" ".join([interpreter, *words[:4]]), *words[4:]])
+    text = yaml.safe_dump(dict(keys), sort_keys=False, allow_unicode=True) if keys else "none\n"
+    comments = "".join(f"#   {line}\n" for line in text.splitlines())
+    return f"cd {shlex.quote(str(root))}\n{command}\n\n# keys of {configs[0]} that this sets:\n{comments}"
+
+
+def fire_text(value: Any) -> str:
+    """Write a value such that Fire, MONAI's command line, reads the same: text that looks like a literal is quoted."""
+    if not isinstance(value, str):
+        return repr(value)
+    try:
+        body = ast.parse(value, mode="eval").body
+    except (SyntaxError, ValueError):
+        return value
+    return value if isinstance(body, ast.Name) and body.id == value else repr(value)
+
+
+def _quoted(word: str) -> str:
+    """Quote a word for a shell: with double quotes where single ones stand in it, which is easier to read."""
+    if "'" not in word or "!" in word:  # which shells take for history within double quotes
+        return shlex.quote(word)
+    return '"' + re.sub(r'([\\"$`])', r"\\\1", word) + '"'

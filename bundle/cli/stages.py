@@ -9,29 +9,22 @@ from pathlib import Path
 from typing import Any, Final
 
 from bundle.cli.enhance import add_enhance_options, enhance_keys
-from bundle.cli.options import add_contrast, add_device, add_output, add_switch, count, existing, factor, path
-from bundle.cli.overrides import EXPRESSION
+from bundle.cli.model_choice import named_weights
+from bundle.cli.options import CONTRAST, DEVICE, OUTPUT, add_switch, count, existing, factor, path
 from bundle.config_files import nearest
 from bundle.errors import InputError
 
+# What options set that is no key of a config, but the command line's own.
 OWN: Final = frozenset(
     {"command", "input", "model", "json", "all", "configs", "settings", "show_config", "log", "quiet", "verbose"}
 )
-"""What options set that is no key of a config, but the command line's own."""
-
-Options = dict[str, Any]
-"""Values of the options that were given, by the config key they set or their own name."""
+Options = dict[str, Any]  # values of the options that were given, by the config key they set or their own name
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of the bundle as a command.
+    """One stage of the bundle as a command: options set keys of ``config``, or ``OWN`` ones that ``keys`` reads."""
 
-    ``monai.bundle run`` runs ``run_id`` of ``config``. ``add_options`` adds options, whose ``dest`` is a key of that
-    config or one of ``OWN``; ``keys`` turns what the latter say into keys, given the bundle's folder.
-    """
-
-    name: str
     run_id: str
     config: str
     summary: str
@@ -58,7 +51,7 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
 def _add_data(parser: argparse.ArgumentParser) -> None:
     data = "folder with BIDS-like or IXI names, or a CSV or JSON list of pairs; default: a simulated phantom"
     parser.add_argument("dataset_dir", nargs="?", default=None, type=existing, metavar="DATA", help=data)
-    add_contrast(parser, "default: auto, whichever has more pairs")
+    parser.add_argument("--reference-contrast", **CONTRAST, help="default: auto, whichever has more pairs")
 
 
 def _add_splits(parser: argparse.ArgumentParser) -> None:
@@ -76,8 +69,8 @@ def _subjects(text: str) -> float | list[str]:
 
 def _add_train_options(parser: argparse.ArgumentParser) -> None:
     _add_data(parser)
-    add_output(parser, "where to write; give every training a folder of its own")
-    add_device(parser)
+    parser.add_argument("-o", "--output", **OUTPUT, help="where to write; give every training a folder of its own")
+    parser.add_argument("--device", **DEVICE)
     parser.add_argument("--factor", type=factor, metavar="F", help="how many times fewer lines of k-space; default 4")
     parser.add_argument("--levels", type=count, metavar="N", help="networks in sequence: 1, 2 or 3; default 1")
     parser.add_argument("--epochs", dest="max_epochs", type=count, metavar="N", help="how long to train; default 50")
@@ -91,28 +84,16 @@ def _train_keys(options: Options, root: Path) -> Options:
     if "output_dir" not in options:
         raise InputError("where are the weights to go? Add -o FOLDER, one of its own for every training.")
     named = options.get("initial_weights")
-    return {"initial_weights": _weights(named, root / "models")} if named else {}
-
-
-def _weights(named: str, folder: Path) -> str:
-    """Return the path of weights: a file, or the bundle's own of that name."""
-    if named.startswith(EXPRESSION):
-        return named
-    if Path(file := path(named)).is_file():
-        return file
-    own = {file.stem: file for file in sorted(folder.glob("*.pt"))}
-    if (name := named.removesuffix(".pt")) not in own:
-        known = ", ".join(own)
-        raise InputError(f"{named}: there are no weights here; give a .pt file, or one of the bundle's: {known}.")
-    return str(own[name])
+    return {"initial_weights": named_weights(named, root / "models")} if named else {}
 
 
 def _add_evaluate_options(parser: argparse.ArgumentParser) -> None:
     _add_data(parser)
     training = "output folder of the training whose weights are to be scored"
     parser.add_argument("-t", "--training", dest="training_dir", type=existing, metavar="FOLDER", help=training)
-    add_output(parser, "where to write; default: evaluation/ in the folder of the training")
-    add_device(parser)
+    output = "where to write; default: evaluation/ in the folder of the training"
+    parser.add_argument("-o", "--output", **OUTPUT, help=output)
+    parser.add_argument("--device", **DEVICE)
     parser.add_argument("--subset", choices=("test", "validate", "train"), help="whom to score; default: test")
     parser.add_argument("--all", action="store_true", help="score all pairs, whoever was trained on")
 
@@ -126,60 +107,52 @@ def _evaluate_keys(options: Options, _: Path) -> Options:
 def _add_study_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("plan", metavar="PLAN", help="a file in configs/studies: table1, table2, figure3 ...")
     _add_data(parser)
-    add_output(parser, "where to write; default: output/studies in the bundle's folder")
+    output = "where to write; default: output/studies in the bundle's folder"
+    parser.add_argument("-o", "--output", **OUTPUT, help=output)
     parser.add_argument("--scale", choices=("small", "paper"), help="small: minutes a row on 2 CPU cores; paper: a GPU")
     parser.add_argument("--folds", dest="n_folds", type=count, metavar="N", help="cross-validate by subject")
     _add_splits(parser)
 
 
 def _study_keys(options: Options, root: Path) -> Options:
-    known = sorted(file.stem for file in (root / "configs" / "studies").glob("*.yaml"))
-    if options["plan"] not in known:
-        raise InputError(
-            f"{options['plan']}: there is no such study; did you mean {nearest(options['plan'], known)}? "
-            f"There are {', '.join(known)}."
-        )
+    plan, known = options["plan"], sorted(file.stem for file in (root / "configs" / "studies").glob("*.yaml"))
+    if plan not in known:
+        meant = nearest(plan, known)
+        raise InputError(f"{plan}: there is no such study; did you mean {meant}? There are {', '.join(known)}.")
     return {}
 
 
 STAGES: Final = {
-    stage.name: stage
-    for stage in (
-        Stage(
-            "enhance",
-            "inference",
-            "inference.yaml",
-            "sharpen images with trained weights",
-            "mcsr enhance sub-01_T2w.nii.gz --reference sub-01_T1w.nii.gz -o out",
-            add_enhance_options,
-            enhance_keys,
-        ),
-        Stage(
-            "train",
-            "training",
-            "train.yaml",
-            "train weights on your own images",
-            "mcsr train FOLDER -o output/mine --config quick",
-            _add_train_options,
-            _train_keys,
-        ),
-        Stage(
-            "evaluate",
-            "evaluating",
-            "evaluate.yaml",
-            "score trained weights on people they never saw",
-            "mcsr evaluate FOLDER --training output/mine",
-            _add_evaluate_options,
-            _evaluate_keys,
-        ),
-        Stage(
-            "study",
-            "study",
-            "study.yaml",
-            "repeat a table or figure of the paper",
-            "mcsr study table1 FOLDER --scale small",
-            _add_study_options,
-            _study_keys,
-        ),
-    )
+    "enhance": Stage(
+        "inference",
+        "inference.yaml",
+        "sharpen images with trained weights",
+        "mcsr enhance sub-01_T2w.nii.gz --reference sub-01_T1w.nii.gz -o out",
+        add_enhance_options,
+        enhance_keys,
+    ),
+    "train": Stage(
+        "training",
+        "train.yaml",
+        "train weights on your own images",
+        "mcsr train FOLDER -o output/mine --config quick",
+        _add_train_options,
+        _train_keys,
+    ),
+    "evaluate": Stage(
+        "evaluating",
+        "evaluate.yaml",
+        "score trained weights on people they never saw",
+        "mcsr evaluate FOLDER --training output/mine",
+        _add_evaluate_options,
+        _evaluate_keys,
+    ),
+    "study": Stage(
+        "study",
+        "study.yaml",
+        "repeat a table or figure of the paper",
+        "mcsr study table1 FOLDER --scale small",
+        _add_study_options,
+        _study_keys,
+    ),
 }

@@ -18,30 +18,24 @@ from bundle.errors import InputError
 
 Array = npt.NDArray[np.float32]
 
+# Voxels of the atlas that are read: the head above the face, mm -98..98, -134..98 and -48..92.
 BOX = (slice(0, 197), slice(0, 233), slice(24, 165))
-"""Voxels of the atlas that are read: the head above the face, mm -98..98, -134..98 and -48..92."""
-
+# Centre (mm, right side; mirrored) and radii (mm) of the nuclei that hold much iron.
 NUCLEI = (
     ((19.0, -3.0, -1.0), (4.5, 8.0, 5.0)),  # globus pallidus
     ((5.0, -20.0, -8.0), (3.0, 3.5, 4.0)),  # red nucleus
     ((10.0, -17.0, -12.0), (5.0, 4.0, 2.5)),  # substantia nigra
 )
-"""Centre (mm, right side; mirrored) and radii (mm) of the nuclei that hold much iron."""
 
 
 @dataclass(frozen=True)
 class Atlas:
-    """Hold the maps on the atlas's 1 mm grid, or coarser over the same box.
+    """Hold the maps on the atlas's 1 mm grid, or coarser over the same box, from the mm position low to high.
 
-    Attributes:
-        maps: Tensor (1, 5, X, Y, Z). Channels: grey and white matter, probabilities in [0, 1]; CSF, the rest of the
-            head's inside, in [0, 1]; sulci, CSF less its local mean, about -0.3 to 0.7; nuclei rich in iron, 0 or 1,
-            blurred.
-        outline: Tensor (1, 3, X / 2, Y / 2, Z / 2). Channels: distance (mm) to the inner skull, negative inside;
-            distance to the same, bridged more widely, as muscle fills the temples; weight of the cortex, 0 around deep
-            nuclei, brain stem and cerebellum, 1 elsewhere.
-        low: mm position of the first voxel.
-        high: mm position of the last voxel.
+    ``maps`` (1, 5, X, Y, Z): grey and white matter, probabilities in [0, 1]; CSF, the rest of the head's inside, in
+    [0, 1]; sulci, CSF less its local mean, about -0.3 to 0.7; nuclei rich in iron, 0 or 1, blurred.
+    ``outline`` (1, 3, X / 2, Y / 2, Z / 2): distance (mm) to the inner skull, negative inside; distance to the same,
+    bridged more widely, as muscle fills the temples; weight of the cortex, 0 around deep nuclei and hindbrain, else 1.
     """
 
     maps: Tensor
@@ -57,14 +51,8 @@ class Atlas:
         return sampled[:, :, 0].movedim(1, 0)
 
     def noise(self, generator: np.random.Generator, n: int, width: float) -> Tensor:
-        """Draw n smooth random fields over the box: Gaussian correlation, mean 0, standard deviation 1.
-
-        The width is the standard deviation of the smoothing Gaussian in mm; hills are about 4 widths apart.
-
-        Returns:
-            Tensor (1, n, ...) whose first and last points along an axis are the box's faces.
-        """
-        step = max(width / 2, 1.0)
+        """Draw n smooth random fields (1, n, ...) from face to face of the box, mean 0, standard deviation 1."""
+        step = max(width / 2, 1.0)  # the width is that of the Gaussian in mm; hills are about 4 widths apart
         shape = [max(int(length / step), 3) for length in (self.high - self.low).tolist()]
         raw = generator.standard_normal((n, *shape), dtype=np.float32)
         fields = ndimage.gaussian_filter(raw, (0, *(width / step,) * 3), mode="wrap", truncate=3)
@@ -73,28 +61,21 @@ class Atlas:
         return torch.from_numpy(fields)[None]
 
 
-def atlas_file(name: str) -> Path:
-    """Return the path of the ICBM 152 map ``gm``, ``wm`` or ``t1``, without the slow import of nilearn.
-
-    Raises:
-        InputError: if nilearn is not installed or does not hold the map.
-    """
+def read_map(name: str) -> Array:
+    """Read the ICBM 152 map ``gm``, ``wm`` or ``t1``, cut to the box, in [0, 1], without the slow import of nilearn."""
     spec = importlib.util.find_spec("nilearn")
     for folder in (spec.submodule_search_locations or []) if spec else []:
         path = Path(folder) / "datasets" / "data" / f"mni_icbm152_{name}_tal_nlin_sym_09a_converted.nii.gz"
         if path.is_file():
-            return path
+            image = nib.Nifti1Image.from_filename(path)
+            return np.asarray(image.dataobj[BOX], dtype=np.float32) / np.float32(255)
     raise InputError(f"the ICBM 152 map '{name}' is missing; install nilearn 0.11 or later (pip install nilearn).")
 
 
 @functools.cache
 def load_atlas() -> Atlas:
-    """Read the atlas and derive the maps that subjects share (about 2 s the first time, then cached).
-
-    Raises:
-        InputError: if the atlas is not installed.
-    """
-    grey, white, t1 = (_read(name) for name in ("gm", "wm", "t1"))
+    """Read the atlas and derive the maps that subjects share (about 2 s the first time, then cached)."""
+    grey, white, t1 = (read_map(name) for name in ("gm", "wm", "t1"))
     low = np.array([-98.0, -134.0, -72.0]) + [part.start for part in BOX]  # the atlas's affine is a shift
     brain = t1 > 0.05
     grey, white = (ndimage.gaussian_filter(tissue, 0.5) for tissue in (grey, white))  # the mask's edge is ragged
@@ -102,19 +83,8 @@ def load_atlas() -> Atlas:
     axes = [np.arange(n, dtype=np.float32) + start for n, start in zip(grey.shape, low, strict=True)]
     maps = np.stack([grey, white, csf, _sulci(csf, brain), _nuclei(axes)])
     outline = np.stack([_distance(brain, 20), _distance(brain, 48), _cortex([axis[::2] for axis in axes])])
-    high = low + np.array(grey.shape) - 1
-    return Atlas(
-        torch.from_numpy(maps)[None],
-        torch.from_numpy(outline)[None],
-        torch.tensor(low, dtype=torch.float32),
-        torch.tensor(high, dtype=torch.float32),
-    )
-
-
-def _read(name: str) -> Array:
-    """Return one map, cut to the box, in [0, 1]."""
-    image = nib.Nifti1Image.from_filename(atlas_file(name))
-    return np.asarray(image.dataobj[BOX], dtype=np.float32) / np.float32(255)
+    corners = torch.tensor(np.stack([low, low + np.array(grey.shape) - 1]), dtype=torch.float32)
+    return Atlas(torch.from_numpy(maps)[None], torch.from_numpy(outline)[None], *corners)
 
 
 def _sulci(csf: Array, brain: npt.NDArray[np.bool_]) -> Array:
@@ -145,11 +115,8 @@ def _cortex(axes: list[Array]) -> Array:
 
 
 def _distance(brain: npt.NDArray[np.bool_], closing: int) -> Array:
-    """Return the signed distance (mm) to the smoothed outline of the brain, closed by so many mm, every second voxel.
-
-    The brain goes on below the box, so its outline does too.
-    """
-    margin = closing // 2 + 4
+    """Return, at every second voxel, the signed distance (mm) to the brain's smoothed outline, closed by so many mm."""
+    margin = closing // 2 + 4  # the brain goes on below the box, so its outline does too
     half = np.pad(brain[::2, ::2, ::2], margin, mode="edge")
     closed = ndimage.distance_transform_edt(ndimage.distance_transform_edt(~half) < closing / 2) >= closing / 2
     signed = ndimage.distance_transform_edt(~closed) - ndimage.distance_transform_edt(closed)

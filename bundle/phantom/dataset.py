@@ -1,32 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The embedded data set: a brain phantom that looks like MRI, written as NIfTI volumes on first use.
+"""The embedded data sets: heads of a brain phantom that looks like MRI, written as NIfTI volumes on first use.
 
-Anatomy comes from the ICBM 152 atlas (``atlas``) as a subject's head (``head``, ``tissues``), images from tissue
-parameters and the spin-echo equation (``scanner``). The target (T2w) and one reference (PDw) are the two echoes of
-IXI's dual-echo sequence; the other reference (T1w) is a spin echo with short TR and TE.
+Anatomy comes from the ICBM 152 atlas (``atlas``) as a subject's head (``head``), images from tissue parameters and
+the spin-echo equation (``scanner``).
 """
 
+import contextlib
 import json
 import logging
-import os
 import shutil
-from concurrent.futures import ThreadPoolExecutor, as_completed
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
 import nibabel as nib
+import numpy as np
 import torch
 from tqdm import tqdm
 
 from bundle.errors import InputError
 from bundle.files import writable_folder
+from bundle.kspace import zero_fill
 from bundle.phantom.atlas import load_atlas
 from bundle.phantom.scanner import SEQUENCES, simulate_subject
+from bundle.settings import PathLike
 
 logger = logging.getLogger(__name__)
 
-PathLike = str | os.PathLike[str]
-
+LOW_RES_SUBJECTS: Final = ("sub-P07", "sub-P08")
+LOW_RES_FACTOR: Final = 4  # that of the weights that come with the bundle, models/model.pt, whose reference is T1w
 README: Final = """Brain phantom for multi-contrast super-resolution
 
 Simulated volumes; no person was scanned. {n} subjects, seed {seed}, each with T2w and PDw (spin echo, TR 8178 ms,
@@ -48,43 +52,33 @@ The atlas comes under these terms:
 def write_phantom(folder: PathLike, n_subjects: int = 8, seed: int = 0) -> None:
     """Write phantom subjects as ``sub-P01/anat/sub-P01_T2w.nii.gz``, ``_PDw`` and ``_T1w``, and so on.
 
-    A subject depends on the seed and its own number only. The folder appears whole or not at all.
-
-    Raises:
-        InputError: if the folder holds files already or cannot be written, or if the atlas is not installed.
-        ValueError: if there is not one subject, or the seed is below 0.
+    A subject depends on the seed and its own number only. The folder, empty before, appears whole or not at all.
     """
     if n_subjects < 1 or seed < 0:
         raise ValueError(f"n_subjects {n_subjects}, seed {seed}: use at least 1 subject and a seed of at least 0.")
     final = Path(folder).absolute()
-    if final.exists() and not (final.is_dir() and not any(final.iterdir())):
+    if final.is_file() or any(final.glob("*")):
         raise InputError(f"{final}: exists already; name a new folder for the phantom, or delete this one.")
-    partial = writable_folder(final.parent) / f".{final.name}.{os.getpid()}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
+    with _whole_folder(final) as partial:
         _write_subjects(partial, n_subjects, seed)
         _write_description(partial, n_subjects, seed)
-        partial.replace(final)
-    except OSError as error:
-        raise InputError(
-            f"{final}: the phantom could not be written ({error.strerror}); free the name or space."
-        ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     logger.info("wrote %d phantom subjects to %s", n_subjects, final)
 
 
 def default_dataset(bundle_root: PathLike) -> str:
-    """Return the folder of the embedded data set, ``data/phantom`` in the bundle, writing it on first use.
+    """Return the folder of the embedded data set, ``data/phantom`` in the bundle, writing it on first use."""
+    return _embedded(Path(bundle_root).absolute() / "data" / "phantom", write_phantom)
 
-    Two processes may ask at once: each writes its own copy, the first to finish gives the folder.
 
-    Raises:
-        InputError: if the folder cannot be written.
-    """
-    folder = Path(bundle_root).absolute() / "data" / "phantom"
-    last_file = folder / "dataset_description.json"  # enough to tell a phantom by, as the folder appears whole
-    if last_file.is_file():
+def low_res_dataset(bundle_root: PathLike) -> str:
+    """Return the folder of heads as a hospital has them: T2w images zero-filled by 4 in the plane, T1w references."""
+    folder = Path(bundle_root).absolute() / "data" / "phantom_low_res"
+    return _embedded(folder, lambda folder: _write_low_res(Path(default_dataset(bundle_root)), folder))
+
+
+def _embedded(folder: Path, write: Callable[[Path], None]) -> str:
+    """Return a folder, written on first use: where two processes ask at once, by the first to finish."""
+    if any(folder.glob("*")):  # as it appears whole
         return str(folder)
     try:
         writable_folder(folder.parent)
@@ -94,26 +88,37 @@ def default_dataset(bundle_root: PathLike) -> str:
         ) from error
     logger.info("writing the embedded brain phantom to %s", folder)
     try:
-        write_phantom(folder)
+        write(folder)
     except InputError:
-        if not last_file.is_file():
+        if not any(folder.glob("*")):
             raise
     return str(folder)
 
 
-def _write_subjects(folder: Path, n_subjects: int, seed: int) -> None:
-    """Write all subjects, two at a time, each on one thread.
+@contextlib.contextmanager
+def _whole_folder(final: Path) -> Iterator[Path]:
+    """Yield the path of a folder to make, which becomes ``final`` when the block succeeds."""
+    parent, prefix = writable_folder(final.parent), f".{final.name}."
+    try:
+        with tempfile.TemporaryDirectory(".partial", prefix, parent, ignore_cleanup_errors=True) as temporary:
+            partial = Path(temporary) / final.name
+            yield partial
+            partial.replace(final)
+    except OSError as error:
+        raise InputError(
+            f"{final}: the phantom could not be written ({error.strerror}); free the name or space."
+        ) from error
 
-    Torch's own threads gain little here, lose much on a busy machine, and their number decides the last bit.
-    """
+
+def _write_subjects(folder: Path, n_subjects: int, seed: int) -> None:
+    """Write all subjects, two at a time, each on one thread."""
     load_atlas()  # once, before the threads need it
     n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(1)  # more gain little, lose much on a busy machine, and their number decides the last bit
     try:
         with ThreadPoolExecutor(min(2, n_threads)) as pool:
-            jobs = [pool.submit(_write_subject, folder, index, seed) for index in range(1, n_subjects + 1)]
-            for job in tqdm(as_completed(jobs), total=n_subjects, desc="writing phantom", unit="subject"):
-                job.result()
+            written = pool.map(lambda index: _write_subject(folder, index, seed), range(1, n_subjects + 1))
+            list(tqdm(written, total=n_subjects, desc="writing phantom", unit="subject"))
     finally:
         torch.set_num_threads(n_threads)
 
@@ -131,6 +136,19 @@ def _write_subject(folder: Path, index: int, seed: int) -> None:
         image.header.set_xyzt_units("mm", "sec")
         image.header["descrip"] = "phantom spin echo TR {:g} TE {:g} ms".format(*SEQUENCES[contrast]).encode()
         nib.save(image, anat / f"{name}_{contrast}.nii.gz")
+
+
+def _write_low_res(source: Path, folder: Path) -> None:
+    """Copy the references, and write the targets zero-filled."""
+    with _whole_folder(folder) as partial:
+        for name in (f"{subject}/anat/{subject}" for subject in LOW_RES_SUBJECTS):
+            (partial / name).parent.mkdir(parents=True)
+            shutil.copyfile(source / f"{name}_T1w.nii.gz", partial / f"{name}_T1w.nii.gz")
+            image = nib.load(source / f"{name}_T2w.nii.gz")
+            slices = torch.from_numpy(np.asarray(image.dataobj, dtype=np.float32)).movedim(-1, 0)
+            low_res = zero_fill(slices, LOW_RES_FACTOR).movedim(0, -1).numpy()
+            low_res_image = nib.Nifti1Image(low_res, image.affine, image.header, dtype=np.float32)
+            nib.save(low_res_image, partial / f"{name}_T2w.nii.gz")
 
 
 def _write_description(folder: Path, n_subjects: int, seed: int) -> None:

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A phantom subject's head: tissue fractions at any point of its scan.
+"""A phantom subject's head: tissue fractions at any point of its scan, which every contrast of the subject shares.
 
-The atlas is an average of 152 brains, so its maps are smooth and the sulci shallow in them. A subject is the atlas
-seen through a smooth random deformation, with the tissue borders made crisp again, the faint sulci opened, new folds
-added, and skull and scalp grown around it. All of it is anatomy: every contrast of a subject shares it.
+The atlas, an average of 152 brains, is smooth: a subject is the atlas seen through a random deformation, with crisp
+tissue borders, the faint sulci opened, new folds, and skull and scalp around it. A border is a sigmoid of the distance
+to it; where a field of noise with hills ``w`` mm wide crosses zero, ``w * field`` is the distance in mm.
 """
 
-from collections.abc import Sequence
+import functools
+import itertools
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,46 +17,32 @@ from torch import Tensor
 from torch.nn import functional
 
 from bundle.phantom.atlas import Atlas, load_atlas
-from bundle.phantom.tissues import TISSUES, brain, scalp, sinus
 
-COARSE: Final = 4
-"""The deformation and other smooth fields are evaluated at every fourth point in the plane, then interpolated."""
-REACH: Final = 22.0
-"""Distance from the inner skull, in mm, beyond which there is only air."""
-N_CHUNKS: Final = 4
-"""Batches that points are interpolated in, for the sake of parallel work."""
+COARSE: Final = 4  # smooth fields are evaluated at every fourth point in the plane, then interpolated
+REACH: Final = 22.0  # distance from the inner skull, in mm, beyond which there is only air
+N_CHUNKS: Final = 4  # batches that points are interpolated in, for the sake of parallel work
+# Order of the tissue fractions; what they leave of 1 is air or flowing blood, which give no signal.
+TISSUES: Final = ("csf", "grey", "white", "iron", "lesion", "bone", "marrow", "muscle", "fat", "skin")
 
 
 @dataclass(frozen=True)
 class Head:
-    """Hold what makes one subject: random fields over the atlas's box, all seen through one deformation.
-
-    Attributes:
-        atlas: the shared maps.
-        matrix: Tensor (3, 3), scanner mm to atlas mm: rotation and scale.
-        bend: Tensor (1, 3, ...), displacement in mm, hills about 10 cm apart.
-        wobble: Tensor (1, 3, ...), displacement in mm of the brain within the skull, hills about 3 cm apart.
-        coarse: Tensor (1, 6, ...), unit fields that vary thicknesses, hills about 5 cm apart.
-        fold: Tensor (1, 4, ...), unit fields whose zero crossings are folds and vessels, hills about 1.5 cm apart.
-        grain: Tensor (1, 2, ...), unit fields of the texture, hills about 5 mm apart.
-        lesions: Tensor (n, 4), centre and radius in atlas mm.
-    """
+    """Hold what makes one subject: random fields over the atlas's box, all seen through one deformation."""
 
     atlas: Atlas
-    matrix: Tensor
-    bend: Tensor
-    wobble: Tensor
-    coarse: Tensor
-    fold: Tensor
-    grain: Tensor
-    lesions: Tensor
+    matrix: Tensor  # (3, 3), scanner mm to atlas mm: rotation and scale
+    bend: Tensor  # (1, 3, ...), displacement in mm, hills about 10 cm apart
+    wobble: Tensor  # (1, 3, ...), displacement in mm of the brain within the skull, hills about 3 cm apart
+    coarse: Tensor  # (1, 6, ...), unit fields that vary thicknesses, hills about 5 cm apart
+    fold: Tensor  # (1, 4, ...), unit fields whose zero crossings are folds and vessels, hills about 1.5 cm apart
+    grain: Tensor  # (1, 2, ...), unit fields of the texture, hills about 5 mm apart
+    lesions: Tensor  # (n, 4), centre and radius in atlas mm
 
     def fractions(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Return what lies at scanner points (P, H, W, 3), RAS+ in mm, grids H x W in P parallel planes.
 
-        Returns:
-            Tensor (10, P, H, W), tissue fractions in the order of ``TISSUES``, each in [0, 1], their sum at most 1;
-            Tensor (P, H, W), the texture, a factor with mean 1 on the signal of the brain.
+        Tissue fractions (10, P, H, W) in the order of ``TISSUES``, each in [0, 1], their sum at most 1; and the texture
+        (P, H, W), a factor with mean 1 on the signal of the brain.
         """
         smooth = self._smooth(points).flatten(1)
         (inside,) = torch.nonzero(smooth[3] < REACH, as_tuple=True)
@@ -90,8 +77,8 @@ class Head:
         upright = self.atlas.sample(self.fold[:, :1], _towards_shell(place))
         fold = torch.cat([upright, self.atlas.sample(self.fold[:, 1:], place)])
         grain = self.atlas.sample(self.grain, place)
-        inner = brain(maps, fold, smooth, self._lesion(place, grain[1]), sinus(place, smooth[0]))
-        outer, inside = scalp(smooth)
+        inner = _brain(maps, fold, smooth, self._lesion(place, grain[1]), _sinus(place, smooth[0]))
+        outer, inside = _scalp(smooth)
         return torch.cat([inner * inside, outer]), 1 + 0.02 * grain[0] + 0.012 * fold[3]
 
     def _lesion(self, place: Tensor, ragged: Tensor) -> Tensor:
@@ -105,20 +92,72 @@ class Head:
 
 
 def _towards_shell(place: Tensor) -> Tensor:
-    """Move points (..., 3) half of the way along their radius to a sphere as large as the brain.
-
-    A field sampled there varies along the brain's surface rather than with depth, so that its zero crossings stand
-    upright, as sulci do.
-    """
+    """Move points (..., 3) half-way to a sphere as large as the brain, where zero crossings stand upright, as sulci."""
     centre = place.new_tensor([0.0, -18.0, 8.0])
     ray = place - centre
     squared = ray.square().sum(dim=-1, keepdim=True).clamp(min=15.0**2)
     return centre + ray * (squared / 68.0**2) ** -0.3
 
 
-def _resize(image: Tensor, size: Sequence[int]) -> Tensor:
-    """Interpolate (N, C, H, W) linearly to another size, corner points kept."""
-    return functional.interpolate(image, size=tuple(size), mode="bilinear", align_corners=True)
+_resize = functools.partial(functional.interpolate, mode="bilinear", align_corners=True)
+
+
+def _step(signed_mm: Tensor, blur: float = 0.3) -> Tensor:
+    """Return a border's partial volume: 1 well inside (positive), 0 well outside."""
+    return torch.sigmoid(signed_mm / blur)
+
+
+def _brain(maps: Tensor, fold: Tensor, smooth: Tensor, lesion: Tensor, sinus: Tensor) -> Tensor:
+    """Return CSF, grey, white, iron-rich and lesion fractions (5, P, H, W) of the space inside the skull."""
+    grey, white, csf, sulci, iron = maps
+    distance, cortex, coarse = smooth[0], smooth[2], smooth[3:]
+    # A new fold is the sheet where a field crosses zero (slope about 1 / 4 mm); it reaches 8 to 20 mm deep.
+    depth = (-distance - 14 - 3 * coarse[0]).clamp(min=0)
+    sheet = torch.hypot(4.0 * fold[0], depth) + 8 * (1 - cortex)
+    fissure = _step(sulci - 0.13 - 0.03 * fold[1], 0.035) * (0.3 + 0.7 * cortex)
+    fissure = torch.maximum(fissure, _step(0.4 + 0.2 * coarse[1] - sheet, 0.28))
+    pool = _step(csf - 0.42 - 0.05 * fold[1], 0.05)
+    water = torch.maximum(fissure, pool)
+    share = white / (white + grey + 1e-3)
+    crisp = torch.sigmoid((share - 0.5 + 0.08 * fold[1]) * 16)
+    soft = 0.5 * share + 0.5 * torch.sigmoid((share - 0.5) * 10)
+    share = torch.lerp(soft, crisp, cortex) * _step(sheet - 3.0, 0.35)
+    share = share + (1 - share) * 0.3 * iron
+    # Vessels: the curves where two fields cross zero; flowing blood gives no signal. The wide one in white matter
+    # is the water around a vessel.
+    flow = _step(0.5 - torch.hypot(14 * coarse[5], 4 * fold[2]), 0.15) * (water * _step(0.7 - csf, 0.1) + 0.1)
+    flow = torch.maximum(flow, sinus)
+    space = _step(0.1 - torch.hypot(14 * coarse[4], 4 * fold[2]), 0.12)
+    solid = (1 - water) * (1 - space)
+    matter = torch.stack([water + (1 - water) * space, solid * (1 - share), solid * share * (1 - lesion)])
+    parts = torch.cat([matter * (1 - iron), (solid * iron)[None], (solid * share * lesion * (1 - iron))[None]])
+    return parts * (1 - flow.clamp(max=1))
+
+
+def _sinus(place: Tensor, distance: Tensor) -> Tensor:
+    """Return the part of each point in the superior sagittal sinus: a triangle under the skull, in the midline."""
+    width = (3.5 + 0.6 * (-distance.clamp(max=0) - 1).clamp(max=0)) * _step(place[..., 2] + 10, 4.0)
+    return _step(torch.minimum(width + 0.7 * distance.clamp(max=0) - place[..., 0].abs(), distance + 6), 0.3)
+
+
+def _scalp(smooth: Tensor) -> tuple[Tensor, Tensor]:
+    """Return bone, marrow, muscle, fat and skin fractions (5, P, H, W), and the part (P, H, W) inside the skull."""
+    coarse = smooth[3:]
+    distance = smooth[0] - 0.7 - 0.8 * coarse[1]
+    thickness = (
+        1.6 + 0.3 * coarse[0],  # inner table
+        2.4 + 0.9 * coarse[2],  # marrow
+        1.5 + 0.2 * coarse[3],  # outer table
+        1.0 + (smooth[0] - smooth[1]).clamp(min=0),  # muscle, which fills the temples
+        3.2 + 0.9 * coarse[4],  # fat
+        1.7 + 0.2 * coarse[3],  # skin
+    )
+    edges = [_step(distance)]
+    for layer in thickness:
+        distance = distance - layer.clamp(min=0.4)
+        edges.append(_step(distance))
+    inner, marrow, outer, muscle, fat, skin = (a - b for a, b in itertools.pairwise(edges))
+    return torch.stack([inner + outer, marrow, muscle, fat, skin]), 1 - edges[0]
 
 
 def draw_head(generator: np.random.Generator) -> Head:

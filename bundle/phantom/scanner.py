@@ -2,72 +2,46 @@
 """The scan of a phantom head: tissue parameters, spin echo, thick slices, bias field and noise."""
 
 import math
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from bundle.phantom.head import Head, draw_head
-from bundle.phantom.tissues import TISSUES
+from bundle.phantom.head import TISSUES, Head, draw_head
 
-
-class Tissue(NamedTuple):
-    """Hold proton density (relative to water, in [0, 1]), T1 and T2 in ms, at 1.5 T."""
-
-    pd: float
-    t1: float
-    t2: float
-
-
+# Proton density (relative to water), T1 and T2 in ms at 1.5 T, in the order of TISSUES. CSF, fat, and density and T1 of
+# grey and white matter: Kwan 1999, doi 10.1109/42.816072. Muscle, and T2 of grey and white matter: Stanisz 2005,
+# doi 10.1002/mrm.20605. The rest are estimates.
 PARAMETERS: Final = {
-    "csf": Tissue(1.00, 2569, 329),
-    "grey": Tissue(0.86, 833, 95),
-    "white": Tissue(0.77, 500, 72),
-    "iron": Tissue(0.79, 600, 60),  # between grey and white; T2 shortened by iron
-    "lesion": Tissue(0.80, 720, 160),  # long T2; T1 and density nearly cancel in the T1-weighted image
-    "bone": Tissue(0.05, 200, 1),  # compact bone: next to no signal
-    "marrow": Tissue(0.55, 350, 70),  # fat between trabeculae
-    "muscle": Tissue(0.90, 1008, 44),
-    "fat": Tissue(0.90, 350, 70),
-    "skin": Tissue(0.70, 600, 40),
+    "csf": (1.00, 2569, 329),
+    "grey": (0.86, 833, 95),
+    "white": (0.77, 500, 72),
+    "iron": (0.79, 600, 60),  # between grey and white; T2 shortened by iron
+    "lesion": (0.80, 720, 160),  # long T2; T1 and density nearly cancel in the T1-weighted image
+    "bone": (0.05, 200, 1),  # compact bone: next to no signal
+    "marrow": (0.55, 350, 70),  # fat between trabeculae
+    "muscle": (0.90, 1008, 44),
+    "fat": (0.90, 350, 70),
+    "skin": (0.70, 600, 40),
 }
-"""Tissues in the order of ``TISSUES``. CSF, fat, and density and T1 of grey and white matter: Kwan 1999,
-doi 10.1109/42.816072. Muscle, and T2 of grey and white matter: Stanisz 2005, doi 10.1002/mrm.20605. The rest are
-estimates."""
-
-
-class PulseSequence(NamedTuple):
-    """Hold the times of a spin echo in ms."""
-
-    tr: float
-    te: float
-
-
-SEQUENCES: Final = {"T2w": PulseSequence(8178, 100), "PDw": PulseSequence(8178, 8), "T1w": PulseSequence(600, 15)}
-"""The contrasts of a subject: IXI's dual echo, and a clinical T1-weighted spin echo."""
-
+# TR and TE in ms of IXI's dual echo, and of a clinical T1-weighted spin echo.
+SEQUENCES: Final = {"T2w": (8178, 100), "PDw": (8178, 8), "T1w": (600, 15)}
 MATRIX: Final = (208, 240)
 N_SLICES: Final = 20
 SPACING: Final = (0.9375, 0.9375, 4.0)
-FIRST_SLICE: Final = -16.0
-"""Height of the lowest slice above the atlas's origin in mm: through the midbrain, above the orbits."""
-CENTRE: Final = (0.0, -18.0)
-"""Scanner position, left-right and back-front, of the voxel in the middle of the plane, in mm."""
-OVERSAMPLING: Final = 1.25
-"""Points of the simulated object for one voxel, along each axis of the plane."""
-N_PLANES: Final = 3
-"""Planes averaged for one slice."""
-INTENSITY: Final = 2000.0
-"""Stored value of pure water fully relaxed, before the subject's gain."""
-NOISE: Final = 0.022
-"""Noise's standard deviation in each channel of the receiver, relative to white matter."""
+FIRST_SLICE: Final = -16.0  # mm of the lowest slice above the atlas's origin: through the midbrain, above the orbits
+CENTRE: Final = (0.0, -18.0)  # mm left-right and back-front of the voxel in the middle of the plane
+OVERSAMPLING: Final = 1.25  # points of the simulated object for one voxel, along each axis of the plane
+N_PLANES: Final = 3  # averaged for one slice
+INTENSITY: Final = 2000.0  # stored value of pure water fully relaxed, before the subject's gain
+NOISE: Final = 0.022  # standard deviation in each channel of the receiver, relative to white matter
 
 
-def spin_echo(tissue: Tissue, sequence: PulseSequence) -> float:
+def spin_echo(pd: float, t1: float, t2: float, tr: float, te: float) -> float:
     """Return a tissue's signal PD (1 - exp(-TR / T1)) exp(-TE / T2), in [0, 1]."""
-    return tissue.pd * (1 - math.exp(-sequence.tr / tissue.t1)) * math.exp(-sequence.te / tissue.t2)
+    return pd * (1 - math.exp(-tr / t1)) * math.exp(-te / t2)
 
 
 def simulate_subject(index: int, seed: int = 0) -> tuple[dict[str, npt.NDArray[np.int16]], npt.NDArray[np.float64]]:
@@ -99,8 +73,8 @@ def _draw_signals(generator: np.random.Generator) -> Tensor:
     tissues = []
     for name in TISSUES:
         pd, t1, t2 = np.array(PARAMETERS[name]) * (1 + generator.normal(0, [0.01, 0.03, 0.03]))
-        tissues.append(Tissue(min(pd, 1.0), t1, t2))
-    signals = [[spin_echo(tissue, times) for tissue in tissues] for times in SEQUENCES.values()]
+        tissues.append((min(pd, 1.0), t1, t2))
+    signals = [[spin_echo(*tissue, *times) for tissue in tissues] for times in SEQUENCES.values()]
     return torch.tensor(signals, dtype=torch.float32)
 
 
@@ -131,10 +105,7 @@ def _acquire(image: Tensor) -> Tensor:
 def bias_field(
     shape: tuple[int, ...], amplitude: float | tuple[float, float], generator: np.random.Generator
 ) -> npt.NDArray[np.float32]:
-    """Draw a receive field (X, Y, Z): a quadratic of position, ``amplitude`` above and below 1.
-
-    The amplitude lies in [0, 1); two numbers are the range to draw it from.
-    """
+    """Draw a receive field (X, Y, Z): a quadratic of position, ``amplitude`` in [0, 1), or in a range, around 1."""
     x, y, z = np.meshgrid(*(np.linspace(-1, 1, n, dtype=np.float32) for n in shape), indexing="ij")
     terms = (x, y, z, x * x, y * y, z * z, x * y, x * z, y * z)
     field = sum(weight * term for weight, term in zip(generator.normal(size=len(terms)), terms, strict=True))

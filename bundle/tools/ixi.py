@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fetch the T2 and PD volumes of the IXI data set, as ``mcsr ixi`` does.
-
-IXI holds 578 healthy subjects with T2 and PD from one dual-echo scan, so on one grid. The archives are 3.9 GB (T2)
-and 4.1 GB (PD). Licence CC BY-SA 3.0; acknowledge https://brain-development.org/ixi-dataset/.
-"""
+"""Fetch the IXI data set, as ``mcsr ixi`` does; CC BY-SA 3.0, acknowledge https://brain-development.org/ixi-dataset/."""
 
 import errno
 import hashlib
@@ -29,21 +25,16 @@ from bundle.files import writable_folder
 logger = logging.getLogger(__name__)
 
 BASE_URL: Final = "https://biomedic.doc.ic.ac.uk/brain-development/downloads/IXI"
-CHECKSUMS: Final = {
+CHECKSUMS: Final = {  # MD5 of the archives: IXI publishes none; TorchIO checks its downloads against these
     "T2": "e3140d78730ecdd32ba92da48c0a9aaa",
     "PD": "88ecd9d1fa33cb4a2278183b42ffd749",
     "T1": "34901a0593b41dd19c1a1f746eac2d58",
 }
-"""MD5 of the archives. IXI publishes none; these are the ones TorchIO checks its downloads against."""
-TIMEOUT: Final = 60.0
-"""Seconds without a byte after which a connection counts as lost."""
-BACK_OFF: Final = 2.0
-"""Seconds before the second attempt; they double with each further one."""
-_BLOCK: Final = 1 << 20
+TIMEOUT: Final = 60.0  # seconds without a byte after which a connection counts as lost
+BACK_OFF: Final = 2.0  # seconds before the second attempt; they double with each further one
 _DISK_ERRORS: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO}
 _RESUME = "run the same command again to go on where it stopped"
-_BAR: Final[dict[str, Any]] = {"mininterval": 1.0, "disable": None}
-"""Of progress bars: silent where nobody watches."""
+_BAR: Final[dict[str, Any]] = {"mininterval": 1.0, "disable": None}  # silent where nobody watches
 
 
 def download_ixi(
@@ -51,7 +42,6 @@ def download_ixi(
     contrasts: Sequence[str] = ("T2", "PD"),
     base_url: str = BASE_URL,
     checksums: Mapping[str, str] = CHECKSUMS,
-    n_attempts: int = 5,
     keep_archives: bool = False,
 ) -> Path:
     """Download and unpack archives of IXI, each into ``folder/IXI-<contrast>``; go on where an earlier run stopped.
@@ -59,16 +49,8 @@ def download_ixi(
     An archive grows under ``*.partial`` and is renamed when its size and checksum are right, and so is the folder
     it is unpacked into: what has its final name is whole and is not fetched again. Returns the folder.
 
-    Args:
-        folder: where to put the data; give it to ``find_pairs`` afterwards.
-        contrasts: among ``T2``, ``PD`` and ``T1``.
-        base_url: http or https address of the folder that holds ``IXI-T2.tar``, such as a mirror.
-        checksums: hexadecimal MD5 or SHA-256 by contrast; the size alone is checked for those left out.
-        n_attempts: how often to connect for one archive before giving up.
-        keep_archives: keep each archive beside what it was unpacked to.
-
-    Raises:
-        InputError: if the network, the server, the disk or the archive fails, with the remedy.
+    ``base_url`` is the address of the folder that holds ``IXI-T2.tar``, such as a mirror, and ``checksums`` hold MD5 by
+    contrast; the size alone is checked for those left out. An ``InputError`` tells what failed, and the remedy.
     """
     if unknown := set(contrasts) - set(CHECKSUMS):
         raise InputError(f"IXI has no {', '.join(sorted(unknown))} to download; choose among {', '.join(CHECKSUMS)}.")
@@ -83,7 +65,7 @@ def download_ixi(
         if archive.is_file():
             _verify(archive, checksums.get(contrast))
         else:
-            fetch(f"{base_url.rstrip('/')}/{archive.name}", archive, checksums.get(contrast), n_attempts)
+            fetch(f"{base_url.rstrip('/')}/{archive.name}", archive, checksums.get(contrast))
         unpack(archive, target)
         if not keep_archives:
             archive.unlink()
@@ -91,17 +73,7 @@ def download_ixi(
 
 
 def fetch(url: str, path: Path, checksum: str | None = None, n_attempts: int = 5) -> None:
-    """Download one file whole, resuming what an interrupted call left under ``<path>.partial``.
-
-    Args:
-        url: http or https address.
-        path: final name; it appears only once size and checksum are right.
-        checksum: hexadecimal MD5 or SHA-256; ``None`` checks the size alone.
-        n_attempts: number of connections before giving up.
-
-    Raises:
-        InputError: if the file cannot be had whole.
-    """
+    """Download a file by several connections and calls as ``<path>.partial``; ``path`` has the right size and MD5."""
     partial = path.with_name(path.name + ".partial")
     for attempt in range(1, n_attempts + 1):
         try:
@@ -123,12 +95,7 @@ def fetch(url: str, path: Path, checksum: str | None = None, n_attempts: int = 5
 
 
 def unpack(archive: Path, target: Path) -> None:
-    """Unpack a tar archive into a folder that appears only when all is there.
-
-    Raises:
-        InputError: if the archive is damaged, empty or unsafe (members outside the folder, links out of it, devices),
-            or the disk is full.
-    """
+    """Unpack a tar archive into a folder that appears only when all is there; refuse members outside the folder."""
     _require_space(archive.parent, archive.stat().st_size)
     partial = target.with_name(target.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -158,28 +125,24 @@ def _transfer(url: str, partial: Path) -> None:
     n_present = partial.stat().st_size if partial.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={n_present}-"} if n_present else {})
     try:
-        with _answer(request) as answer:
+        try:
+            answer = urllib.request.urlopen(request, timeout=TIMEOUT)
+        except urllib.error.HTTPError as error:
+            answer = error
+        with answer:
             start, n_total = _extent(answer, url, partial, n_present)
             if start and start == n_total:
                 return
             _require_space(partial.parent, (n_total or 0) - start)
             bar: dict[str, Any] = {"desc": partial.stem, "initial": start, "total": n_total, **_BAR}
             with partial.open("ab" if start else "wb") as stream, tqdm.wrapattr(stream, "write", **bar) as counted:
-                shutil.copyfileobj(answer, counted, _BLOCK)
+                shutil.copyfileobj(answer, counted, 1 << 20)
     except (http.client.HTTPException, OSError) as error:
         if getattr(error, "errno", None) in _DISK_ERRORS:
             raise InputError(f"{partial} cannot be written ({error}); free disk space, then {_RESUME}.") from error
         raise _InterruptedTransferError(str(getattr(error, "reason", error)) or type(error).__name__) from error
     if n_total is not None and (n_present := partial.stat().st_size) != n_total:
         raise _InterruptedTransferError(f"the server sent {n_present} of {n_total} bytes")
-
-
-def _answer(request: urllib.request.Request) -> Any:
-    """Return a server's answer, whatever its status."""
-    try:
-        return urllib.request.urlopen(request, timeout=TIMEOUT)
-    except urllib.error.HTTPError as error:
-        return error
 
 
 def _extent(answer: http.client.HTTPResponse, url: str, partial: Path, n_present: int) -> tuple[int, int | None]:
@@ -203,22 +166,18 @@ def _extent(answer: http.client.HTTPResponse, url: str, partial: Path, n_present
         return n_present, int(match[1])
     if n_present:
         logger.info("the server cannot resume, so the download starts again")
-    length = answer.headers.get("Content-Length")
-    return 0, int(length) if length else None
+    return 0, answer.length
 
 
 def _verify(path: Path, checksum: str | None) -> None:
-    """Hold a file against its checksum, if there is one."""
+    """Hold a file against its MD5, if it is known."""
     if checksum is None:
         return
-    name = {32: "md5", 64: "sha256"}.get(len(checksum))
-    if name is None:
-        raise InputError(f"checksum {checksum} is neither MD5 (32 digits) nor SHA-256 (64 digits); correct it.")
     with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, lambda: hashlib.new(name, usedforsecurity=False)).hexdigest()
+        digest = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
     if digest != checksum.lower():
         raise InputError(
-            f"{path} has the {name} {digest} instead of {checksum}; download it afresh, or do without the check "
+            f"{path} has the md5 {digest} instead of {checksum}; download it afresh, or do without the check "
             "(--no-checksum) if the original has changed."
         )
 

@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m bundle.tools.packing``: the bundle as one versioned zip, in the form in which the Model Zoo holds it.
-
-The same files give the same zip, byte for byte.
-"""
+"""``python -m bundle.tools.packing``: the bundle as one zip for the Model Zoo; the same files give the same bytes."""
 
 import argparse
 import json
@@ -19,22 +16,15 @@ from bundle.console import error_text
 from bundle.errors import InputError
 from bundle.files import atomic_path
 
-NAME: Final = "mri_multi_contrast_super_resolution"
-"""Name of the bundle in the Zoo, and of the one folder in the zip."""
-CONTENTS: Final = (
+NAME: Final = "mri_multi_contrast_super_resolution"  # in the Zoo, and of the one folder in the zip
+CONTENTS: Final = (  # what a bundle needs to run, to be trained and to be understood
     *("LICENSE", "*.md", "*.cff", "constraints.txt", "pyproject.toml", "large_files.yml"),
     *("bundle/**/*.py", "bundle/**/templates/*"),
     *("configs/**/*.yaml", "configs/metadata.json", "configs/logging.conf"),
     *("docs/**/*.md", "docs/**/*.txt", "docs/**/*.png"),
     *("models/*.pt", "models/*.json", "models/*.npz", "models/SHA256SUMS", "models/model.ts", "models/model.onnx"),
 )
-"""What a bundle needs to run, to be trained and to be understood, relative to its folder."""
-WEIGHTS: Final = "models/model.pt"
-RECORD: Final = "models/model.json"
-LARGE: Final = 25_000_000
-"""Bytes of a file above which the Zoo wants an address in ``large_files.yml`` in its place."""
-_EPOCH: Final = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can hold
-_READABLE: Final = 0o100644 << 16
+LARGE: Final = 25_000_000  # bytes above which the Zoo wants an address in ``large_files.yml`` in a file's place
 
 
 def contents(root: Path) -> list[str]:
@@ -44,33 +34,29 @@ def contents(root: Path) -> list[str]:
 
 
 def pack(root: Path, folder: Path) -> Path:
-    """Write the bundle in a folder as ``<name>_v<version>.zip`` into another, made where missing; return the zip.
-
-    Raises:
-        InputError: if the folder cannot be written.
-    """
+    """Write the bundle in a folder as ``<name>_v<version>.zip`` into another, made where missing; return the zip."""
     version = json.loads((root / "configs" / "metadata.json").read_text(encoding="utf-8"))["version"]
     path = folder / f"{NAME}_v{version}.zip"
     # stored: weights hardly shrink, and zlib's versions differ in what they make of the same bytes
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
         for name in contents(root):
-            entry = zipfile.ZipInfo(f"{NAME}/{name}", _EPOCH)
-            entry.create_system, entry.external_attr = 3, _READABLE
+            entry = zipfile.ZipInfo(f"{NAME}/{name}")  # of 1980, whenever the file is of
+            entry.create_system, entry.external_attr = 3, 0o100644 << 16
             archive.writestr(entry, (root / name).read_bytes())
     return path
 
 
 def remarks(root: Path) -> Iterator[str]:
     """Yield what whoever packs a bundle should know of it, a sentence each."""
-    if not (root / WEIGHTS).is_file():
+    if not (root / "models" / "model.pt").is_file():
         yield (
-            f"{WEIGHTS} is not there, so the bundle is packed without weights: it can be trained, and the Zoo refuses "
-            "it; train, and copy model.pt and model.json from the training's output folder to models."
+            "models/model.pt is not there, so the bundle is packed without weights: it can be trained, and the Zoo "
+            "refuses it; train, and copy model.pt and model.json from the training's output folder to models."
         )
-    elif not (root / RECORD).is_file():
+    elif not (root / "models" / "model.json").is_file():
         yield (
-            f"{RECORD} is not there: nothing tells which network {WEIGHTS} belongs to, unless it is the default one; "
-            "copy it from the training's output folder."
+            "models/model.json is not there: nothing tells which network models/model.pt belongs to, unless it is the "
+            "default one; copy it from the training's output folder."
         )
     addresses = root / "large_files.yml"
     listed = yaml.safe_load(addresses.read_text(encoding="utf-8")) if addresses.is_file() else {}
@@ -91,8 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder = parser.parse_args(arguments).folder
     try:
         root = bundle_root()
-        for sentence in remarks(root):
-            sys.stderr.write(f"{sentence}\n")
+        sys.stderr.writelines(f"{sentence}\n" for sentence in remarks(root))
         sys.stdout.write(f"{pack(root, folder)}\n")
     except InputError as error:
         sys.stderr.write(error_text(error))

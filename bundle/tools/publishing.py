@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m bundle.tools.publishing``: a finished training as weights to be shipped, in ``models``.
-
-At half their size where that changes no output, with the training record beside them, what they may be used for and how
-they scored; and a list of checksums that ``sha256sum -c`` reads.
-"""
+"""``python -m bundle.tools.publishing``: a finished training as weights to be shipped in ``models``, with a record."""
 
 import argparse
 import csv
@@ -14,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bundle.batch.results import write_json
 from bundle.config_files import bundle_root
@@ -26,40 +22,33 @@ from bundle.metrics import METRICS
 from bundle.networks import build
 from bundle.settings import recorded
 
-TOLERANCE: Final = 1e-3
-"""How much the output of weights in float16 may differ from that of the trained ones, on images in [0, 1]."""
-SUMS: Final = "SHA256SUMS"
+TOLERANCE: Final = 1e-3  # between the outputs of weights in float16 and as trained, on images in [0, 1]
 IMAGES: Final = ("low_res", "super_res", "super_res_dc")
 
 
+@torch.no_grad()
 def publish(run: Path, target: Path, about: Mapping[str, str]) -> str:
-    """Store the weights of a finished training and evaluation to be shipped.
+    """Store the weights of a finished training in a file ``<name>.pt``, with ``<name>.json`` and ``SHA256SUMS`` beside.
 
-    Args:
-        run: output folder of the training, with its ``evaluation``.
-        target: file to write, ``<name>.pt``; ``<name>.json`` and ``SHA256SUMS`` lie beside it.
-        about: what to say of the weights in their record: ``data`` and ``licence``.
-
-    Returns:
-        As what the weights are stored, and why: float16, unless that changes the output by ``TOLERANCE`` or more on the
-        slices that the evaluation has kept.
-
-    Raises:
-        InputError: if there is no training or evaluation.
+    Returns as what they are stored, and why: float16, unless that changes the output by ``TOLERANCE`` or more on the
+    slices that the evaluation in the training's folder has kept. The record says ``about`` the weights too.
     """
     weights = load_file(run / "model.pt", "train again")
     record = recorded(run / "model.pt")
     halved = {name: value.half() if value.is_floating_point() else value for name, value in weights.items()}
-    network = build(record.model)
+    network = build(record.model).eval()
     slices = list(_kept_slices(run / "evaluation"))
-    outputs = [_outputs(network, state, slices) for state in (weights, halved)]
+    outputs = []
+    for state in (weights, halved):
+        network.load_state_dict(state)  # in float32
+        outputs.append([network(image) for image in slices])
     difference = max(float((a - b).abs().max()) for a, b in zip(*outputs, strict=True))
     small = difference < TOLERANCE
     with atomic_path(target) as temporary, temporary.open("wb") as stream:  # by name, the file would hold its name
         torch.save(halved if small else weights, stream)
     write_json(target.with_suffix(".json"), {**record.to_json(), **about, "scores": _scores(run / "evaluation")})
     lines = [f"{sha256(file)}  {file.name}\n" for file in sorted(target.parent.glob("*.pt"))]  # for sha256sum -c
-    with atomic_path(target.with_name(SUMS)) as temporary:
+    with atomic_path(target.with_name("SHA256SUMS")) as temporary:
         temporary.write_text("".join(lines), encoding="utf-8")
     return f"{'float16' if small else 'float32'}; float16 changes the output by {difference:.1e}"
 
@@ -72,13 +61,6 @@ def _kept_slices(evaluation: Path) -> Iterator[Tensor]:
     for file in files:
         with np.load(file) as panels:
             yield torch.from_numpy(np.stack((panels["low_res"], panels["reference"]), axis=1))
-
-
-def _outputs(network: nn.Module, weights: Mapping[str, Tensor], slices: Sequence[Tensor]) -> list[Tensor]:
-    """Return what the network makes of the slices with some weights, in float32."""
-    network.load_state_dict(weights)
-    with torch.no_grad():
-        return [network.eval()(image) for image in slices]
 
 
 def _scores(evaluation: Path) -> dict[str, Any]:
@@ -109,8 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         sys.stderr.write(error_text(error))
         return 2
-    size = target.stat().st_size / 1e6
-    sys.stdout.write(f"{target}: {size:.2f} MB in {stored}\n")
+    sys.stdout.write(f"{target}: {target.stat().st_size / 1e6:.2f} MB in {stored}\n")
     return 0
 
 

@@ -9,7 +9,7 @@ from scipy.ndimage import map_coordinates
 from torch.testing import assert_close
 
 from bundle.baselines import Cubic
-from bundle.baselines.cubic import measured_samples
+from bundle.baselines.unguided import measured_samples
 from bundle.kspace import kept_block, zero_fill
 from bundle.metrics import psnr
 

@@ -4,7 +4,7 @@ import torch
 from torch.testing import assert_close
 
 from bundle.baselines import SRGR
-from bundle.baselines.srgr import MAX_SLOPE, RIDGE, regress, sweep
+from bundle.baselines.guided import MAX_SLOPE, RIDGE, regress, sweep
 from bundle.kspace import project, zero_fill
 from bundle.metrics import psnr
 

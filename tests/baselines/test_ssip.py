@@ -6,7 +6,7 @@ import torch
 from torch.testing import assert_close
 
 from bundle.baselines import SSIP
-from bundle.baselines.ssip import guided_average
+from bundle.baselines.guided import guided_average
 from bundle.kspace import zero_fill
 from bundle.metrics import psnr
 

@@ -8,7 +8,7 @@ from scipy.signal.windows import hann as scipy_hann
 from torch.testing import assert_close
 
 from bundle.baselines import ZeroFilling
-from bundle.baselines.zero_filling import hann
+from bundle.baselines.unguided import hann
 from bundle.kspace import block_mask, zero_fill
 
 

@@ -18,7 +18,7 @@ from torch.distributed.run import get_args_parser
 
 from bundle.cli import enhance, main
 from bundle.cli.command import build_parser
-from bundle.cli.overrides import read_settings
+from bundle.cli.options import read_settings
 from bundle.cli.stages import STAGES
 from bundle.config_files import read_config, refuse_unknown_keys
 

@@ -110,7 +110,7 @@ def serve_ixi(site: Site) -> None:
 
 
 def digests(site: Site) -> dict[str, str]:
-    return {path[9:-4]: hashlib.sha256(body).hexdigest() for path, body in site.files.items()}
+    return {path[9:-4]: hashlib.md5(body).hexdigest() for path, body in site.files.items()}
 
 
 def listing(folder: Path) -> list[str]:
@@ -155,7 +155,7 @@ def test_an_archive_that_was_kept_is_unpacked_again_without_the_network(site: Si
     assert len(site.log) == 1
     (tmp_path / "IXI-T2.tar").write_bytes(b"mine")
     shutil.rmtree(tmp_path / "IXI-T2")
-    with pytest.raises(InputError, match=r"IXI-T2\.tar has the sha256"):
+    with pytest.raises(InputError, match=r"IXI-T2\.tar has the md5"):
         download_ixi(tmp_path, ["T2"], site.url, digests(site))
     assert (tmp_path / "IXI-T2.tar").read_bytes() == b"mine"  # what the user put there is not removed
 
@@ -243,17 +243,17 @@ def test_attempts_back_off_and_are_bounded(site: Site, tmp_path: Path, monkeypat
 
 def test_no_network_is_one_clear_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setattr(ixi, "BACK_OFF", 0.0)
     with pytest.raises(InputError, match=r"IXI-T2\.tar could not be downloaded \(.*refused\); check the network"):
-        download_ixi(tmp_path, base_url="http://127.0.0.1:1", n_attempts=1)
+        download_ixi(tmp_path, base_url="http://127.0.0.1:1")
     assert listing(tmp_path) == []
 
 
-@pytest.mark.parametrize("algorithm", ["md5", "sha256"])
-def test_a_wrong_checksum_is_refused_and_nothing_is_kept(site: Site, tmp_path: Path, algorithm: str) -> None:
+def test_a_wrong_checksum_is_refused_and_nothing_is_kept(site: Site, tmp_path: Path) -> None:
     site.files["/IXI/body"] = BODY
-    right = hashlib.new(algorithm, BODY).hexdigest()
-    fetch(f"{site.url}/body", tmp_path / "right", right.upper())
-    with pytest.raises(InputError, match=f"has the {algorithm} {right} instead of 000.*download it afresh"):
+    right = hashlib.md5(BODY).hexdigest()
+    fetch(f"{site.url}/body", tmp_path / "right", right)
+    with pytest.raises(InputError, match=f"has the md5 {right} instead of 000.*download it afresh"):
         fetch(f"{site.url}/body", tmp_path / "wrong", "0" * len(right))
     assert listing(tmp_path) == ["right"]
 
@@ -262,12 +262,6 @@ def test_the_known_checksums_are_used_by_default(site: Site, tmp_path: Path) -> 
     serve_ixi(site)
     with pytest.raises(InputError, match="instead of e3140d78730ecdd32ba92da48c0a9aaa"):
         download_ixi(tmp_path, base_url=site.url)
-
-
-def test_a_malformed_checksum_is_refused(site: Site, tmp_path: Path) -> None:
-    site.files["/IXI/body"] = BODY
-    with pytest.raises(InputError, match="checksum abc is neither MD5"):
-        fetch(f"{site.url}/body", tmp_path / "body", "abc")
 
 
 @pytest.mark.parametrize(
