@@ -22,20 +22,17 @@ logger = logging.getLogger(__name__)
 
 PathLike = str | os.PathLike[str]
 
-DATASET: Final = "dataset"
-"""Key of the top folder of the BIDS data set that a pair was found in."""
+DATASET: Final = "dataset"  # key of the top folder of the BIDS data set that a pair was found in
 DESCRIPTION_FILE: Final = "dataset_description.json"
-_RAW: Final = "raw"
-"""What derivatives call the data set that they come from."""
+_RAW: Final = "raw"  # what derivatives call the data set that they come from
 _GENERATOR: Final = "mcsr"
 
 
 def with_outputs(pairs: Iterable[Pair], dataset_dir: PathLike) -> list[Pair]:
     """Say where the results of a BIDS data set go, as derivatives name them.
 
-    Returns:
-        Copies of the pairs of the folder, those with BIDS names with ``output``, such as
-        ``sub-01/ses-1/anat/sub-01_ses-1_desc-sr_T2w``, and ``dataset``; pairs of any other data set as they are.
+    Pairs with BIDS names are returned with ``output``, such as ``sub-01/ses-1/anat/sub-01_ses-1_desc-sr_T2w``, and
+    ``dataset``; pairs of any other data set as they are.
     """
     dataset = absolute_path(dataset_dir)
     if not (dataset / DESCRIPTION_FILE).is_file():
@@ -46,9 +43,8 @@ def with_outputs(pairs: Iterable[Pair], dataset_dir: PathLike) -> list[Pair]:
 def bids_sidecar(pair: Mapping[str, Any]) -> dict[str, Any]:
     """Return what BIDS wants to know of a result of :func:`with_outputs`, for the JSON file beside it.
 
-    Returns:
-        ``Description``, ``Sources`` and ``SpatialReference`` (the target's own space, which the result keeps); empty
-        for a pair that is not one of a BIDS data set. ``SkullStripped`` is left out: nobody knows.
+    ``SpatialReference`` is the target's own space, which the result keeps; ``SkullStripped`` is left out: nobody knows.
+    Empty for a pair that is not one of a BIDS data set.
     """
     if DATASET not in pair:
         return {}
@@ -62,18 +58,16 @@ def bids_sidecar(pair: Mapping[str, Any]) -> dict[str, Any]:
 def write_dataset_description(output_dir: PathLike, pairs: Iterable[Mapping[str, Any]]) -> None:
     """Describe the folder of results, made where missing, as a derived data set.
 
-    Nothing is written where none of the pairs is of a BIDS data set, as :func:`with_outputs` tells, or the folder is
-    described as a derived data set already.
+    Nothing is written where no pair is of a BIDS data set, or the folder is described as a derived one already.
 
     Raises:
         InputError: if the folder holds a data set that is not derived, such as the source itself, or cannot be written.
     """
-    found = next((pair[DATASET] for pair in pairs if DATASET in pair), None)
-    if found is None:
+    source = next((Path(pair[DATASET]) for pair in pairs if DATASET in pair), None)
+    if source is None:
         return
-    output, source = absolute_path(output_dir), Path(found)
-    file = output / DESCRIPTION_FILE
-    if file.is_file():
+    output = absolute_path(output_dir)
+    if (file := output / DESCRIPTION_FILE).is_file():
         if _read(file).get("DatasetType") != "derivative":
             raise InputError(
                 f"{output}: this output folder holds a BIDS data set that is not derived; choose another, "
@@ -113,7 +107,6 @@ def _uri(file: Path, source: Path) -> str:
 def _read(file: Path) -> dict[str, Any]:
     """Read a description; empty where it is damaged."""
     try:
-        content = json.loads(file.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError):
-        content = None
-    return content if isinstance(content, dict) else {}
+        return dict(json.loads(file.read_text(encoding="utf-8-sig")))
+    except (OSError, ValueError, TypeError):
+        return {}

@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Find the pairs of a data set: a target volume (T2w) and a reference of the same session.
 
-A data set is a folder with BIDS-like names, a folder with IXI's names, a folder of DICOM series, or a list: a MONAI
-datalist in JSON or a CSV table. Which of them is found out by looking. Only names are read here, and of DICOM series
-the header of a file: whether the two volumes of a pair share a grid is checked when they are loaded.
+Only names are read here, and of DICOM series the header of a file: grids are compared when volumes are loaded.
 """
 
 import difflib
@@ -45,22 +43,18 @@ _WANTED: Final = ", ".join(
 
 
 def find_pairs(dataset_dir: str | os.PathLike[str], reference_contrast: str = "auto") -> list[Pair]:
-    """List the pairs of target and reference in a folder or in a datalist.
+    """List the pairs of target and reference in a folder or in a datalist, sorted by subject and case.
 
     Names match when their BIDS entities agree; the reference may lack an entity of the target or carry one more
     (``acq``, ``run``), and the closest is taken. Subject, session, space and resolution must be the same. One
     contrast serves as reference for the whole data set. Hidden files, ``*.partial`` and ``derivatives`` folders
-    are left out.
+    are left out. Pairs of a datalist with sections carry ``section``.
 
     Args:
-        dataset_dir: a folder of NIfTI files or with a datalist, or the path of a datalist or a CSV table; a datalist
-            wins.
+        dataset_dir: a folder of NIfTI files with BIDS-like or IXI's names, of DICOM series or with a datalist, which
+            wins; or the path of a datalist or a CSV table.
         reference_contrast: one of ``REFERENCE_CONTRASTS``, or ``auto`` for the one with more pairs (the first of them
             on a tie).
-
-    Returns:
-        Dictionaries with absolute paths under ``image`` and ``reference``, and ``subject`` and ``case``, sorted by
-        the last two; ``section`` too where the datalist has sections.
 
     Raises:
         InputError: if nothing is found, files are missing, or a target has several equally close references.
@@ -90,37 +84,33 @@ def _pairs_by_name(folder: Path, reference_contrast: str) -> tuple[list[Pair], s
         if folders := [parent for parent, inside in by_folder if any(map(is_dicom, inside))]:
             return study_pairs(folders, folder, reference_contrast)
     scans = [scan for path in names if (scan := parse_name(path)) and scan.entities.get("part", "mag") == "mag"]
-    targets = [scan for scan in scans if scan.contrast == TARGET_CONTRAST]
-    by_subject: dict[str, list[Scan]] = defaultdict(list)
+    by_subject: dict[tuple[str, str], list[Scan]] = defaultdict(list)
     for scan in scans:
-        by_subject[scan.entities["sub"]].append(scan)
+        by_subject[scan.entities["sub"], scan.contrast].append(scan)
+    targets = [scan for scan in scans if scan.contrast == TARGET_CONTRAST]
     candidates = {
-        name: [_closest(target, by_subject[target.entities["sub"]], name) for target in targets]
+        name: [(target, _closest(target, by_subject[target.entities["sub"], name])) for target in targets]
         for name in REFERENCE_CONTRASTS
     }
-    contrast = choose_contrast({name: sum(map(bool, found)) for name, found in candidates.items()}, reference_contrast)
-    if not any(candidates[contrast]):
+    n_pairs = {name: sum(bool(references) for _, references in found) for name, found in candidates.items()}
+    contrast = choose_contrast(n_pairs, reference_contrast)
+    if not n_pairs[contrast]:
         raise InputError(_nothing_found(folder, names, scans, reference_contrast))
-    found = list(zip(targets, candidates[contrast], strict=True))
-    pairs = [_pair(target, references) for target, references in found if references]
-    if alone := [target.path.name for target, references in found if not references]:
+    pairs = [_pair(target, references) for target, references in candidates[contrast] if references]
+    if alone := [target.path.name for target, references in candidates[contrast] if not references]:
         logger.warning("%d targets have no %s reference and are left out: %s", len(alone), contrast, ", ".join(alone))
     return pairs, contrast
 
 
-def _closest(target: Scan, scans: Iterable[Scan], contrast: str) -> list[Scan]:
-    """List the equally close references of one contrast for a target: none, one, or an ambiguity."""
-    ranked = [(distance, one) for one in scans if one.contrast == contrast and (distance := _distance(target, one))]
+def _closest(target: Scan, scans: Iterable[Scan]) -> list[Scan]:
+    """List the equally close references for a target: none, one, or an ambiguity."""
+    ranked = [(distance, one) for one in scans if (distance := _distance(target, one))]
     least = min((distance for distance, _ in ranked), default=None)
     return [scan for distance, scan in ranked if distance == least]
 
 
 def _distance(target: Scan, reference: Scan) -> tuple[int, int, bool] | None:
-    """Rank how well two names agree, smaller is closer; ``None`` where they contradict each other.
-
-    Returns:
-        The number of entities only the reference has, of those only the target has, and whether the folders differ.
-    """
+    """Count the entities that only the reference or the target has, smaller is closer; ``None`` in contradiction."""
     ours, theirs = target.entities, reference.entities
     differing = {key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key)}
     if differing & _STRICT_ENTITIES or differing & ours.keys() & theirs.keys():
@@ -129,7 +119,7 @@ def _distance(target: Scan, reference: Scan) -> tuple[int, int, bool] | None:
 
 
 def _pair(target: Scan, references: Sequence[Scan]) -> Pair:
-    """Return a target with its reference, the only one that is as close."""
+    """Return a target with its reference, and refuse several that are as close."""
     if len(references) > 1:
         raise InputError(
             f"{target.path} has two references that fit equally well, {references[0].path} and {references[1].path}; "

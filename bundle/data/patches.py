@@ -17,9 +17,8 @@ from bundle.parallel import part_of_batch
 class PatchStream:
     """Draw shuffled batches of patches without end; each pass visits every patch once.
 
-    The batch at a position depends on nothing but the arguments and that position. One pass is
-    ``len(stream)`` batches; an incomplete last batch is left out. Of several processes each gets its part of every
-    batch, see :mod:`bundle.parallel`.
+    One pass is ``len(stream)`` batches; an incomplete last batch is left out. Of several processes each gets its part
+    of every batch, see :mod:`bundle.parallel`.
 
     Args:
         dataset: the slices.
@@ -28,13 +27,10 @@ class PatchStream:
         sampling: ``grid`` (16 patches of 64 x 64 from a slice of 256 x 256; where the grid does not fit, the patches
             overlap evenly) or ``random`` (as many patches a slice, anywhere in it, new at every pass).
         gain_jitter: multiply low-res and targets of each patch, but not the reference, by a common random
-            factor between exp(-gain_jitter) and exp(gain_jitter). Inference knows the low-res image's own
-            maximum only, so there the two contrasts meet in another ratio than in training.
+            factor between exp(-gain_jitter) and exp(gain_jitter): inference meets other ratios than training.
         flips: turn each patch, all its channels alike, into one of its eight mirror images and quarter turns.
-        reference_shift: cut the reference up to so many pixels off, along rows and columns, anew for each patch:
-            registration is never perfect.
-        noise_jitter: add white Gaussian noise to low-res and reference, of a standard deviation that is drawn between 0
-            and this for each patch.
+        reference_shift: cut the reference up to so many pixels off, along rows and columns, anew for each patch.
+        noise_jitter: add white Gaussian noise to low-res and reference, of a standard deviation up to this, by patch.
         seed: start of the order. Streams that must differ, such as the critic's, get seeds that differ.
 
     Raises:
@@ -54,14 +50,16 @@ class PatchStream:
 
     def __post_init__(self) -> None:
         self._check()
-        self.corners = self._grid()
+        starts = ([_even_starts(n, self.patch_size) for n in size] for size in self.dataset.sizes.tolist())
+        grids = [torch.cartesian_prod(torch.tensor([i]), *places) for i, places in enumerate(starts)]
+        self.corners = torch.cat(grids)  # (n_patches, 3): slice, first row, first column
         self.batch_size = min(self.batch_size, len(self.corners))
         self.part = part_of_batch(self.batch_size)
         self.position = 0
         self._pass: tuple[int, Tensor] = (-1, self.corners)
 
     def of_seed(self, seed: int) -> "PatchStream":
-        """Return a stream from the start of the same slices in another order."""
+        """Return a stream of the same slices in another order, from its start."""
         return replace(self, seed=seed)
 
     def _check(self) -> None:
@@ -97,14 +95,10 @@ class PatchStream:
         return self.batch(self.position - 1)
 
     def batch(self, position: int) -> dict[str, Tensor]:
-        """Return the batch at any position.
+        """Return the batch after ``position`` others, counted over all passes, as float32.
 
-        Args:
-            position: number of batches before it, counted over all passes.
-
-        Returns:
-            ``image`` (N, 2, P, P), low-res and reference, ``high_res`` (N, 1, P, P) and, where the slices have
-            them, ``level_targets`` (N, n_levels - 1, P, P); float32.
+        ``image`` (N, 2, P, P) holds low-res and reference, ``high_res`` is (N, 1, P, P) and ``level_targets``, where
+        the slices have them, (N, n_levels - 1, P, P).
         """
         number, index = divmod(position, len(self))
         if self._pass[0] != number:
@@ -122,21 +116,12 @@ class PatchStream:
         return split_channels(self._flipped(patches, position) if self.flips else patches)
 
     def state_dict(self) -> dict[str, int]:
-        """Return the position, which is all the state there is."""
+        """Return all the state there is."""
         return {"position": self.position}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go to a stored position."""
         self.position = state["position"]
-
-    def _grid(self) -> Tensor:
-        """Return the grid corners of all slices, Tensor (n_patches, 3): slice, first row, first column."""
-        corners = []
-        for index, size in enumerate(self.dataset.sizes.tolist()):
-            starts = [_even_starts(n, self.patch_size) for n in size]
-            rows_columns = torch.cartesian_prod(*starts)
-            corners.append(torch.cat((torch.full((len(rows_columns), 1), index), rows_columns), dim=1))
-        return torch.cat(corners)
 
     def _shuffled(self, number: int) -> Tensor:
         """Return the corners in the order of pass ``number``."""
@@ -153,12 +138,12 @@ class PatchStream:
         return torch.Generator().manual_seed(self.seed * 1_000_003 + position + use * 2**32)
 
     def _gains(self, position: int) -> Tensor:
-        """Return a factor (N, 1, 1, 1) for each patch of the batch at ``position``."""
+        """Return a factor (N, 1, 1, 1) for each patch."""
         uniform = torch.rand(self.batch_size, 1, 1, 1, generator=self._random(position, 1))
         return torch.exp(self.gain_jitter * (2 * uniform - 1))
 
     def _noise(self, position: int) -> Tensor:
-        """Return noise (N, 2, P, P) for low-res and reference of the batch at ``position``."""
+        """Return noise (N, 2, P, P) for low-res and reference."""
         random = self._random(position, 4)
         deviations = self.noise_jitter * torch.rand(self.batch_size, 1, 1, 1, generator=random)
         return deviations * torch.randn(self.batch_size, 2, self.patch_size, self.patch_size, generator=random)

@@ -15,15 +15,14 @@ def read_volume(path: str | os.PathLike[str]) -> Volume:
     Raises:
         InputError: as :func:`bundle.volumes.nifti.read_nifti` and :func:`bundle.dicom.series.read_series` do.
     """
-    found = Path(path).expanduser()
-    return read_series(found) if found.is_dir() else read_nifti(found)
+    return _read(path, with_voxels=True)
 
 
 def read_header(path: str | os.PathLike[str]) -> Volume:
-    """Read what :func:`read_volume` does but for the voxels, which are all 0 and take no memory.
+    """Read and check what :func:`read_volume` does but for the voxels, which are all 0 and take no memory."""
+    return _read(path, with_voxels=False)
 
-    Raises:
-        InputError: as there, as far as the header tells.
-    """
+
+def _read(path: str | os.PathLike[str], with_voxels: bool) -> Volume:
     found = Path(path).expanduser()
-    return read_series(found, with_voxels=False) if found.is_dir() else read_nifti(found, with_voxels=False)
+    return read_series(found, with_voxels) if found.is_dir() else read_nifti(found, with_voxels)

@@ -19,8 +19,7 @@ from bundle.volumes.names import NIFTI_ENDING, REFERENCE_NAMES, absolute_path, p
 logger = logging.getLogger(__name__)
 
 PathLike = str | os.PathLike[str]
-Check = Callable[[Mapping[Any, Any]], Any]
-"""Reads one pair and raises ``InputError`` where it cannot be used, such as ``LoadPaird()``."""
+Check = Callable[[Mapping[Any, Any]], Any]  # reads one pair and raises where it cannot be used, as LoadPaird does
 
 
 def requested_pairs(
@@ -29,17 +28,11 @@ def requested_pairs(
     image: PathLike | None = None,
     reference: PathLike | None = None,
 ) -> list[Pair]:
-    """Return the one pair that is named, or else all pairs of a data set.
+    """Return the one pair that is named, or else all pairs of a data set, as :func:`bundle.data.find_pairs` does.
 
-    Args:
-        dataset_dir: as for :func:`bundle.data.find_pairs`; not looked at where ``image`` is given.
-        reference_contrast: likewise.
-        image: path of the target volume, a NIfTI file or the folder of a DICOM series, or ``None``.
-        reference: path of its reference.
-
-    Returns:
-        As :func:`bundle.data.find_pairs` does, and ``output`` for the pairs of a BIDS data set. A name that is neither
-        BIDS-like nor IXI's is case and subject; so is that of a DICOM folder, after its parent's.
+    ``image`` and ``reference`` are NIfTI files or folders of a DICOM series; with them the data set is not looked at. A
+    name that is neither BIDS-like nor IXI's is case and subject; so is that of a DICOM folder, after its parent's.
+    Pairs of a BIDS data set get ``output``.
 
     Raises:
         InputError: if only one of ``image`` and ``reference`` is given, or the data set has no pairs.
@@ -62,11 +55,7 @@ def pairs_of_subset(
 ) -> list[Pair]:
     """Return the pairs of one set of a split that training has written; all of them where there is no split file.
 
-    Args:
-        pairs: what :func:`bundle.data.find_pairs` returns.
-        split_file: see :func:`bundle.data.splits.read_split`.
-        subset: ``train``, ``validate`` or ``test``.
-        fold: the fold of a cross-validation.
+    ``split_file``, ``subset`` and ``fold`` are those of :func:`bundle.data.splits.read_split`.
 
     Raises:
         InputError: if the file is missing or damaged, or the set holds no pair of the data set.
@@ -74,8 +63,7 @@ def pairs_of_subset(
     if split_file is None:
         return list(pairs)
     subjects = read_split(split_file, subset, fold)
-    chosen = [pair for pair in pairs if pair[SUBJECT] in subjects]
-    if not chosen:
+    if not (chosen := [pair for pair in pairs if pair[SUBJECT] in subjects]):
         raise InputError(
             f"{split_file}: no subject of its {subset} set ({', '.join(sorted(subjects)) or 'empty'}) is in the data "
             "set; check --dataset_dir and --subset, or give --split_file null for all pairs."
@@ -93,12 +81,9 @@ def contrast_of(pairs: Sequence[Pair]) -> str | None:
 def reference_beside(
     image: PathLike, names: Mapping[str, Sequence[str]] | None = None, contrast: str | None = None
 ) -> Path:
-    """Return the path of the first reference that lies in the folder of an image.
+    """Return the path of the first reference in the folder of an image, one of ``contrast`` before others.
 
-    Args:
-        image: path of the target volume.
-        names: further rules like those of ``REFERENCE_NAMES``, by the end of an image's name.
-        contrast: name of the contrast of the reference that is taken before others.
+    ``names`` are further rules like those of ``REFERENCE_NAMES``, by the end of an image's name.
 
     Raises:
         InputError: if no rule fits the image's name, or no reference is there.
@@ -127,8 +112,7 @@ def reference_beside(
 def check_pairs(data: Sequence[Pair], check: Check) -> tuple[list[Pair], dict[str, str]]:
     """Read every pair once, before the first is computed, so that one bad case never stops a batch.
 
-    Returns:
-        The pairs to work on, and for those for which the check raised whatever error, the reason by case.
+    Returns the pairs to work on, and for those for which the check raised whatever error, the reason by case.
     """
     usable: list[Pair] = []
     failures: dict[str, str] = {}
@@ -145,12 +129,7 @@ def check_pairs(data: Sequence[Pair], check: Check) -> tuple[list[Pair], dict[st
 
 
 def raise_failures(failures: Mapping[str, str], n_cases: int, others: str = "are done") -> None:
-    """Name the cases that were left out, once all others are done.
-
-    Args:
-        failures: the reason by case.
-        n_cases: how many cases there were.
-        others: what to tell of the others.
+    """Name the cases that were left out, with the reason by case, once all others are done.
 
     Raises:
         SomeFailedError: if some were left out, so that the run ends with a non-zero exit status.
@@ -165,11 +144,7 @@ def raise_failures(failures: Mapping[str, str], n_cases: int, others: str = "are
 
 
 class CheckedPairs:
-    """Check every pair by :func:`check_pairs`, for configs.
-
-    Attributes:
-        usable: the pairs to work on.
-        failures: the reason by case, for the others.
+    """Check every pair by :func:`check_pairs`, for configs: ``usable`` pairs, and the reason by case in ``failures``.
 
     Raises:
         InputError: if no pair can be used.

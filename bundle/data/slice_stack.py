@@ -24,8 +24,7 @@ from bundle.parallel import is_first
 
 logger = logging.getLogger(__name__)
 
-CHANNELS = (LOW_RES, REFERENCE, HIGH_RES, LEVEL_TARGETS)
-"""What the channels of the stack hold; the first two are the network's input, the last are there or not."""
+CHANNELS = (LOW_RES, REFERENCE, HIGH_RES, LEVEL_TARGETS)  # the first two are the network's input, the last optional
 STACK = "stack"
 
 
@@ -33,10 +32,7 @@ class StackSlicesd(Transform):
     """Turn a preprocessed pair into one compact tensor, which is what the cache holds."""
 
     def __call__(self, data: Mapping[Any, Any]) -> dict[Any, Any]:
-        """Return ``{"stack": Tensor (D, C, H, W), float16, "case": name}``.
-
-        float16 has 11 significant bits: an error of 2e-4 of a voxel's value, far below noise.
-        """
+        """Return ``{"stack": Tensor (D, C, H, W), "case": name}``; float16 errs by 2e-4 of a value, far below noise."""
         if HIGH_RES not in data:
             raise InputError(
                 "training needs low-res and high-res of every pair; zero-fill the images in its preprocessing."
@@ -48,18 +44,15 @@ class StackSlicesd(Transform):
 class SliceStack:
     """Hold the slices of all volumes, preprocessed once, in memory or on the GPU.
 
+    ``voxels`` (n_slices, C, H, W) are float16, channels ``CHANNELS``; smaller slices are padded with 0 at the end of each
+    axis. ``sizes`` (n_slices, 2) are int64, height and width; ``counts`` the slices of each of ``data``, in order.
+
     Args:
         data: pairs, as :func:`bundle.data.find_pairs` returns.
         transform: preprocessing up to ``low_res``, ``high_res`` and ``reference`` (1, H, W, D).
         cache_dir: folder that keeps preprocessed volumes for the next start, or ``None``. An entry
             is renewed when a file or the preprocessing has changed.
         device: where the slices are kept and patches are cut.
-
-    Attributes:
-        voxels: Tensor (n_slices, C, H, W), float16, channels ``CHANNELS``; smaller slices are padded with 0
-            at the end of each axis.
-        sizes: Tensor (n_slices, 2), int64, height and width of each slice.
-        counts: how many slices each of ``data`` has; they follow one another.
 
     Raises:
         InputError: if there are no pairs, or one cannot be used.
@@ -101,12 +94,7 @@ class SliceStack:
 
 
 def split_channels(slices: Tensor) -> dict[str, Tensor]:
-    """Name the channels, ``CHANNELS``, of slices or patches (N, C, H, W) cut from a stack.
-
-    Returns:
-        ``image`` (N, 2, H, W), low-res and reference, ``high_res`` (N, 1, H, W), and ``level_targets``
-        (N, C - 3, H, W) where there are any.
-    """
+    """Name the channels of patches (N, C, H, W) cut from a stack: ``image`` holds low-res and reference."""
     parts = {IMAGE: slices[:, :2], HIGH_RES: slices[:, 2:3]}
     return parts | {LEVEL_TARGETS: slices[:, 3:]} if slices.shape[1] > 3 else parts
 

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Split pairs into training, validation and test sets by subject, once, and remember the split in a file.
+"""Split pairs by subject, so that sessions of one person never straddle sets, and remember the split in a file.
 
-Subjects are drawn, not pairs: the sessions of one person never straddle a split. The file is authoritative
-from then on, so a data set that grows is not reshuffled behind one's back.
+The file is authoritative from then on, so a data set that grows is not reshuffled behind one's back.
 """
 
 import difflib
@@ -36,13 +35,9 @@ _REMEDY: Final = "delete it to draw the splits anew, or name another split_file"
 class SplitPlan:
     """Say how subjects are drawn; whoever is in neither other set is trained on.
 
-    Attributes:
-        test: a fraction of all subjects in [0, 1), or the names of the test subjects.
-        validate: likewise for validation; together with ``test`` below 1.
-        seed: of the draw.
-        n_folds: number of folds of a cross-validation, at least 2, or ``None``. Each subject is then tested in
-            exactly one fold, and ``test`` is not used.
-        fold: the fold to return, in [0, n_folds).
+    ``test`` and ``validate`` are fractions of all subjects in [0, 1), together below 1, or names of subjects. With
+    ``n_folds``, at least 2, each subject is tested in exactly one fold, and ``test`` is not used; ``fold`` in
+    [0, n_folds) is the one to return.
     """
 
     test: float | Sequence[str] = 0.2
@@ -81,13 +76,7 @@ def split_pairs(
     of three; the training set is never drawn empty. Pairs that carry a section of their datalist stay in it, and
     only the sections the datalist lacks are drawn, from its training section.
 
-    Args:
-        pairs: what ``find_pairs`` returns.
-        split_file: JSON file to write or to re-use. One file serves all folds of a plan.
-        plan: how to draw; default ``SplitPlan()``.
-
-    Returns:
-        The pairs of ``train``, ``validate`` and ``test``, in the order given.
+    Returns the pairs of ``train``, ``validate`` and ``test``, in the order given. One file serves all folds of a plan.
 
     Raises:
         InputError: if the file is damaged, contradicts the plan or lacks a subject, or the draw is impossible.

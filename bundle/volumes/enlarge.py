@@ -15,22 +15,14 @@ import torch
 from bundle.kspace import zero_pad
 from bundle.volumes.geometry import Volume, no_voxels
 
-CHUNK_PIXELS: Final = 2**22
-"""How many pixels of the enlarged volume are computed at a time."""
+CHUNK_PIXELS: Final = 2**22  # of the enlarged volume that are computed at a time
 
 
 def enlarge_voxels(voxels: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """Zero-pad the k-space of slices to a larger matrix, a few slices at a time.
+    """Zero-pad the k-space of voxels (X, Y, Z) to a larger matrix, as float32 on the same scale, by a few slices.
 
     What rings below 0 next to edges becomes positive: a magnitude, as scanners store it. An image with values below
-    0 of its own is no magnitude, and keeps its signs.
-
-    Args:
-        voxels: (X, Y, Z); slices along an axis that keeps its size.
-        shape: new number of voxels along the three axes.
-
-    Returns:
-        float32 array of ``shape``, on the same intensity scale.
+    0 of its own is no magnitude, and keeps its signs. Slices lie along an axis that keeps its size.
 
     Raises:
         ValueError: if an axis shrinks, or all three grow.
@@ -54,10 +46,7 @@ def regrid(volume: Volume, shape: Sequence[int]) -> Volume:
 
     Matrix, voxel sizes, qform and sform all follow, each form in its own frame and with its code, also where the
     two disagree; all else in the header stays. A header without either gets an sform, since the middle of the
-    matrix, by which readers would place it, moves against voxel 0.
-
-    Returns:
-        A volume with affine, spacing and header of the new grid; its voxels are all 0 and take no memory.
+    matrix, by which readers would place it, moves against voxel 0. The voxels are all 0 and take no memory.
     """
     header = volume.header.copy()
     stored = header.get_data_shape()  # may have fewer axes than the voxels, or more of length 1

@@ -17,28 +17,21 @@ from nibabel.orientations import aff2axcodes, io_orientation
 
 from bundle.errors import InputError
 
+# Largest distance between corresponding corners, in voxels of the target's finest spacing: rounding of header fields
+# moves a corner by 1e-4 voxel, and a shift of a tenth leaves a perfect image 45 dB, above what a network reaches.
 GRID_TOLERANCE: Final = 0.1
-"""Largest distance between corresponding corners, in voxels of the target's finest spacing.
-
-Rounding of header fields moves a corner by 1e-4 voxel. A shift of half a voxel of a perfect image
-leaves 31 dB; the error grows with its square, so a tenth leaves 45 dB, above what a network reaches.
-"""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Volume:
-    """Hold one volume and what its file said about it.
+    """Hold one volume and what its file, or its folder of a DICOM series, said about it.
 
-    Attributes:
-        voxels: float32 (X, Y, Z), native intensities, i.e. after scl_slope and scl_inter.
-        affine: float64 (4, 4), voxel index to mm; the sform where it has a code, else the qform, else nibabel's guess
-            from pixdim.
-        path: the file, or the folder of a DICOM series.
-        header: NIfTI-1 or -2 header as stored, with its extensions; its shape may have fewer or
-            more axes than ``voxels`` (a 2-D image, or trailing axes of length 1).
+    ``affine`` (4, 4) is the sform where it has a code, else the qform, else nibabel's guess from pixdim. The NIfTI-1 or
+    -2 header is as stored, with its extensions; its shape may have fewer or more axes than ``voxels`` (a 2-D image, or
+    trailing axes of length 1).
     """
 
-    voxels: np.ndarray
+    voxels: np.ndarray  # float32 (X, Y, Z), native intensities, i.e. after scl_slope and scl_inter
     affine: np.ndarray
     path: Path
     header: nib.Nifti1Header
@@ -60,15 +53,14 @@ class Placed(Protocol):
 
 
 def no_voxels(shape: Sequence[int]) -> np.ndarray:
-    """Return voxels (X, Y, Z) that are all 0 and take no memory, for a volume of which the header alone matters."""
+    """Return voxels (X, Y, Z) that are all 0 and take no memory."""
     return np.broadcast_to(np.float32(0), tuple(shape))
 
 
 def through_plane_axis(spacing: Sequence[float], shape: Sequence[int] | None = None) -> int:
     """Return the axis along which slices are taken: the largest spacing (mm), within 1e-3 the last axis on a tie.
 
-    Where exactly one axis of the shape holds a single voxel it is the slice axis whatever its spacing, which for one
-    slice means little.
+    Where exactly one axis of the shape holds a single voxel, it is the slice axis whatever its spacing.
     """
     single = [axis for axis, n_voxels in enumerate(shape or ()) if n_voxels == 1]
     if len(single) == 1:
@@ -114,14 +106,10 @@ def check_same_grid(target: Volume, reference: Volume) -> None:
 
 
 def reorient_like(volume: Volume, like: Volume) -> Volume:
-    """Flip and permute the axes of a volume so that they run as another's do, without interpolation.
+    """Flip and permute the axes of a volume so that they run as another's do; every voxel keeps value and position.
 
-    Every voxel keeps its value and its position in mm. Axes are matched to those of ``like``, not to
-    the anatomical directions: two oblique volumes on one grid match at any angle.
-
-    Returns:
-        ``volume`` itself where nothing changes; otherwise a new volume, whose header describes the
-        new order (form codes as nibabel sets them).
+    Axes are matched to those of ``like``, not to the anatomical directions: two oblique volumes on one grid match at
+    any angle. The header describes the new order (form codes as nibabel sets them).
     """
     orientation = io_orientation(np.linalg.inv(like.affine) @ volume.affine)
     if np.array_equal(orientation, [[0, 1], [1, 1], [2, 1]]):
@@ -150,7 +138,6 @@ def _differences(target: Volume, reference: Volume) -> list[str]:
 
 
 def _largest_distance(points: np.ndarray, others: np.ndarray) -> float:
-    """Return the largest distance between points of the same row."""
     return float(np.linalg.norm(points - others, axis=1).max())
 
 
@@ -162,5 +149,4 @@ def _axis_angle(affine: np.ndarray, other: np.ndarray) -> float:
 
 
 def _times(numbers: Sequence[float]) -> str:
-    """Write numbers as ``1 x 2.5 x 3``."""
     return " x ".join(f"{number:.4g}" for number in numbers)

@@ -9,23 +9,18 @@ import torch
 
 Array = TypeVar("Array", np.ndarray, torch.Tensor)
 
-RINGING: Final = 0.25
-"""Values down to minus this part of the maximum are taken for interpolation's ringing about air."""
+RINGING: Final = 0.25  # down to minus this part of the maximum, values are taken for interpolation's ringing about air
 
 
 @dataclass(frozen=True, eq=False)
 class IntensityScale:
-    """Map intensities x to (x - offset) / scale, and back.
+    """Map intensities x to (x - offset) / scale, and back; both are arrays where each slice has its own.
 
     A magnitude image has its air at 0, and the networks are positively homogeneous only about 0: so
     the offset is 0, values below it are clipped, and the scale is the maximum. An outlier that sets
     the maximum costs contrast, but nothing is lost and the range [0, 1] holds, which a percentile
     does not give. Only an image that goes further below 0 than ringing does (one that somebody has
     shifted or standardised) has its minimum as the offset.
-
-    Attributes:
-        offset: the intensity that becomes 0; an array that broadcasts where each slice has its own.
-        scale: the length of the range, above 0; as ``offset``.
     """
 
     offset: float | np.ndarray
@@ -35,13 +30,9 @@ class IntensityScale:
     def from_array(
         cls, array: np.ndarray | torch.Tensor, per: Literal["volume", "slice"] = "volume", axis: int = -1
     ) -> "IntensityScale":
-        """Measure the scale of an image.
+        """Measure the scale of native, finite intensities of any shape, or that of each slice along ``axis``.
 
-        Args:
-            array: native intensities, any shape, finite.
-            per: one scale for the whole array, or one for each slice along ``axis``, whose arrays have length 1 along
-                every other axis. A slice without a positive range is left as it is (scale 1).
-            axis: the slice axis, used with ``per="slice"``.
+        What has no positive range is left as it is (scale 1).
 
         Raises:
             ValueError: if ``per`` is unknown.

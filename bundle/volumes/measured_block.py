@@ -11,34 +11,23 @@ from typing import Final
 
 import numpy as np
 
-EDGE_DB: Final = 4.0
-"""Smallest drop that is an edge. Full-resolution volumes reach 1.5 dB (patients) or 2.4 (noise-free simulations)."""
-LARGEST_FACTOR: Final = 10
-"""Edges of blocks below this part of the axis are not looked for: there the spectra of large structures are rough."""
-WINDOW: Final = 3
-"""Samples on either side of an edge over which the log power is averaged."""
-UNPAIRED_DB: Final = 1.9
-"""Smallest step in dB, beyond the slope, from the last paired sample to an unpaired one; without one, it is less."""
-MAXIMUM_SLICES: Final = 24
-"""Slices that are looked at, of those with at least a tenth of the energy of the fullest: enough for 0.1 dB."""
-BLOCK_TOLERANCE: Final = 0.05
-"""How far the measured block may be from that of the weights, relative; a sample is always allowed."""
-SPACING_TOLERANCE: Final = 0.15
-"""How far the ratio of voxel sizes may be from what enlarging does: the two scans are seldom planned together."""
-COARSER: Final = 1.3
-"""From what ratio to the reference's voxels on those of the target count as larger."""
+EDGE_DB: Final = 4.0  # smallest drop that is an edge; full images reach 1.5 (patients) or 2.4 (noise-free simulations)
+LARGEST_FACTOR: Final = 10  # smaller blocks are not looked for: there the spectra of large structures are rough
+WINDOW: Final = 3  # samples on either side of an edge over which the log power is averaged
+UNPAIRED_DB: Final = 1.9  # smallest step, beyond the slope, from the last paired sample to an unpaired one
+MAXIMUM_SLICES: Final = 24  # looked at, of those with at least a tenth of the fullest's energy: enough for 0.1 dB
+BLOCK_TOLERANCE: Final = 0.05  # of the measured block to that of the weights, relative; a sample is always allowed
+SPACING_TOLERANCE: Final = 0.15  # of the ratio of voxel sizes to what enlarging does: scans are not planned together
+COARSER: Final = 1.3  # ratio to the reference's voxels from which those of the target count as larger
 
 
 @dataclass(frozen=True)
 class OccupiedAxis:
     """How much of one axis of k-space holds what was measured."""
 
-    size: int
-    """Samples on the axis."""
-    kept: int
-    """Samples of the occupied block, centred as in :func:`bundle.kspace.kept_block`; ``size`` where none is found."""
-    drop_db: float
-    """How far the power falls at its steepest place, beyond the slope on either side, in dB."""
+    size: int  # samples on the axis
+    kept: int  # of them in the block, centred as in bundle.kspace.kept_block; size where none is found
+    drop_db: float  # how far the power falls at its steepest place, beyond the slope on either side
 
     @property
     def found(self) -> bool:
@@ -56,11 +45,8 @@ class InPlaneAxis:
     """What is known of one in-plane axis of the target."""
 
     block: OccupiedAxis
-    """The occupied part of k-space."""
-    zoom: float
-    """Voxel size relative to the reference's along this axis; 1 where it is not clearly larger."""
-    factor: float
-    """What the weights were trained for."""
+    zoom: float  # voxel size relative to the reference's; 1 where it is not clearly larger
+    factor: float  # what the weights were trained for
 
     @property
     def total(self) -> float:
@@ -96,13 +82,9 @@ def occupied_block(slices: np.ndarray) -> tuple[OccupiedAxis, OccupiedAxis]:
 
 
 def power_profile(slices: np.ndarray, axis: int) -> np.ndarray:
-    """Return the power of each frequency along an axis (0 for rows, 1 for columns) of real slices (H, W, D).
+    """Return the power of the frequencies 0, 1, ... below half the size of an axis, 0 or 1, of real slices (H, W, D).
 
     It is averaged over the other axes; by Parseval's theorem this is the average over the other axis of k-space too.
-    Both signs of the frequency hold the same in a real image.
-
-    Returns:
-        float64, power of the frequencies 0, 1, ... below half the size of the axis.
     """
     spectrum = np.fft.rfft(slices, axis=axis)
     power = np.square(np.abs(spectrum), dtype=np.float64).mean(axis=tuple(a for a in range(3) if a != axis))
@@ -110,10 +92,7 @@ def power_profile(slices: np.ndarray, axis: int) -> np.ndarray:
 
 
 def find_edge(power: np.ndarray, size: int) -> OccupiedAxis:
-    """Find the last frequency before the power (:func:`power_profile`) drops, on an axis of so many samples.
-
-    The axis counts as occupied as a whole where nothing drops by ``EDGE_DB``.
-    """
+    """Find the last frequency before the power (:func:`power_profile`) drops by ``EDGE_DB``, on an axis of a size."""
     floor = np.finfo(np.float64).tiny + 1e-13 * power.max()  # of float32 images whose outside is exactly empty
     level = 10 * np.log10(np.maximum(power, floor))
     lowest = max(2 * WINDOW, size // (2 * LARGEST_FACTOR))

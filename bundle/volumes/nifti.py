@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""NIfTI in, NIfTI out: native intensities, and a header that comes back as it came.
-
-``read_nifti`` refuses whatever cannot be super-resolved, in one sentence each. ``write_volume``
-writes new voxels under the header of a volume that was read.
-"""
+"""NIfTI in, NIfTI out: native intensities, and a header that comes back as it came."""
 
 import contextlib
 import gzip
@@ -23,23 +19,16 @@ from bundle.files import atomic_path
 from bundle.volumes.geometry import Volume, no_voxels
 from bundle.volumes.volume_checks import check_kind, check_volume
 
-_PART: Final = 2**22
-"""Voxels, or bytes, that are read at once."""
-_DEFLATE: Final = 1040
-"""More than gzip can make of a byte."""
+_PART: Final = 2**22  # voxels, or bytes, that are read at once
+_DEFLATE: Final = 1040  # more than gzip can make of a byte
 _TOO_SHORT: Final = "{path}: the file holds fewer voxels than its header says; copy or export it again."
 
 
 def read_nifti(path: Path, with_voxels: bool = True) -> Volume:
-    """Read a NIfTI volume and check that it can be super-resolved.
+    """Read a NIfTI volume and check that it can be super-resolved; with voxels, its checksum where compressed too.
 
-    Args:
-        path: ``.nii`` or ``.nii.gz``; what the file is, its content tells. Voxels may be (X, Y, Z),
-            (X, Y) or have trailing axes of length 1.
-        with_voxels: false reads the header alone and leaves voxels that are all 0 and take no memory.
-
-    Returns:
-        The volume; with voxels, the whole file has been read and, where compressed, its checksum verified.
+    What the file is, its content tells. Voxels may be (X, Y, Z), (X, Y) or have trailing axes of length 1; without
+    them the header is read alone, and they are all 0 and take no memory.
 
     Raises:
         InputError: file missing, unreadable, cut short or not NIfTI; more than one volume; colour
@@ -66,17 +55,11 @@ def write_volume(
     like: Volume,
     dtype: Literal["float32", "input"] = "float32",
 ) -> None:
-    """Write voxels under the header of a volume that was read, atomically.
+    """Write voxels (X, Y, Z), native intensities, under the header of a volume on their grid, atomically.
 
     Kept as they were: shape, both forms with their codes, pixdim, units, intent, description, display
-    window (the intensity scale is the same), extensions, byte order. Set anew: data type and scaling.
-
-    Args:
-        path: name of the new file, ending in ``.nii`` or ``.nii.gz``; its folder is made.
-        voxels: (X, Y, Z), native intensities on the grid of ``like``.
-        like: the volume whose header is used.
-        dtype: ``"float32"``, or ``"input"`` for the type of ``like``'s file: integers are rounded and
-            clipped to their range, and a file with scl_slope and scl_inter keeps both.
+    window (the intensity scale is the same), extensions, byte order. Set anew: data type and scaling; with ``"input"``
+    both are those of ``like``'s file, and integers are rounded and clipped to their range.
 
     Raises:
         InputError: if the folder cannot be written, or the name ends otherwise.
@@ -123,7 +106,7 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _image(path: Path, stream: IO[bytes]) -> nib.Nifti1Image:
-    """Return the image over a file's content; its voxels are not read yet."""
+    """Return the image over a file's content, voxels unread."""
     start = stream.read(348)
     magic_1, magic_2 = start[344:347], start[4:7]
     if magic_1 == b"ni1" or magic_2 == b"ni2":

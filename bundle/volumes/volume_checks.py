@@ -14,8 +14,7 @@ from bundle.volumes.geometry import GRID_TOLERANCE, Volume, corner_distance, thr
 
 logger = logging.getLogger(__name__)
 
-MINIMUM_MATRIX: Final = 17
-"""Fewest voxels along each in-plane axis: eight unpadded 3 x 3 convolutions take 16 away."""
+MINIMUM_MATRIX: Final = 17  # voxels along each in-plane axis: eight unpadded 3 x 3 convolutions take 16 away
 
 
 def check_kind(path: Path, image: nib.Nifti1Image) -> None:
