@@ -44,8 +44,8 @@ class StackSlicesd(Transform):
 class SliceStack:
     """Hold the slices of all volumes, preprocessed once, in memory or on the GPU.
 
-    ``voxels`` (n_slices, C, H, W) are float16, channels ``CHANNELS``; smaller slices are padded with 0 at the end of each
-    axis. ``sizes`` (n_slices, 2) are int64, height and width; ``counts`` the slices of each of ``data``, in order.
+    ``voxels`` (n_slices, C, H, W) are float16, channels ``CHANNELS``; smaller slices are padded with 0 at the end of
+    each axis. ``sizes`` (n_slices, 2) are height and width; ``counts`` the slices of each of ``data``, in order.
 
     Args:
         data: pairs, as :func:`bundle.data.find_pairs` returns.

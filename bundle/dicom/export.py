@@ -5,8 +5,10 @@ Which series is what is read from one file's header of each: its words first, wh
 repetition and inversion. Pairs are made within a study alone. Nothing is paired where two references fit equally well.
 """
 
+import contextlib
 import hashlib
 import logging
+import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -32,8 +34,7 @@ from bundle.volumes.names import (
 
 logger = logging.getLogger(__name__)
 
-_SAME_ORIENTATION: Final = np.cos(np.radians(20))
-"""Between the normals of two series that a technician would call axial both."""
+_SAME_ORIENTATION: Final = np.cos(np.radians(20))  # between normals of two series that are both called axial
 
 
 @dataclass(frozen=True)
@@ -54,11 +55,11 @@ class Series:
         said = [contrast.name for contrast in CONTRASTS if re.search(contrast.words, words)]
         if len(said) == 1:
             return said[0]
-        repetition, echo = _number(self.tags[Tag.REPETITION_TIME]), _number(self.tags[Tag.ECHO_TIME])
-        if repetition is None or echo is None:
+        repetition, echo = self._numbers(Tag.REPETITION_TIME, 1), self._numbers(Tag.ECHO_TIME, 1)
+        if not (repetition and echo):
             return ""
-        inversion = _number(self.tags[Tag.INVERSION_TIME]) or 0.0
-        return next((one.name for one in CONTRASTS if one.times(repetition, echo, inversion)), "")
+        inversion = self._numbers(Tag.INVERSION_TIME, 1) or [0.0]
+        return next((one.name for one in CONTRASTS if one.times(*repetition, *echo, *inversion)), "")
 
     @property
     def name(self) -> str:
@@ -68,32 +69,29 @@ class Series:
     @property
     def normal(self) -> np.ndarray:
         """Direction across its slices, (3,); zeros where the header does not say."""
-        values = [_number(part) for part in self.tags[Tag.DIRECTIONS].split("\\")]
-        if len(values) != 6 or None in values:
-            return np.zeros(3)
-        return np.cross(*np.array(values, dtype=float).reshape(2, 3))
+        values = self._numbers(Tag.DIRECTIONS, 6) or [0.0] * 6
+        return np.cross(values[:3], values[3:])
 
     @property
     def pixel(self) -> float:
         """Area of a pixel in mm^2; infinite where the header does not say."""
-        rows, _, columns = self.tags[Tag.PIXEL_SPACING].partition("\\")
-        height, width = _number(rows), _number(columns)
-        return float("inf") if height is None or width is None else height * width
+        return math.prod(self._numbers(Tag.PIXEL_SPACING, 2) or [math.inf])
+
+    def _numbers(self, tag: Tag, n_numbers: int) -> list[float]:
+        """Read the numbers of a tag; none where they are not as many, or no numbers."""
+        try:
+            numbers = [float(part) for part in self.tags[tag].split("\\")]
+        except ValueError:
+            return []
+        return numbers if len(numbers) == n_numbers else []
 
 
 def study_pairs(folders: Iterable[Path], top: Path, reference_contrast: str = "auto") -> tuple[list[Pair], str]:
     """Pair the T2w series of each study with a reference of the same study.
 
     A reference is taken, in this order of preference, that was scanned without contrast agent, in the target's frame
-    of reference, at its orientation, with the smallest pixels.
-
-    Args:
-        folders: each holding the files of one series.
-        top: the folder that they are below; cases are named by their path from there.
-        reference_contrast: one of ``REFERENCE_CONTRASTS``, or ``auto`` for the one with more pairs.
-
-    Returns:
-        Pairs, and the contrast of their references.
+    of reference, at its orientation, with the smallest pixels. Each folder holds the files of one series; cases are
+    named by their path from ``top``. The contrast of the references is returned too.
 
     Raises:
         InputError: if there is no pair, saying what series there are.
@@ -138,7 +136,10 @@ def _nothing_paired(folder: Path, series: Sequence[Series], wanted: str) -> str:
 def _first_of(folder: Path) -> Series | None:
     """Return the series of a folder by its first file, and warn of a folder that holds several."""
     files = [path for path in sorted(folder.iterdir()) if is_dicom(path)]
-    ends = [tags for path in dict.fromkeys([*files[:1], *files[-1:]]) if (tags := _tags(path))]
+    ends = []
+    for path in dict.fromkeys([*files[:1], *files[-1:]]):
+        with contextlib.suppress(InputError):
+            ends.append(read_dicom_header(path).tags)
     if len({tags[Tag.SERIES] for tags in ends}) == 1:
         return Series(folder, ends[0])
     if ends:
@@ -151,14 +152,6 @@ def _first_of(folder: Path) -> Series | None:
     elif files:
         logger.warning("%s is left out: its DICOM files cannot be read.", folder)
     return None
-
-
-def _tags(path: Path) -> Mapping[str, str] | None:
-    """Return the values of a file's header; ``None`` where it cannot be read."""
-    try:
-        return read_dicom_header(path).tags
-    except InputError:
-        return None
 
 
 def _pairs_of(studies: Iterable[Sequence[Series]], contrast: str) -> Iterator[tuple[Series, list[Series]]]:
@@ -189,11 +182,3 @@ def _pair(target: Series, reference: Series, top: Path, contrast: str) -> Pair:
         CASE: safe_name("_".join(folders)),
         REFERENCE_CONTRAST: contrast,
     }
-
-
-def _number(text: str) -> float | None:
-    """Read a number of a header."""
-    try:
-        return float(text)
-    except ValueError:
-        return None

@@ -1,13 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The header of one DICOM file, without its image."""
 
-import contextlib
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -36,36 +33,16 @@ class Tag(StrEnum):
 
 @dataclass(frozen=True, eq=False)
 class DicomHeader:
-    """What one file says about its image.
-
-    Attributes:
-        tags: values by tag, as text, empty where there is none.
-        position: centre of the first voxel in mm, left-posterior-superior, (3,).
-        axes: directions of the image's x, y and normal, columns of (3, 3).
-        spacing: voxel size in mm along x, y and the normal.
-        shape: columns, rows and frames.
-        kind: ITK's name of the voxels' type.
-        n_channels: more than 1 for colour.
-    """
+    """What one file says about its image, in mm, left-posterior-superior."""
 
     path: Path
-    tags: Mapping[str, str]
-    position: np.ndarray
-    axes: np.ndarray
+    tags: Mapping[str, str]  # empty where there is none
+    position: np.ndarray  # (3,), centre of the first voxel
+    axes: np.ndarray  # (3, 3), its columns the directions of the image's x, y and normal
     spacing: np.ndarray
-    shape: tuple[int, int, int]
-    kind: str
+    shape: tuple[int, int, int]  # columns, rows and frames
+    kind: str  # SimpleITK's name of the voxels' type
     n_channels: int
-
-
-@contextlib.contextmanager
-def itk_loaded() -> Iterator[Any]:
-    """Yield ITK, which takes seconds to load and is needed for DICOM alone."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Python deprecates how ITK is wrapped; as an error, that would end the process
-        import itk
-
-        yield itk
 
 
 def is_dicom(path: Path) -> bool:
@@ -93,24 +70,22 @@ def read_dicom_header(path: Path) -> DicomHeader:
     Raises:
         InputError: if it cannot be read.
     """
-    with itk_loaded() as itk:
-        image = itk.GDCMImageIO.New()
-        image.SetFileName(str(path))
-        try:
-            image.ReadImageInformation()
-        except RuntimeError as error:
-            raise InputError(f"{path}: this DICOM file cannot be read; export the series again.") from error
-        dictionary = image.GetMetaDataDictionary()
-        known = set(dictionary.GetKeys())
-        n_axes = image.GetNumberOfDimensions()
-        columns, rows, frames = (image.GetDimensions(axis) if axis < n_axes else 1 for axis in range(3))
-        return DicomHeader(
-            path=path,
-            tags={tag: dictionary[tag.value].strip() if tag in known else "" for tag in Tag},
-            position=np.array([image.GetOrigin(axis) for axis in range(3)]),
-            axes=np.column_stack([image.GetDirection(axis) for axis in range(3)]),
-            spacing=np.array([image.GetSpacing(axis) for axis in range(3)]),
-            shape=(columns, rows, frames),
-            kind=image.GetComponentTypeAsString(image.GetComponentType()),
-            n_channels=image.GetNumberOfComponents(),
-        )
+    import SimpleITK  # takes half a second, and DICOM alone needs it
+
+    image = SimpleITK.ImageFileReader()
+    image.SetImageIO("GDCMImageIO")
+    image.SetFileName(str(path))
+    try:
+        image.ReadImageInformation()
+    except RuntimeError as error:
+        raise InputError(f"{path}: this DICOM file cannot be read; export the series again.") from error
+    return DicomHeader(
+        path=path,
+        tags={tag: image.GetMetaData(tag).strip() if image.HasMetaDataKey(tag) else "" for tag in Tag},
+        position=np.array(image.GetOrigin()),
+        axes=np.reshape(image.GetDirection(), (3, 3)),
+        spacing=np.array(image.GetSpacing()),
+        shape=image.GetSize(),
+        kind=SimpleITK.GetPixelIDValueAsString(image.GetPixelID()),
+        n_channels=image.GetNumberOfComponents(),
+    )

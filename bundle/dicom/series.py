@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A DICOM series, one folder of slices, as a volume: read by ITK, placed in space as NIfTI counts it.
+"""A DICOM series, one folder of slices, as a volume: read by SimpleITK, placed in space as NIfTI counts it.
 
 DICOM's positions are left-posterior-superior, NIfTI's right-anterior-superior: the signs of x and y change.
 """
@@ -11,28 +11,27 @@ from typing import Final
 import nibabel as nib
 import numpy as np
 
-from bundle.dicom.headers import DicomHeader, Tag, is_dicom, itk_loaded, read_dicom_header, storage_class
+from bundle.dicom.headers import DicomHeader, Tag, is_dicom, read_dicom_header, storage_class
 from bundle.errors import InputError
 from bundle.volumes.geometry import GRID_TOLERANCE, Volume, no_voxels
 from bundle.volumes.names import first_few
 from bundle.volumes.volume_checks import check_volume
 
 _LPS_TO_RAS: Final = np.diag([-1.0, -1.0, 1.0])
-_NIFTI_TYPES: Final = {"unsigned_char": "u1", "char": "i1", "unsigned_short": "u2", "short": "i2", "int": "i4"}
-"""NIfTI types by the names ITK gives to those of DICOM; all others are stored as float32."""
+# NIfTI types by the names that SimpleITK gives to those of DICOM; all others are stored as float32.
+_NIFTI_TYPES: Final = {
+    **{f"{bits}-bit unsigned integer": f"u{bits // 8}" for bits in (8, 16)},
+    **{f"{bits}-bit signed integer": f"i{bits // 8}" for bits in (8, 16, 32)},
+}
 _ONE_SERIES: Final = "give a folder that holds one series, the slices of one image"
 
 
 def read_series(folder: Path, with_voxels: bool = True) -> Volume:
     """Read the DICOM series of a folder and check that it can be super-resolved.
 
-    Args:
-        folder: holds the slices of one series; other files are passed over, folders below are not looked into.
-        with_voxels: false decodes no image and leaves voxels that are all 0 and take no memory.
-
-    Returns:
-        The volume, intensities after rescale slope and intercept, slices in the order of their normal. Its header
-        is a NIfTI header of the same geometry, which names neither patient nor study.
+    Other files are passed over, folders below are not looked into. Without voxels no image is decoded, and they are all
+    0. Intensities are those after rescale slope and intercept, slices in the order of their normal. The header is a
+    NIfTI header of the same geometry, which names neither patient nor study.
 
     Raises:
         InputError: if there is no series or more than one; if slices are missing, doubled, shifted or unevenly
@@ -52,14 +51,18 @@ def read_series(folder: Path, with_voxels: bool = True) -> Volume:
 
 def _files_of_one_series(folder: Path) -> list[Path]:
     """List the files of the only series in a folder."""
-    with itk_loaded() as itk:
-        names = itk.GDCMSeriesFileNames.New()
-        names.SetUseSeriesDetails(True)  # tells apart what scanners store under one identifier, such as localizers
-        display = names.GetGlobalWarningDisplay()
-        names.SetGlobalWarningDisplay(False)  # an empty folder gets a sentence below
-        names.SetDirectory(str(folder))
-        series = [[Path(name) for name in names.GetFileNames(identifier)] for identifier in names.GetSeriesUIDs()]
-        names.SetGlobalWarningDisplay(display)
+    import SimpleITK
+
+    reader, path, details = (
+        SimpleITK.ImageSeriesReader,
+        str(folder),
+        True,
+    )  # tells apart localizers under one identifier
+    display = reader.GetGlobalWarningDisplay()
+    reader.SetGlobalWarningDisplay(False)  # an empty folder gets a sentence below
+    identifiers = reader.GetGDCMSeriesIDs(path, details)
+    series = [list(map(Path, reader.GetGDCMSeriesFileNames(path, one, details))) for one in identifiers]
+    reader.SetGlobalWarningDisplay(display)
     if not series:
         raise InputError(f"{folder}: this folder holds no DICOM images{_where_instead(folder)}; {_ONE_SERIES}.")
     if len(series) > 1:
@@ -156,18 +159,16 @@ def _affine(first: DicomHeader, step: np.ndarray) -> np.ndarray:
 
 def _read_voxels(folder: Path, slices: Sequence[DicomHeader]) -> np.ndarray:
     """Read the images of a series, in the order given, as float32 (X, Y, Z)."""
-    with itk_loaded() as itk:
-        reader = itk.ImageSeriesReader[itk.Image[itk.F, 3]].New()
-        reader.SetImageIO(itk.GDCMImageIO.New())
-        reader.SetFileNames([str(one.path) for one in slices])
-        try:
-            reader.Update()
-        except RuntimeError as error:
-            raise InputError(
-                f"{folder}: the images of this DICOM series cannot be read together (damaged, or of several sizes); "
-                "export the series again."
-            ) from error
-        return np.ascontiguousarray(itk.array_view_from_image(reader.GetOutput()).transpose(2, 1, 0))
+    import SimpleITK
+
+    try:
+        image = SimpleITK.ReadImage([str(one.path) for one in slices], SimpleITK.sitkFloat32, "GDCMImageIO")
+    except RuntimeError as error:
+        raise InputError(
+            f"{folder}: the images of this DICOM series cannot be read together (damaged, or of several sizes); "
+            "export the series again."
+        ) from error
+    return np.ascontiguousarray(SimpleITK.GetArrayViewFromImage(image).T)
 
 
 def _nifti_header(affine: np.ndarray, shape: Sequence[int], kind: str) -> nib.Nifti1Header:
