@@ -23,9 +23,7 @@ _SECTIONS: Final = {
 
 
 def find_datalist(folder: Path) -> Path | None:
-    """Return the datalist of a folder: ``datalist.json``, else the one ``dataset*.json``, else the one ``*.json``.
-
-    Other files than ``datalist.json`` count only if they hold pairs. ``None`` where there is none.
+    """Return a folder's datalist: ``datalist.json``, else the one ``dataset*.json``, else ``*.json`` that holds pairs.
 
     Raises:
         InputError: if several files could be meant.
@@ -44,11 +42,9 @@ def find_datalist(folder: Path) -> Path | None:
 def read_datalist(path: Path, reference_contrast: str) -> tuple[list[Pair], str]:
     """Turn the entries of a datalist into pairs and return them with the contrast of the reference, as names tell it.
 
-    Args:
-        path: JSON file, or by its ending ``.csv`` or ``.tsv`` a table whose first line names the columns, ``image``
-            and ``reference``, and ``subject`` and ``case`` where wanted. Relative paths in it count from its folder;
-            each names a NIfTI file, or a folder with a DICOM series.
-        reference_contrast: one of ``REFERENCE_CONTRASTS``, or ``auto`` for whatever is listed.
+    It is a JSON file, or by its ending ``.csv`` or ``.tsv`` a table whose first line names the columns, ``image`` and
+    ``reference``, and ``subject`` and ``case`` where wanted. Paths, of NIfTI files or folders of a DICOM series, count
+    from its own folder. With ``auto`` the references are of whatever contrast.
 
     Raises:
         InputError: if the file is damaged or empty, names missing files, or lists another contrast.
@@ -107,7 +103,6 @@ def _table_entries(path: Path) -> list[dict[str, str]]:
 
 
 def _json_entries(path: Path) -> list[dict[str, str]]:
-    """Read a datalist, with or without sections, into one list of entries; each remembers its section."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -120,7 +115,6 @@ def _json_entries(path: Path) -> list[dict[str, str]]:
 
 
 def _entry(path: Path, entry: object, section: str = "") -> dict[str, str]:
-    """Keep what a pair is made of, with absolute paths."""
     if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in (IMAGE, REFERENCE)):
         start = json.dumps(entry)[:80]
         raise InputError(f"{path} has the entry {start}; each needs image and reference, one file name each.")
@@ -130,7 +124,7 @@ def _entry(path: Path, entry: object, section: str = "") -> dict[str, str]:
 
 
 def _cases(folder: Path, entries: Sequence[Mapping[str, str]], scans: Sequence[Scan | None]) -> list[str]:
-    """Name entries after their files, and after their folders too where files of several folders share a name."""
+    """Name entries after their files, and their folders too where files share a name."""
     files = [NIFTI_ENDING.sub("", entry[IMAGE]) for entry in entries]
     names = [scan.case if scan else Path(file).name for scan, file in zip(scans, files, strict=True)]
     paths = [os.path.relpath(file, folder).replace(os.sep, "_") for file in files]

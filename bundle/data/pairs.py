@@ -9,7 +9,7 @@ import itertools
 import logging
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -36,10 +36,6 @@ logger = logging.getLogger(__name__)
 
 # Another day, another space or another sampling is another image, even where one of the two names leaves it out.
 _STRICT_ENTITIES: Final = {"sub", "ses", "space", "res"}
-_WANTED: Final = ", ".join(
-    f"{start}{target}.nii[.gz] with {start}{' or '.join(ends)}"
-    for start, (target, ends) in zip(("sub-*", "IXI*"), REFERENCE_NAMES.items(), strict=True)
-)
 
 
 def find_pairs(dataset_dir: str | os.PathLike[str], reference_contrast: str = "auto") -> list[Pair]:
@@ -50,11 +46,8 @@ def find_pairs(dataset_dir: str | os.PathLike[str], reference_contrast: str = "a
     contrast serves as reference for the whole data set. Hidden files, ``*.partial`` and ``derivatives`` folders
     are left out. Pairs of a datalist with sections carry ``section``.
 
-    Args:
-        dataset_dir: a folder of NIfTI files with BIDS-like or IXI's names, of DICOM series or with a datalist, which
-            wins; or the path of a datalist or a CSV table.
-        reference_contrast: one of ``REFERENCE_CONTRASTS``, or ``auto`` for the one with more pairs (the first of them
-            on a tie).
+    ``dataset_dir`` holds NIfTI files with BIDS-like or IXI's names, DICOM series, or a datalist, which wins; or is one,
+    or a CSV table. ``reference_contrast`` may be ``auto`` for the one with more pairs, the first on a tie.
 
     Raises:
         InputError: if nothing is found, files are missing, or a target has several equally close references.
@@ -65,10 +58,8 @@ def find_pairs(dataset_dir: str | os.PathLike[str], reference_contrast: str = "a
     if not source.exists():
         raise InputError(f"dataset_dir {source} does not exist{_similar_name(source)}; name an existing folder.")
     datalist = find_datalist(source) if source.is_dir() else source
-    if datalist is None:
-        pairs, contrast = _pairs_by_name(source, reference_contrast)
-    else:
-        pairs, contrast = read_datalist(datalist, reference_contrast)
+    read = read_datalist if datalist else _pairs_by_name
+    pairs, contrast = read(datalist or source, reference_contrast)
     _require_unique_cases(pairs)
     n_subjects = len({pair[SUBJECT] for pair in pairs})
     logger.info("%s: %d pairs of %d subjects, reference %s", datalist or source, len(pairs), n_subjects, contrast)
@@ -153,24 +144,27 @@ def _is_wanted(name: str) -> bool:
     return not name.startswith(".") and not name.endswith(".partial") and name.lower() != "derivatives"
 
 
-def _require_unique_cases(pairs: Iterable[Mapping[str, str]]) -> None:
+def _require_unique_cases(pairs: Iterable[Pair]) -> None:
     seen: dict[str, str] = {}
     for pair in pairs:
-        if pair[CASE] in seen:
+        if first := seen.get(pair[CASE]):
             raise InputError(
-                f"{seen[pair[CASE]]} and {pair[IMAGE]} would both be called {pair[CASE]}; keep one of them, or list "
+                f"{first} and {pair[IMAGE]} would both be called {pair[CASE]}; keep one of them, or list "
                 "the pairs in a datalist.json and give each its own case."
             )
         seen[pair[CASE]] = pair[IMAGE]
 
 
 def _nothing_found(folder: Path, files: Sequence[Path], scans: Sequence[Scan], wanted: str) -> str:
-    """Say what was looked for, what lies there instead, and what to do."""
     counts = Counter(scan.contrast for scan in scans)
     others = [name for name in REFERENCE_CONTRASTS if name in counts and name != wanted]
     if wanted != "auto" and others and TARGET_CONTRAST in counts:
         return f"{folder} has T2w but no matching {wanted} volumes; set reference_contrast to {others[0]} or auto."
-    looked_for = f"looked for {_WANTED}, or a datalist.json whose entries hold image and reference"
+    wanted_names = (
+        f"{start}{target}.nii[.gz] with {start}{' or '.join(ends)}"
+        for start, (target, ends) in zip(("sub-*", "IXI*"), REFERENCE_NAMES.items(), strict=True)
+    )
+    looked_for = f"looked for {', '.join(wanted_names)}, or a datalist.json whose entries hold image and reference"
     if counts:
         present = ", ".join(f"{n} {name}" for name, n in sorted(counts.items()))
         return (
@@ -183,8 +177,6 @@ def _nothing_found(folder: Path, files: Sequence[Path], scans: Sequence[Scan], w
 
 def _similar_name(path: Path) -> str:
     """Return a hint at what lies beside a missing path under the most similar name, or an empty text."""
-    if not path.parent.is_dir():
-        return ""
-    entries = {entry.name.lower(): entry for entry in sorted(path.parent.iterdir())}
+    entries = {entry.name.lower(): entry for entry in sorted(path.parent.glob("*"))}
     nearest = difflib.get_close_matches(path.name.lower(), entries, n=1)
     return f" (is {entries[nearest[0]]} meant?)" if nearest else ""

@@ -23,7 +23,7 @@ class PatchStream:
     Args:
         dataset: the slices.
         patch_size: height and width of a patch.
-        batch_size: patches a batch, at most as many as there are.
+        batch_size: at most as many as there are patches.
         sampling: ``grid`` (16 patches of 64 x 64 from a slice of 256 x 256; where the grid does not fit, the patches
             overlap evenly) or ``random`` (as many patches a slice, anywhere in it, new at every pass).
         gain_jitter: multiply low-res and targets of each patch, but not the reference, by a common random
@@ -59,11 +59,10 @@ class PatchStream:
         self._pass: tuple[int, Tensor] = (-1, self.corners)
 
     def of_seed(self, seed: int) -> "PatchStream":
-        """Return a stream of the same slices in another order, from its start."""
+        """Return a stream of the same slices in another order."""
         return replace(self, seed=seed)
 
     def _check(self) -> None:
-        """Refuse settings that are out of range."""
         if self.sampling not in ("grid", "random"):
             raise InputError(f"sampling is {self.sampling!r}; choose grid or random.")
         for name, such in (("gain_jitter", 0.2), ("noise_jitter", 0.02)):
@@ -108,7 +107,8 @@ class PatchStream:
         if self.reference_shift:
             patches[:, 1:2] = self._cut(self._shifted(corners, position), slice(1, 2))
         if self.gain_jitter:
-            gains = self._gains(position)[self.part].to(patches.device)
+            uniform = torch.rand(self.batch_size, 1, 1, 1, generator=self._random(position, 1))
+            gains = torch.exp(self.gain_jitter * (2 * uniform - 1))[self.part].to(patches.device)
             patches[:, :1] *= gains
             patches[:, 2:] *= gains
         if self.noise_jitter:
@@ -136,11 +136,6 @@ class PatchStream:
     def _random(self, position: int, use: int) -> torch.Generator:
         """Return random numbers for one ``use``, from 1, in the batch at ``position``; those of passes are use 0."""
         return torch.Generator().manual_seed(self.seed * 1_000_003 + position + use * 2**32)
-
-    def _gains(self, position: int) -> Tensor:
-        """Return a factor (N, 1, 1, 1) for each patch."""
-        uniform = torch.rand(self.batch_size, 1, 1, 1, generator=self._random(position, 1))
-        return torch.exp(self.gain_jitter * (2 * uniform - 1))
 
     def _noise(self, position: int) -> Tensor:
         """Return noise (N, 2, P, P) for low-res and reference."""

@@ -40,7 +40,7 @@ def requested_pairs(
     if image is None and reference is None:
         return with_outputs(find_pairs(dataset_dir, reference_contrast), dataset_dir)
     if image is None or reference is None:
-        given, missing = ("image", "reference") if reference is None else ("reference", "image")
+        given, missing = (IMAGE, REFERENCE) if reference is None else (REFERENCE, IMAGE)
         raise InputError(f"--{given} is given without its {missing}; add --{missing} FILE.")
     path = absolute_path(image)
     scan, stem = parse_name(path), NIFTI_ENDING.sub("", path.name)
@@ -55,10 +55,8 @@ def pairs_of_subset(
 ) -> list[Pair]:
     """Return the pairs of one set of a split that training has written; all of them where there is no split file.
 
-    ``split_file``, ``subset`` and ``fold`` are those of :func:`bundle.data.splits.read_split`.
-
     Raises:
-        InputError: if the file is missing or damaged, or the set holds no pair of the data set.
+        InputError: as :func:`bundle.data.splits.read_split`, and if the set holds no pair of the data set.
     """
     if split_file is None:
         return list(pairs)
@@ -81,9 +79,7 @@ def contrast_of(pairs: Sequence[Pair]) -> str | None:
 def reference_beside(
     image: PathLike, names: Mapping[str, Sequence[str]] | None = None, contrast: str | None = None
 ) -> Path:
-    """Return the path of the first reference in the folder of an image, one of ``contrast`` before others.
-
-    ``names`` are further rules like those of ``REFERENCE_NAMES``, by the end of an image's name.
+    """Return the first reference beside an image, of ``contrast`` if any, by rules like those of ``REFERENCE_NAMES``.
 
     Raises:
         InputError: if no rule fits the image's name, or no reference is there.
@@ -97,10 +93,10 @@ def reference_beside(
             f"{path.name}: which file is the reference of this image? Its name ends in none of {', '.join(rules)}; add "
             'a rule to reference_names in the config, or give the path of its reference as "reference".'
         )
-    wanted = [path.with_name(stem.removesuffix(own) + end) for end in rules[own]]
-    there = [file for name in wanted for end in (".nii.gz", ".nii") if (file := Path(f"{name}{end}")).is_file()]
+    wanted = [stem.removesuffix(own) + end for end in rules[own]]
+    there = [file for name in wanted for end in (".nii.gz", ".nii") if (file := path.with_name(name + end)).is_file()]
     if not there:
-        missing = " or ".join(f"{name.name}.nii.gz" for name in wanted)
+        missing = " or ".join(f"{name}.nii.gz" for name in wanted)
         raise InputError(
             f"{path.name}: no reference lies beside this image; put {missing} "
             'into its folder, or give the path of its reference as "reference".'
@@ -114,8 +110,7 @@ def check_pairs(data: Sequence[Pair], check: Check) -> tuple[list[Pair], dict[st
 
     Returns the pairs to work on, and for those for which the check raised whatever error, the reason by case.
     """
-    usable: list[Pair] = []
-    failures: dict[str, str] = {}
+    usable, failures = [], {}
     for pair in tqdm(data, desc="checking inputs", unit="case", leave=False, disable=not data):
         try:
             check(pair)

@@ -50,8 +50,7 @@ class SliceStack:
     Args:
         data: pairs, as :func:`bundle.data.find_pairs` returns.
         transform: preprocessing up to ``low_res``, ``high_res`` and ``reference`` (1, H, W, D).
-        cache_dir: folder that keeps preprocessed volumes for the next start, or ``None``. An entry
-            is renewed when a file or the preprocessing has changed.
+        cache_dir: keeps preprocessed volumes for the next start; renewed when a file or the preprocessing has changed.
         device: where the slices are kept and patches are cut.
 
     Raises:
@@ -80,16 +79,15 @@ class SliceStack:
             stacks = [volumes[i][STACK] for i in bar]
         self.sizes = torch.cat([torch.tensor(s.shape[2:]).expand(len(s), 2) for s in stacks]).to(device)
         self.counts = [len(stack) for stack in stacks]
-        height, width = self.sizes.amax(0).tolist()
-        n_channels = stacks[0].shape[1]
-        self.voxels = torch.zeros(len(self.sizes), n_channels, height, width, dtype=torch.float16, device=device)
+        shape = (len(self.sizes), stacks[0].shape[1], *self.sizes.amax(0).tolist())
+        self.voxels = torch.zeros(shape, dtype=torch.float16, device=device)
         for room in self.voxels.split(self.counts):
             stack = stacks.pop(0)  # let go once copied: together they are as large as what they go into
             room[:, :, : stack.shape[2], : stack.shape[3]] = stack
         logger.info("%d slices of %d volumes, %.0f MB", len(self), len(self.counts), self.voxels.nbytes / 1e6)
 
     def __len__(self) -> int:
-        """Return the number of slices."""
+        """Count the slices."""
         return len(self.voxels)
 
 

@@ -11,7 +11,7 @@ import json
 import logging
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -47,12 +47,12 @@ class SplitPlan:
     fold: int | None = None
 
     def __post_init__(self) -> None:
-        """Bring names into one form, and refuse fractions or folds out of range and a subject named twice."""
         for name in (TEST, VALIDATE):
             object.__setattr__(self, name, _fraction_or_names(name, getattr(self, name)))
-        if _fraction(self.test) + _fraction(self.validate) >= 1:
+        (test_part, test), (validate_part, validate) = _parts(self.test), _parts(self.validate)
+        if test_part + validate_part >= 1:
             raise InputError(f"test {self.test} and validate {self.validate} leave nobody to train on; lower them.")
-        if both := first_few(sorted(set(_named(self.test)) & set(_named(self.validate)))):
+        if both := first_few(sorted({*test} & {*validate})):
             raise InputError(f"subjects {both} are named for both test and validate; name each once.")
         if (self.fold is None) != (self.n_folds is None):
             raise InputError(f"fold is {self.fold} and n_folds is {self.n_folds}; give both or neither.")
@@ -62,7 +62,7 @@ class SplitPlan:
             raise InputError(f"n_folds is {self.n_folds}; take 2 or more.")
         if self.fold not in range(self.n_folds):
             raise InputError(f"fold is {self.fold}; with n_folds {self.n_folds} take 0 to {self.n_folds - 1}.")
-        if _named(self.test):
+        if test:
             raise InputError("test names subjects, but folds test everybody in turn; drop either of them.")
 
 
@@ -102,11 +102,8 @@ def split_pairs(
 def read_split(split_file: str | os.PathLike[str], name: str, fold: int | None = None) -> list[str]:
     """Return the subjects of one set (``train``, ``validate`` or ``test``) that ``split_pairs`` wrote before.
 
-    The fold may be left out only where the file holds a single one, since a network was trained on the test subjects
-    of every fold but its own.
-
     Raises:
-        InputError: if the file is missing or damaged, or has no such set or fold.
+        InputError: if the file is missing or damaged, has no such set or fold, or has several and none is named.
     """
     file = Path(split_file)
     if not file.exists():
@@ -120,9 +117,8 @@ def read_split(split_file: str | os.PathLike[str], name: str, fold: int | None =
 
 
 def _draw(subjects: Iterable[str], plan: SplitPlan, fold: int) -> Subjects:
-    """Draw one fold; without folds, the only one."""
     ranked = _ranked(subjects, str(plan.seed))
-    test, validate = _named(plan.test), _named(plan.validate)
+    (test_part, test), (validate_part, validate) = _parts(plan.test), _parts(plan.validate)
     if unknown := [name for name in (*test, *validate) if name not in ranked]:
         nearest = difflib.get_close_matches(unknown[0], ranked, n=1)
         hint = f"is {nearest[0]} meant?" if nearest else f"it has {first_few(sorted(ranked))}."
@@ -133,9 +129,9 @@ def _draw(subjects: Iterable[str], plan: SplitPlan, fold: int) -> Subjects:
             raise InputError(f"{len(pool)} subjects do not fill n_folds {plan.n_folds}; lower n_folds.")
         test = pool[fold :: plan.n_folds]
         pool = _ranked(set(pool) - set(test), f"{plan.seed}:{fold}")
-    elif n_test := _count(_fraction(plan.test), len(ranked), len(pool), 1 + (_fraction(plan.validate) > 0)):
+    elif n_test := _count(test_part, len(ranked), len(pool), 1 + (validate_part > 0)):
         test, pool = pool[:n_test], pool[n_test:]
-    if n_validate := _count(_fraction(plan.validate), len(ranked), len(pool), 1):
+    if n_validate := _count(validate_part, len(ranked), len(pool), 1):
         validate, pool = pool[:n_validate], pool[n_validate:]
     if not pool:
         raise InputError("the named test and validation subjects leave nobody to train on; name fewer of them.")
@@ -157,7 +153,7 @@ def _ranked(subjects: Iterable[str], salt: str) -> list[str]:
 
 
 def _with_sections(pairs: Iterable[Pair], plan: SplitPlan) -> SplitPlan:
-    """Let the sections of a datalist stand for the named subjects of a plan."""
+    """Let the sections of a datalist stand for named subjects."""
     sections: dict[str, set[str]] = defaultdict(set)
     for pair in pairs:
         if SECTION in pair:
@@ -165,7 +161,7 @@ def _with_sections(pairs: Iterable[Pair], plan: SplitPlan) -> SplitPlan:
     if twice := _repeated(itertools.chain.from_iterable(sections.values())):
         raise InputError(f"subjects {first_few(twice)} are in several sections of the datalist; keep each in one.")
     for name in (TEST, VALIDATE):
-        stated, subjects = _named(getattr(plan, name)), sections[name]
+        (_, stated), subjects = _parts(getattr(plan, name)), sections[name]
         if not subjects or set(stated) == subjects:
             continue
         if stated or (name == TEST and plan.n_folds):
@@ -179,7 +175,6 @@ def _with_sections(pairs: Iterable[Pair], plan: SplitPlan) -> SplitPlan:
 
 
 def _read(file: Path) -> tuple[dict[str, Any], list[Subjects]]:
-    """Read the plan and all folds of a split file."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         plan = dict(content["plan"])
@@ -211,9 +206,9 @@ def _read_for(plan: SplitPlan, subjects: set[str], file: Path) -> list[Subjects]
     return splits
 
 
-def _recorded(plan: SplitPlan) -> Mapping[str, Any]:
+def _recorded(plan: SplitPlan) -> dict[str, Any]:
     """Return what of a plan decides the draw, as JSON gives it back."""
-    recorded = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(plan).items()}
+    recorded = json.loads(json.dumps(asdict(plan)))
     del recorded["fold"]  # one file holds all of them
     return recorded | ({TEST: None} if plan.n_folds else {})
 
@@ -229,12 +224,9 @@ def _fraction_or_names(name: str, value: object) -> float | tuple[str, ...]:
     raise InputError(f"{name} is {value!r}; give a fraction of the subjects in [0, 1) or a list of their names.")
 
 
-def _named(value: float | Sequence[str]) -> list[str]:
-    return [] if isinstance(value, int | float) else list(value)
-
-
-def _fraction(value: float | Sequence[str]) -> float:
-    return value if isinstance(value, int | float) else 0.0
+def _parts(value: float | Sequence[str]) -> tuple[float, list[str]]:
+    """Return a setting as a fraction and as names, one of which is nothing."""
+    return (value, []) if isinstance(value, int | float) else (0.0, list(value))
 
 
 def _repeated(subjects: Iterable[str]) -> list[str]:
