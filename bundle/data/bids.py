@@ -29,10 +29,9 @@ _GENERATOR: Final = "mcsr"
 
 
 def with_outputs(pairs: Iterable[Pair], dataset_dir: PathLike) -> list[Pair]:
-    """Say where the results of a BIDS data set go, as derivatives name them.
+    """Return the pairs of a BIDS data set with ``dataset`` and ``output``, where their results go, as derivatives do.
 
-    Pairs with BIDS names are returned with ``output``, such as ``sub-01/ses-1/anat/sub-01_ses-1_desc-sr_T2w``, and
-    ``dataset``; pairs of any other data set as they are.
+    An output is ``sub-01/ses-1/anat/sub-01_ses-1_desc-sr_T2w``; pairs without BIDS names stay as they are.
     """
     dataset = absolute_path(dataset_dir)
     if not (dataset / DESCRIPTION_FILE).is_file():
@@ -41,24 +40,18 @@ def with_outputs(pairs: Iterable[Pair], dataset_dir: PathLike) -> list[Pair]:
 
 
 def bids_sidecar(pair: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what BIDS wants to know of a result of :func:`with_outputs`, for the JSON file beside it.
-
-    ``SpatialReference`` is the target's own space, which the result keeps; ``SkullStripped`` is left out: nobody knows.
-    Empty for a pair that is not one of a BIDS data set.
-    """
+    """Return what BIDS wants to know of a result, for the JSON file beside it; nothing outside a BIDS data set."""
     if DATASET not in pair:
         return {}
     return {
         "Description": f"{TARGET_CONTRAST} super-resolved with the help of a reference of the same session",
         "Sources": [_uri(Path(pair[key]), Path(pair[DATASET])) for key in (IMAGE, REFERENCE) if pair.get(key)],
-        "SpatialReference": "orig",
+        "SpatialReference": "orig",  # the target's own space, which the result keeps
     }
 
 
 def write_dataset_description(output_dir: PathLike, pairs: Iterable[Mapping[str, Any]]) -> None:
-    """Describe the folder of results, made where missing, as a derived data set.
-
-    Nothing is written where no pair is of a BIDS data set, or the folder is described as a derived one already.
+    """Describe the folder of results as a derived data set, where pairs are of a BIDS data set and it is not yet.
 
     Raises:
         InputError: if the folder holds a data set that is not derived, such as the source itself, or cannot be written.
@@ -105,7 +98,6 @@ def _uri(file: Path, source: Path) -> str:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    """Read a description; empty where it is damaged."""
     try:
         return dict(json.loads(file.read_text(encoding="utf-8-sig")))
     except (OSError, ValueError, TypeError):

@@ -67,7 +67,6 @@ def find_pairs(dataset_dir: str | os.PathLike[str], reference_contrast: str = "a
 
 
 def _pairs_by_name(folder: Path, reference_contrast: str) -> tuple[list[Pair], str]:
-    """Pair the volumes of a folder and return them with the contrast of the reference."""
     files = list(_files(folder))
     names = [path for path in files if NIFTI_ENDING.search(path.name)]
     if not names:

@@ -20,19 +20,6 @@ class PatchStream:
     One pass is ``len(stream)`` batches; an incomplete last batch is left out. Of several processes each gets its part
     of every batch, see :mod:`bundle.parallel`.
 
-    Args:
-        dataset: the slices.
-        patch_size: height and width of a patch.
-        batch_size: at most as many as there are patches.
-        sampling: ``grid`` (16 patches of 64 x 64 from a slice of 256 x 256; where the grid does not fit, the patches
-            overlap evenly) or ``random`` (as many patches a slice, anywhere in it, new at every pass).
-        gain_jitter: multiply low-res and targets of each patch, but not the reference, by a common random
-            factor between exp(-gain_jitter) and exp(gain_jitter): inference meets other ratios than training.
-        flips: turn each patch, all its channels alike, into one of its eight mirror images and quarter turns.
-        reference_shift: cut the reference up to so many pixels off, along rows and columns, anew for each patch.
-        noise_jitter: add white Gaussian noise to low-res and reference, of a standard deviation up to this, by patch.
-        seed: start of the order. Streams that must differ, such as the critic's, get seeds that differ.
-
     Raises:
         InputError: if a slice is smaller than a patch, a setting is out of range, or a batch cannot be dealt out to the
             processes.
@@ -40,13 +27,15 @@ class PatchStream:
 
     dataset: SliceStack
     patch_size: int = 64
-    batch_size: int = 32
+    batch_size: int = 32  # at most as many as there are patches
+    # grid: 16 patches of 64 x 64 from a slice of 256 x 256, which overlap evenly where the grid does not fit;
+    # random: as many patches a slice, anywhere in it, new at every pass
     sampling: Literal["grid", "random"] = "grid"
-    gain_jitter: float = 0.0
-    flips: bool = False
-    reference_shift: int = 0
-    noise_jitter: float = 0.0
-    seed: int = 0
+    gain_jitter: float = 0.0  # low-res and targets, not the reference, times exp(-gain_jitter) to exp(gain_jitter)
+    flips: bool = False  # into one of the eight mirror images and quarter turns, all channels alike
+    reference_shift: int = 0  # the reference is cut up to so many pixels off, along rows and columns
+    noise_jitter: float = 0.0  # white Gaussian noise on low-res and reference, of a standard deviation up to this
+    seed: int = 0  # streams that must differ, such as the critic's, get seeds that differ
 
     def __post_init__(self) -> None:
         self._check()
@@ -80,12 +69,10 @@ class PatchStream:
             )
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        """Yield batches from the current position on, without end."""
         while True:
             yield self.next_batch()
 
     def __len__(self) -> int:
-        """Return the number of batches in one pass."""
         return len(self.corners) // self.batch_size
 
     def next_batch(self) -> dict[str, Tensor]:
@@ -124,7 +111,6 @@ class PatchStream:
         self.position = state["position"]
 
     def _shuffled(self, number: int) -> Tensor:
-        """Return the corners in the order of pass ``number``."""
         random = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
         corners = self.corners[torch.randperm(len(self.corners), generator=random)]
         if self.sampling == "random":
@@ -144,7 +130,6 @@ class PatchStream:
         return deviations * torch.randn(self.batch_size, 2, self.patch_size, self.patch_size, generator=random)
 
     def _shifted(self, corners: Tensor, position: int) -> Tensor:
-        """Return corners up to ``reference_shift`` pixels off, within their slices."""
         reach = self.reference_shift
         shifts = torch.randint(-reach, reach + 1, (self.batch_size, 2), generator=self._random(position, 2))[self.part]
         room = self.dataset.sizes.cpu()[corners[:, 0]] - self.patch_size

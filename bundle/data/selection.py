@@ -28,10 +28,9 @@ def requested_pairs(
     image: PathLike | None = None,
     reference: PathLike | None = None,
 ) -> list[Pair]:
-    """Return the one pair that is named, or else all pairs of a data set, as :func:`bundle.data.find_pairs` does.
+    """Return the one pair that is named, files or folders of a DICOM series, or else all pairs of a data set.
 
-    ``image`` and ``reference`` are NIfTI files or folders of a DICOM series; with them the data set is not looked at. A
-    name that is neither BIDS-like nor IXI's is case and subject; so is that of a DICOM folder, after its parent's.
+    A name that is neither BIDS-like nor IXI's is case and subject; so is that of a DICOM folder, after its parent's.
     Pairs of a BIDS data set get ``output``.
 
     Raises:
@@ -106,10 +105,7 @@ def reference_beside(
 
 
 def check_pairs(data: Sequence[Pair], check: Check) -> tuple[list[Pair], dict[str, str]]:
-    """Read every pair once, before the first is computed, so that one bad case never stops a batch.
-
-    Returns the pairs to work on, and for those for which the check raised whatever error, the reason by case.
-    """
+    """Read every pair before the first is computed; return those to work on, and the others' reasons by case."""
     usable, failures = [], {}
     for pair in tqdm(data, desc="checking inputs", unit="case", leave=False, disable=not data):
         try:

@@ -46,12 +46,8 @@ class SliceStack:
 
     ``voxels`` (n_slices, C, H, W) are float16, channels ``CHANNELS``; smaller slices are padded with 0 at the end of
     each axis. ``sizes`` (n_slices, 2) are height and width; ``counts`` the slices of each of ``data``, in order.
-
-    Args:
-        data: pairs, as :func:`bundle.data.find_pairs` returns.
-        transform: preprocessing up to ``low_res``, ``high_res`` and ``reference`` (1, H, W, D).
-        cache_dir: keeps preprocessed volumes for the next start; renewed when a file or the preprocessing has changed.
-        device: where the slices are kept and patches are cut.
+    ``transform`` goes up to ``low_res``, ``high_res`` and ``reference`` (1, H, W, D); ``cache_dir`` keeps what it
+    returns for the next start, until a file or the preprocessing changes.
 
     Raises:
         InputError: if there are no pairs, or one cannot be used.
@@ -87,7 +83,6 @@ class SliceStack:
         logger.info("%d slices of %d volumes, %.0f MB", len(self), len(self.counts), self.voxels.nbytes / 1e6)
 
     def __len__(self) -> int:
-        """Count the slices."""
         return len(self.voxels)
 
 
@@ -98,7 +93,6 @@ def split_channels(slices: Tensor) -> dict[str, Tensor]:
 
 
 def _fingerprint(pair: Mapping[str, str]) -> bytes:
-    """Return a hash that changes with a pair's names and with its files' sizes and times."""
     stats = [Path(pair[key]).stat() for key in (IMAGE, REFERENCE) if Path(pair.get(key, "")).is_file()]
     facts = [dict(pair), *((stat.st_size, stat.st_mtime_ns) for stat in stats)]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32].encode()

@@ -108,22 +108,17 @@ def study_pairs(folders: Iterable[Path], top: Path, reference_contrast: str = "a
         if len(references) == 1:
             pairs.append(_pair(target, references[0], top, contrast))
             logger.info("%s with %s", target.name, references[0].name)
-        elif references:
-            both = f"{references[0].folder} and {references[1].folder}"
-            _warn_left_out(target, f"two {contrast} references fit equally well, {both}")
         elif n_pairs[contrast]:
-            _warn_left_out(target, f"there is no {contrast} series in its study")
+            both = " and ".join(str(one.folder) for one in references[:2])
+            fits = f"two {contrast} references fit equally well, {both}"
+            why = fits if references else f"there is no {contrast} series in its study"
+            logger.warning("%s is left out: %s; list it in a CSV table to have it done.", target.name, why)
     if not pairs:
         raise InputError(_nothing_paired(top, series, reference_contrast))
     return pairs, contrast
 
 
-def _warn_left_out(target: Series, reason: str) -> None:
-    logger.warning("%s is left out: %s; list it in a CSV table to have it done.", target.name, reason)
-
-
 def _nothing_paired(folder: Path, series: Sequence[Series], wanted: str) -> str:
-    """Say what series there are where none could be paired."""
     none = f"no {', '.join([TARGET_CONTRAST, *REFERENCE_CONTRASTS[:-1]])} or {REFERENCE_CONTRASTS[-1]}"
     known = [f"{one.contrast or none}: {one.name}" for one in series]
     contrasts = ANY_REFERENCE if wanted == "auto" else wanted
@@ -134,7 +129,6 @@ def _nothing_paired(folder: Path, series: Sequence[Series], wanted: str) -> str:
 
 
 def _first_of(folder: Path) -> Series | None:
-    """Return the series of a folder by its first file, and warn of a folder that holds several."""
     files = [path for path in sorted(folder.iterdir()) if is_dicom(path)]
     ends = []
     for path in dict.fromkeys([*files[:1], *files[-1:]]):
@@ -165,14 +159,13 @@ def _pairs_of(studies: Iterable[Sequence[Series]], contrast: str) -> Iterator[tu
 
 
 def _rank(target: Series, reference: Series) -> tuple[bool, bool, bool, float]:
-    """Rank a reference for a target, smaller is better."""
     turned = abs(float(target.normal @ reference.normal)) < _SAME_ORIENTATION
     elsewhere = target.tags[Tag.FRAME_OF_REFERENCE] != reference.tags[Tag.FRAME_OF_REFERENCE]
     return bool(reference.tags[Tag.AGENT]), elsewhere, turned, round(reference.pixel, 4)
 
 
 def _pair(target: Series, reference: Series, top: Path, contrast: str) -> Pair:
-    """Return a pair that names neither patient nor study; the folders may."""
+    """Return a pair that names neither patient nor study, unless folders do."""
     patient = target.tags[Tag.PATIENT] or target.tags[Tag.STUDY]
     folders = target.folder.relative_to(top).parts or (target.folder.name,)
     return {

@@ -47,21 +47,22 @@ class DicomHeader:
 
 def is_dicom(path: Path) -> bool:
     """Tell whether a file starts as DICOM files do: 128 bytes of anything, then ``DICM``."""
-    if not path.is_file():  # opening a pipe would wait for ever
-        return False
     try:
-        with path.open("rb") as stream:
-            return stream.read(132)[128:] == b"DICM"
+        return path.is_file() and _start(path)[128:132] == b"DICM"  # opening a pipe would wait for ever
     except OSError:
         return False
 
 
 def storage_class(path: Path) -> bytes:
     """Return what kind of object a DICOM file holds: the value of tag (0002, 0002), at the start of the file."""
-    with path.open("rb") as stream:
-        start = stream.read(1024)
+    start = _start(path)
     at = start.find(b"\x02\x00\x02\x00UI")
     return start[at + 8 : at + 8 + int.from_bytes(start[at + 6 : at + 8], "little")] if at >= 0 else b""
+
+
+def _start(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        return stream.read(1024)
 
 
 def read_dicom_header(path: Path) -> DicomHeader:

@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A DICOM series, one folder of slices, as a volume: read by SimpleITK, placed in space as NIfTI counts it.
-
-DICOM's positions are left-posterior-superior, NIfTI's right-anterior-superior: the signs of x and y change.
-"""
+"""A DICOM series, one folder of slices, as a volume: read by SimpleITK, placed in space as NIfTI counts it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +7,7 @@ from typing import Final
 
 import nibabel as nib
 import numpy as np
+from nibabel.affines import from_matvec
 
 from bundle.dicom.headers import DicomHeader, Tag, is_dicom, read_dicom_header, storage_class
 from bundle.errors import InputError
@@ -17,7 +15,7 @@ from bundle.volumes.geometry import GRID_TOLERANCE, Volume, no_voxels
 from bundle.volumes.names import first_few
 from bundle.volumes.volume_checks import check_volume
 
-_LPS_TO_RAS: Final = np.diag([-1.0, -1.0, 1.0])
+_LPS_TO_RAS: Final = np.diag([-1.0, -1.0, 1.0])  # from DICOM's positions to NIfTI's
 # NIfTI types by the names that SimpleITK gives to those of DICOM; all others are stored as float32.
 _NIFTI_TYPES: Final = {
     **{f"{bits}-bit unsigned integer": f"u{bits // 8}" for bits in (8, 16)},
@@ -29,9 +27,8 @@ _ONE_SERIES: Final = "give a folder that holds one series, the slices of one ima
 def read_series(folder: Path, with_voxels: bool = True) -> Volume:
     """Read the DICOM series of a folder and check that it can be super-resolved.
 
-    Other files are passed over, folders below are not looked into. Without voxels no image is decoded, and they are all
-    0. Intensities are those after rescale slope and intercept, slices in the order of their normal. The header is a
-    NIfTI header of the same geometry, which names neither patient nor study.
+    Other files are passed over, and without voxels no image is decoded. Intensities are those after rescale slope and
+    intercept, slices in the order of their normal. The NIfTI header names neither patient nor study.
 
     Raises:
         InputError: if there is no series or more than one; if slices are missing, doubled, shifted or unevenly
@@ -40,17 +37,17 @@ def read_series(folder: Path, with_voxels: bool = True) -> Volume:
     """
     found = [_slice_header(path) for path in _files_of_one_series(folder)]
     slices = sorted(found, key=lambda one: float(one.position @ found[0].axes[:, 2]))
-    affine = _affine(slices[0], _step_between(folder, slices))
-    shape = (*slices[0].shape[:2], len(slices))
+    first, shape = slices[0], (*slices[0].shape[:2], len(slices))
+    steps = np.column_stack([first.axes[:, :2] * first.spacing[:2], _step_between(folder, slices)])
+    affine = from_matvec(_LPS_TO_RAS @ steps, _LPS_TO_RAS @ first.position)
     voxels = _read_voxels(folder, slices) if with_voxels else no_voxels(shape)
-    volume = Volume(voxels, affine, folder, _nifti_header(affine, shape, slices[0].kind))
+    volume = Volume(voxels, affine, folder, _nifti_header(affine, shape, first.kind))
     if with_voxels:
         check_volume(volume)
     return volume
 
 
 def _files_of_one_series(folder: Path) -> list[Path]:
-    """List the files of the only series in a folder."""
     import SimpleITK
 
     reader, path, details = (
@@ -83,19 +80,16 @@ def _refuse_damaged(folder: Path, files: Sequence[Path]) -> None:
 
 
 def _where_instead(folder: Path) -> str:
-    """Return a hint naming a folder below that holds DICOM files, or an empty text."""
     below = next((path.parent for path in sorted(folder.glob("*/*")) if is_dicom(path)), None)
     return f" itself, {below} does" if below else ""
 
 
 def _describe(files: Sequence[Path]) -> str:
-    """Return what a person calls a series: its number, its description and how many images it has."""
     tags = read_dicom_header(files[0]).tags
     return f"{tags[Tag.NUMBER] or '?'} {tags[Tag.DESCRIPTION] or 'without description'}: {len(files)} images"
 
 
 def _slice_header(path: Path) -> DicomHeader:
-    """Read what one file says about its image, and refuse what is not one grey-scale slice."""
     header = read_dicom_header(path)
     if header.n_channels != 1:
         raise InputError(f"{path}: this DICOM image is in colour; give a grey-scale series.")
@@ -125,7 +119,6 @@ def _step_between(folder: Path, slices: Sequence[DicomHeader]) -> np.ndarray:
 
 
 def _check_heights(folder: Path, slices: Sequence[DicomHeader], gaps: np.ndarray, tolerance: float) -> None:
-    """Refuse slices that lie in one place, leave a gap, or are spaced unevenly."""
     if gaps.min() <= tolerance:
         echoes = sorted({one.tags[Tag.ECHO_TIME] for one in slices} - {""})
         times = f" with echo times {', '.join(echoes)} ms" if len(echoes) > 1 else ""
@@ -149,16 +142,7 @@ def _check_heights(folder: Path, slices: Sequence[DicomHeader], gaps: np.ndarray
         )
 
 
-def _affine(first: DicomHeader, step: np.ndarray) -> np.ndarray:
-    """Return the affine (4, 4) of slices that follow the first one by steps."""
-    affine = np.eye(4)
-    affine[:3, :3] = _LPS_TO_RAS @ np.column_stack([first.axes[:, :2] * first.spacing[:2], step])
-    affine[:3, 3] = _LPS_TO_RAS @ first.position
-    return affine
-
-
 def _read_voxels(folder: Path, slices: Sequence[DicomHeader]) -> np.ndarray:
-    """Read the images of a series, in the order given, as float32 (X, Y, Z)."""
     import SimpleITK
 
     try:
@@ -172,7 +156,6 @@ def _read_voxels(folder: Path, slices: Sequence[DicomHeader]) -> np.ndarray:
 
 
 def _nifti_header(affine: np.ndarray, shape: Sequence[int], kind: str) -> nib.Nifti1Header:
-    """Return the header under which results on the grid of a series are written."""
     header = nib.Nifti1Header()
     header.set_data_shape(shape)
     header.set_data_dtype(np.dtype(_NIFTI_TYPES.get(kind, "f4")))

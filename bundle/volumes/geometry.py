@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A volume and where its voxels lie: the slice axis, and whether two volumes share one grid.
-
-Positions are NIfTI's: millimetres, right-anterior-superior, ``position = affine @ (i, j, k, 1)``.
-"""
+"""A volume and where its voxels lie: in mm, right-anterior-superior, ``position = affine @ (i, j, k, 1)``."""
 
 import dataclasses
 import itertools
@@ -24,17 +21,12 @@ GRID_TOLERANCE: Final = 0.1
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Volume:
-    """Hold one volume and what its file, or its folder of a DICOM series, said about it.
-
-    ``affine`` (4, 4) is the sform where it has a code, else the qform, else nibabel's guess from pixdim. The NIfTI-1 or
-    -2 header is as stored, with its extensions; its shape may have fewer or more axes than ``voxels`` (a 2-D image, or
-    trailing axes of length 1).
-    """
+    """Hold one volume and what its file, or its folder of a DICOM series, said about it."""
 
     voxels: np.ndarray  # float32 (X, Y, Z), native intensities, i.e. after scl_slope and scl_inter
-    affine: np.ndarray
+    affine: np.ndarray  # (4, 4); the sform where it has a code, else the qform, else nibabel's guess from pixdim
     path: Path
-    header: nib.Nifti1Header
+    header: nib.Nifti1Header  # or -2, as stored; a 2-D image, or trailing axes of length 1, have other axes than voxels
 
     @property
     def spacing(self) -> tuple[float, float, float]:
@@ -58,10 +50,7 @@ def no_voxels(shape: Sequence[int]) -> np.ndarray:
 
 
 def through_plane_axis(spacing: Sequence[float], shape: Sequence[int] | None = None) -> int:
-    """Return the axis along which slices are taken: the largest spacing (mm), within 1e-3 the last axis on a tie.
-
-    Where exactly one axis of the shape holds a single voxel, it is the slice axis whatever its spacing.
-    """
+    """Return the slice axis: the only one of a single voxel, else that of the largest spacing, the last within 1e-3."""
     single = [axis for axis, n_voxels in enumerate(shape or ()) if n_voxels == 1]
     if len(single) == 1:
         return single[0]
@@ -70,10 +59,7 @@ def through_plane_axis(spacing: Sequence[float], shape: Sequence[int] | None = N
 
 
 def corner_distance(affine: np.ndarray, other: np.ndarray, shape: Sequence[int]) -> float:
-    """Return the largest distance in mm between the same corner voxel under two affines (4, 4), voxel index to mm.
-
-    The distance is a convex function of the index, so no voxel in between lies further apart.
-    """
+    """Return the largest distance in mm between the same corner, hence any, voxel under two affines (4, 4)."""
     return _largest_distance(corners(affine, shape), corners(other, shape))
 
 
@@ -120,7 +106,6 @@ def reorient_like(volume: Volume, like: Volume) -> Volume:
 
 
 def _differences(target: Volume, reference: Volume) -> list[str]:
-    """List in words what tells the reference's grid from the target's."""
     found = []
     shapes = [volume.voxels.shape for volume in (reference, target)]
     if shapes[0] != shapes[1]:

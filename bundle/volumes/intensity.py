@@ -16,11 +16,9 @@ RINGING: Final = 0.25  # down to minus this part of the maximum, values are take
 class IntensityScale:
     """Map intensities x to (x - offset) / scale, and back; both are arrays where each slice has its own.
 
-    A magnitude image has its air at 0, and the networks are positively homogeneous only about 0: so
-    the offset is 0, values below it are clipped, and the scale is the maximum. An outlier that sets
-    the maximum costs contrast, but nothing is lost and the range [0, 1] holds, which a percentile
-    does not give. Only an image that goes further below 0 than ringing does (one that somebody has
-    shifted or standardised) has its minimum as the offset.
+    A magnitude image has its air at 0, and the networks are positively homogeneous only about 0: so the offset is 0,
+    values below it are clipped, and the scale is the maximum, which holds the range [0, 1]. Only an image that goes
+    further below 0 than ringing does (shifted or standardised) has its minimum as the offset.
     """
 
     offset: float | np.ndarray
@@ -30,9 +28,7 @@ class IntensityScale:
     def from_array(
         cls, array: np.ndarray | torch.Tensor, per: Literal["volume", "slice"] = "volume", axis: int = -1
     ) -> "IntensityScale":
-        """Measure the scale of native, finite intensities of any shape, or that of each slice along ``axis``.
-
-        What has no positive range is left as it is (scale 1).
+        """Measure the scale of native, finite intensities, or of each slice along ``axis``; 1 without positive range.
 
         Raises:
             ValueError: if ``per`` is unknown.
@@ -63,10 +59,10 @@ class IntensityScale:
 
 
 def tissue_threshold(intensities: np.ndarray) -> float:
-    """Return the intensity above which a voxel is tissue: 15 % of the 99th percentile of positive voxels.
+    """Return the intensity above which a voxel is tissue: 15 % of the 99th percentile of positive voxels, if any.
 
-    That is above the noise of air and below the darkest tissue of a T2w image, whose fluid is four times as bright
-    as white matter (Otsu's threshold falls between those two). Air must lie at or near 0; 0 where no voxel is positive.
+    That is above the noise of air, which must lie about 0, and below the darkest tissue of a T2w image (Otsu's
+    threshold falls between fluid and white matter).
     """
     positive = intensities[intensities > 0]
     # one copy of a large volume is enough
@@ -74,11 +70,7 @@ def tissue_threshold(intensities: np.ndarray) -> float:
 
 
 def tissue_slices(volume: np.ndarray, axis: int = -1) -> np.ndarray:
-    """Tell which slices along an axis hold tissue: bool, at least one of them true where any voxel is positive.
-
-    A slice counts where it has at least a tenth of the tissue of the fullest slice, however wide the margin of air
-    (intensities at or near 0) around the head.
-    """
+    """Tell which slices along an axis hold at least a tenth of the fullest one's tissue: one if a voxel is positive."""
     threshold = tissue_threshold(volume)
     n_tissue = np.array([(slice_ > threshold).sum() for slice_ in np.moveaxis(volume, axis, 0)])
     return cast(np.ndarray, n_tissue >= max(0.1 * n_tissue.max(), 1))

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """How much of a volume's k-space was measured: scanners zero-fill the rest, and say so nowhere.
 
-Where k-space was zeroed, the power spectrum falls within one or two samples from signal and noise to what the
-magnitude operation and rounding have spilled over the edge, 6 dB or more below; the spectrum of an image whose
-k-space is full only ever slopes. ``benchmarks/low_res.py`` measures both, ``docs/low_res.md`` has the numbers.
+Where k-space was zeroed, the power falls by 6 dB or more within two samples; that of a full image only ever slopes.
+``benchmarks/low_res.py`` measures both, ``docs/low_res.md`` has the numbers.
 """
 
 from dataclasses import dataclass
@@ -68,10 +67,8 @@ class InPlaneAxis:
 def occupied_block(slices: np.ndarray) -> tuple[OccupiedAxis, OccupiedAxis]:
     """Find the occupied block of k-space of slices (H, W, D), native intensities: axis of rows H, of columns W.
 
-    Works on magnitude and real images, rounded to integers or not. Such images are real, so their spectra are
-    symmetric whatever was measured: an asymmetric block (partial Fourier) cannot be told from one that has its larger
-    half on both sides. A block that a filter has faded out towards its edges has none to be found, or is found
-    smaller than it was.
+    Spectra of real images are symmetric: an asymmetric block (partial Fourier) cannot be told from one that has its
+    larger half on both sides. A block that a filter has faded out has no edge, or is found smaller than it was.
     """
     energy = np.einsum("hwd,hwd->d", slices, slices)
     chosen = np.flatnonzero(energy >= 0.1 * energy.max())
@@ -110,22 +107,18 @@ def find_edge(power: np.ndarray, size: int) -> OccupiedAxis:
 
 
 def _drop(level: np.ndarray, last: int) -> float:
-    """Return by how many dB the level falls beyond the frequency ``last``, less what the slope inside foretells.
-
-    The sample next to ``last`` is left out: the unpaired row of an even block lies there.
-    """
+    """Return by how many dB the level falls beyond the frequency ``last``, less what the slope inside foretells."""
     inside = level[last - WINDOW + 1 : last + 1].mean()
     further_inside = level[last - 2 * WINDOW : last - WINDOW].mean()
-    outside = level[last + 2 : last + 2 + WINDOW].mean()
+    outside = level[last + 2 : last + 2 + WINDOW].mean()  # the sample next to last may be an even block's unpaired row
     return float(inside - outside - max(further_inside - inside, 0))  # the three are equally far apart
 
 
 def _n_kept(level: np.ndarray, last: int) -> int:
     """Count the samples of a block that ends within two samples of the frequency ``last``.
 
-    Beyond the largest step between two samples nothing was measured. Where the step before it is one too, the
-    sample between them is the unpaired row of an even block, frequency -kept / 2: in a real image it has half its
-    amplitude, 6 dB less, or a little more than that with what leaks over the edge.
+    Beyond the largest step nothing was measured. Where the step before it is one too, the sample between them is the
+    unpaired row of an even block, frequency -kept / 2: in a real image it has half its amplitude, 6 dB less.
     """
     steps = level[:-1] - level[1:]
     first = last - 2

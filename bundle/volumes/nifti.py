@@ -25,10 +25,9 @@ _TOO_SHORT: Final = "{path}: the file holds fewer voxels than its header says; c
 
 
 def read_nifti(path: Path, with_voxels: bool = True) -> Volume:
-    """Read a NIfTI volume and check that it can be super-resolved; with voxels, its checksum where compressed too.
+    """Read a NIfTI volume and check that it can be super-resolved; what the file is, its content tells.
 
-    What the file is, its content tells. Voxels may be (X, Y, Z), (X, Y) or have trailing axes of length 1; without
-    them the header is read alone, and they are all 0 and take no memory.
+    Voxels may be (X, Y, Z), (X, Y) or have trailing axes of length 1; without them the header is read alone.
 
     Raises:
         InputError: file missing, unreadable, cut short or not NIfTI; more than one volume; colour
@@ -37,7 +36,9 @@ def read_nifti(path: Path, with_voxels: bool = True) -> Volume:
     with _opened(path) as stream:
         image = _image(path, stream)
         check_kind(path, image)
-        _check_length(path, image, stream)
+        needed = image.dataobj.offset + math.prod(map(int, image.shape)) * image.header.get_data_dtype().itemsize
+        if needed > path.stat().st_size * (_DEFLATE if isinstance(stream, gzip.GzipFile) else 1):
+            raise InputError(_TOO_SHORT.format(path=path))  # before memory is taken for what is not there
         voxels = _voxels(path, image) if with_voxels else no_voxels((*image.shape, 1)[:3])
         while with_voxels and stream.read(_PART):  # to the end, where a compressed file has its checksum
             pass
@@ -50,16 +51,12 @@ def read_nifti(path: Path, with_voxels: bool = True) -> Volume:
 
 
 def write_volume(
-    path: str | os.PathLike[str],
-    voxels: np.ndarray,
-    like: Volume,
-    dtype: Literal["float32", "input"] = "float32",
+    path: str | os.PathLike[str], voxels: np.ndarray, like: Volume, dtype: Literal["float32", "input"] = "float32"
 ) -> None:
     """Write voxels (X, Y, Z), native intensities, under the header of a volume on their grid, atomically.
 
-    Kept as they were: shape, both forms with their codes, pixdim, units, intent, description, display
-    window (the intensity scale is the same), extensions, byte order. Set anew: data type and scaling; with ``"input"``
-    both are those of ``like``'s file, and integers are rounded and clipped to their range.
+    The header keeps all but data type and scaling; with ``"input"`` both are those of ``like``'s file, and integers are
+    rounded and clipped to their range.
 
     Raises:
         InputError: if the folder cannot be written, or the name ends otherwise.
@@ -129,13 +126,6 @@ def _image(path: Path, stream: IO[bytes]) -> nib.Nifti1Image:
     return image
 
 
-def _check_length(path: Path, image: nib.Nifti1Image, stream: IO[bytes]) -> None:
-    """Refuse a file that is shorter than its header says, before memory is taken for what is not there."""
-    needed = image.dataobj.offset + math.prod(map(int, image.shape)) * image.header.get_data_dtype().itemsize
-    if needed > path.stat().st_size * (_DEFLATE if isinstance(stream, gzip.GzipFile) else 1):
-        raise InputError(_TOO_SHORT.format(path=path))
-
-
 def _voxels(path: Path, image: nib.Nifti1Image) -> np.ndarray:
     """Return the scaled voxels as (X, Y, Z), in the order in which they are stored: each slice is one piece."""
     voxels = np.empty((*image.shape, 1)[:3], dtype=np.float32, order="F")
@@ -154,7 +144,6 @@ def _voxels(path: Path, image: nib.Nifti1Image) -> np.ndarray:
 
 
 def _stored(voxels: np.ndarray, header: nib.Nifti1Header) -> np.ndarray:
-    """Return voxels as they go into a file of this header."""
     stored_type = header.get_data_dtype()
     slope, inter = header.get_slope_inter()
     if (slope, inter) != (1, 0):

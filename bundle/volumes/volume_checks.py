@@ -39,12 +39,18 @@ def check_volume(volume: Volume) -> None:
             nothing but one value or no positive value.
     """
     _check_grid(volume)
-    _check_intensities(volume)
+    n_bad = volume.voxels.size - int(np.count_nonzero(np.isfinite(volume.voxels)))
+    if n_bad:
+        raise InputError(f"{volume.path}: {n_bad} voxels are NaN or infinite; replace them, for instance by 0.")
+    lowest, highest = float(volume.voxels.min()), float(volume.voxels.max())
+    if lowest == highest:
+        raise InputError(f"{volume.path}: every voxel is {lowest:g}; give an image that shows something.")
+    if highest <= 0:
+        raise InputError(f"{volume.path}: no voxel is above 0 (the largest is {highest:g}); give a magnitude image.")
     _warn_of_two_forms(volume)
 
 
 def _check_grid(volume: Volume) -> None:
-    """Refuse an affine that does not place voxels in space, and slices too small for the network."""
     sizes, shape = np.array(volume.spacing), volume.voxels.shape
     placed = np.isfinite(volume.affine).all() and (sizes > 0).all()
     # Relative to the voxel sizes: 1 for right angles, 0 where an axis lies in the plane of the others.
@@ -62,20 +68,7 @@ def _check_grid(volume: Volume) -> None:
         )
 
 
-def _check_intensities(volume: Volume) -> None:
-    """Refuse voxels that no intensity scale fits."""
-    n_bad = volume.voxels.size - int(np.count_nonzero(np.isfinite(volume.voxels)))
-    if n_bad:
-        raise InputError(f"{volume.path}: {n_bad} voxels are NaN or infinite; replace them, for instance by 0.")
-    lowest, highest = float(volume.voxels.min()), float(volume.voxels.max())
-    if lowest == highest:
-        raise InputError(f"{volume.path}: every voxel is {lowest:g}; give an image that shows something.")
-    if highest <= 0:
-        raise InputError(f"{volume.path}: no voxel is above 0 (the largest is {highest:g}); give a magnitude image.")
-
-
 def _warn_of_two_forms(volume: Volume) -> None:
-    """Log a warning where qform and sform place the voxels differently."""
     if volume.header["qform_code"] == 0:
         return
     try:
