@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Results of a BIDS data set as BIDS derivatives: names, sidecars and the description of the derived data set.
-
-BIDS 1.8 and later, "Common data types and metadata" of derivatives: https://bids-specification.readthedocs.io
-"""
+"""Results of a BIDS data set as its derivatives, by BIDS 1.8 and later: https://bids-specification.readthedocs.io."""
 
 import json
 import logging
@@ -29,10 +26,7 @@ _GENERATOR: Final = "mcsr"
 
 
 def with_outputs(pairs: Iterable[Pair], dataset_dir: PathLike) -> list[Pair]:
-    """Return the pairs of a BIDS data set with ``dataset`` and ``output``, where their results go, as derivatives do.
-
-    An output is ``sub-01/ses-1/anat/sub-01_ses-1_desc-sr_T2w``; pairs without BIDS names stay as they are.
-    """
+    """Return the pairs, those of a BIDS data set with ``dataset`` and ``output``, which is named as derivatives are."""
     dataset = absolute_path(dataset_dir)
     if not (dataset / DESCRIPTION_FILE).is_file():
         return list(pairs)
@@ -93,7 +87,6 @@ def _output(pair: Pair) -> str | None:
 
 
 def _uri(file: Path, source: Path) -> str:
-    """Return the BIDS URI of a file of the source, or the address of one that lies elsewhere."""
     return f"bids:{_RAW}:{file.relative_to(source).as_posix()}" if file.is_relative_to(source) else file.as_uri()
 
 

@@ -23,11 +23,7 @@ _SECTIONS: Final = {
 
 
 def find_datalist(folder: Path) -> Path | None:
-    """Return a folder's datalist: ``datalist.json``, else the one ``dataset*.json``, else ``*.json`` that holds pairs.
-
-    Raises:
-        InputError: if several files could be meant.
-    """
+    """Return a folder's datalist: ``datalist.json``, or the one ``dataset*.json``, or ``*.json``, that holds pairs."""
     if (stated := folder / "datalist.json").is_file():
         return stated
     # Content decides: BIDS folders hold a dataset_description.json and side-cars, which are no datalists.
@@ -40,11 +36,10 @@ def find_datalist(folder: Path) -> Path | None:
 
 
 def read_datalist(path: Path, reference_contrast: str) -> tuple[list[Pair], str]:
-    """Turn the entries of a datalist into pairs and return them with the contrast of the reference, as names tell it.
+    """Return the pairs of a datalist, and the contrast of their references as names tell it.
 
-    It is a JSON file, or by its ending ``.csv`` or ``.tsv`` a table whose first line names the columns, ``image`` and
-    ``reference``, and ``subject`` and ``case`` where wanted. Paths, of NIfTI files or folders of a DICOM series, count
-    from its own folder. With ``auto`` the references are of whatever contrast.
+    It is a JSON file, or by its ending a table whose first line names columns ``image`` and ``reference``, and
+    ``subject`` and ``case`` where wanted. Paths count from its folder. With ``auto`` any contrast is taken.
 
     Raises:
         InputError: if the file is damaged or empty, names missing files, or lists another contrast.

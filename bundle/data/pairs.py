@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Find the pairs of a data set: a target volume (T2w) and a reference of the same session.
-
-Only names are read here, and of DICOM series the header of a file: grids are compared when volumes are loaded.
-"""
+"""Find the pairs of a data set, a target volume (T2w) and a reference of the same session, by names and headers."""
 
 import difflib
 import itertools
@@ -41,13 +38,11 @@ _STRICT_ENTITIES: Final = {"sub", "ses", "space", "res"}
 def find_pairs(dataset_dir: str | os.PathLike[str], reference_contrast: str = "auto") -> list[Pair]:
     """List the pairs of target and reference in a folder or in a datalist, sorted by subject and case.
 
-    Names match when their BIDS entities agree; the reference may lack an entity of the target or carry one more
-    (``acq``, ``run``), and the closest is taken. Subject, session, space and resolution must be the same. One
-    contrast serves as reference for the whole data set. Hidden files, ``*.partial`` and ``derivatives`` folders
-    are left out. Pairs of a datalist with sections carry ``section``.
-
     ``dataset_dir`` holds NIfTI files with BIDS-like or IXI's names, DICOM series, or a datalist, which wins; or is one,
-    or a CSV table. ``reference_contrast`` may be ``auto`` for the one with more pairs, the first on a tie.
+    or a CSV table. Names match when their BIDS entities agree; the reference may lack an entity of the target or carry
+    one more (``acq``, ``run``), and the closest is taken. Subject, session, space and resolution must be the same.
+    Hidden files, ``*.partial`` and ``derivatives`` folders are left out. One contrast serves as reference for the whole
+    data set; ``auto`` is that with more pairs, the first on a tie.
 
     Raises:
         InputError: if nothing is found, files are missing, or a target has several equally close references.
@@ -175,7 +170,6 @@ def _nothing_found(folder: Path, files: Sequence[Path], scans: Sequence[Scan], w
 
 
 def _similar_name(path: Path) -> str:
-    """Return a hint at what lies beside a missing path under the most similar name, or an empty text."""
     entries = {entry.name.lower(): entry for entry in sorted(path.parent.glob("*"))}
     nearest = difflib.get_close_matches(path.name.lower(), entries, n=1)
     return f" (is {entries[nearest[0]]} meant?)" if nearest else ""

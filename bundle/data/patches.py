@@ -21,8 +21,7 @@ class PatchStream:
     of every batch, see :mod:`bundle.parallel`.
 
     Raises:
-        InputError: if a slice is smaller than a patch, a setting is out of range, or a batch cannot be dealt out to the
-            processes.
+        InputError: if a slice is smaller than a patch, or a setting is out of range.
     """
 
     dataset: SliceStack
@@ -81,11 +80,7 @@ class PatchStream:
         return self.batch(self.position - 1)
 
     def batch(self, position: int) -> dict[str, Tensor]:
-        """Return the batch after ``position`` others, counted over all passes, as float32.
-
-        ``image`` (N, 2, P, P) holds low-res and reference, ``high_res`` is (N, 1, P, P) and ``level_targets``, where
-        the slices have them, (N, n_levels - 1, P, P).
-        """
+        """Return the batch after ``position`` others, counted over all passes: float32, see ``split_channels``."""
         number, index = divmod(position, len(self))
         if self._pass[0] != number:
             self._pass = (number, self._shuffled(number))
@@ -99,7 +94,10 @@ class PatchStream:
             patches[:, :1] *= gains
             patches[:, 2:] *= gains
         if self.noise_jitter:
-            patches[:, :2] += self._noise(position)[self.part].to(patches.device)
+            random = self._random(position, 4)
+            deviations = self.noise_jitter * torch.rand(self.batch_size, 1, 1, 1, generator=random)
+            noise = deviations * torch.randn(self.batch_size, 2, self.patch_size, self.patch_size, generator=random)
+            patches[:, :2] += noise[self.part].to(patches.device)
         return split_channels(self._flipped(patches, position) if self.flips else patches)
 
     def state_dict(self) -> dict[str, int]:
@@ -122,12 +120,6 @@ class PatchStream:
     def _random(self, position: int, use: int) -> torch.Generator:
         """Return random numbers for one ``use``, from 1, in the batch at ``position``; those of passes are use 0."""
         return torch.Generator().manual_seed(self.seed * 1_000_003 + position + use * 2**32)
-
-    def _noise(self, position: int) -> Tensor:
-        """Return noise (N, 2, P, P) for low-res and reference."""
-        random = self._random(position, 4)
-        deviations = self.noise_jitter * torch.rand(self.batch_size, 1, 1, 1, generator=random)
-        return deviations * torch.randn(self.batch_size, 2, self.patch_size, self.patch_size, generator=random)
 
     def _shifted(self, corners: Tensor, position: int) -> Tensor:
         reach = self.reference_shift

@@ -8,16 +8,16 @@ from pathlib import Path
 from bundle.dicom.series import read_series
 from bundle.volumes.geometry import Volume
 from bundle.volumes.nifti import read_nifti
+from bundle.volumes.volume_checks import check_volume
 
 
 def read_volume(path: str | os.PathLike[str], with_voxels: bool = True) -> Volume:
-    """Read a NIfTI volume, or the DICOM series of a folder, and check that it can be super-resolved.
-
-    Raises:
-        InputError: as :func:`bundle.volumes.nifti.read_nifti` and :func:`bundle.dicom.series.read_series` do.
-    """
+    """Read a NIfTI volume, or the DICOM series of a folder; an ``InputError`` where it cannot be super-resolved."""
     found = Path(path).expanduser()
-    return read_series(found, with_voxels) if found.is_dir() else read_nifti(found, with_voxels)
+    volume = read_series(found, with_voxels) if found.is_dir() else read_nifti(found, with_voxels)
+    if with_voxels:
+        check_volume(volume)
+    return volume
 
 
 read_header = functools.partial(read_volume, with_voxels=False)  # voxels are all 0 and take no memory

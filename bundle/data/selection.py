@@ -2,14 +2,13 @@
 """Which pairs a run works on: a named one or those of a data set or split, and of them those that can be read."""
 
 import logging
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from bundle.data.bids import with_outputs
+from bundle.data.bids import PathLike, with_outputs
 from bundle.data.pairs import find_pairs
 from bundle.data.splits import read_split
 from bundle.errors import InputError, SomeFailedError, reason_of
@@ -18,7 +17,6 @@ from bundle.volumes.names import NIFTI_ENDING, REFERENCE_NAMES, absolute_path, p
 
 logger = logging.getLogger(__name__)
 
-PathLike = str | os.PathLike[str]
 Check = Callable[[Mapping[Any, Any]], Any]  # reads one pair and raises where it cannot be used, as LoadPaird does
 
 
@@ -120,12 +118,7 @@ def check_pairs(data: Sequence[Pair], check: Check) -> tuple[list[Pair], dict[st
 
 
 def raise_failures(failures: Mapping[str, str], n_cases: int, others: str = "are done") -> None:
-    """Name the cases that were left out, with the reason by case, once all others are done.
-
-    Raises:
-        SomeFailedError: if some were left out, so that the run ends with a non-zero exit status.
-        InputError: if all were.
-    """
+    """Name the cases left out, once all others are done: a ``SomeFailedError``, or ``InputError`` if all were."""
     if failures and len(failures) == n_cases:
         reason = next(iter(failures.values()))
         raise InputError(reason if n_cases == 1 else f"none of {n_cases} cases can be used; the first: {reason}")
@@ -135,11 +128,7 @@ def raise_failures(failures: Mapping[str, str], n_cases: int, others: str = "are
 
 
 class CheckedPairs:
-    """Check every pair by :func:`check_pairs`, for configs: ``usable`` pairs, and the reason by case in ``failures``.
-
-    Raises:
-        InputError: if no pair can be used.
-    """
+    """Check every pair by :func:`check_pairs`, for configs; an ``InputError`` if none can be used."""
 
     def __init__(self, data: Sequence[Pair], load: Check) -> None:
         self.usable, self.failures = check_pairs(data, load)
@@ -149,5 +138,5 @@ class CheckedPairs:
             self.raise_failures()
 
     def raise_failures(self) -> None:
-        """Name the cases that were left out, see :func:`raise_failures`."""
+        """Name the cases that were left out."""
         raise_failures(self.failures, len(self.usable) + len(self.failures))

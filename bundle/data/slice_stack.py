@@ -2,8 +2,6 @@
 """All training slices of a data set in one tensor, so that cutting a batch of patches costs nothing."""
 
 import contextlib
-import hashlib
-import json
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +11,7 @@ from typing import Any
 import ignite.distributed as idist
 import torch
 from monai.data import PersistentDataset
-from monai.data.utils import pickle_hashing
+from monai.data.utils import json_hashing, pickle_hashing
 from monai.transforms import Compose, Transform
 from torch import Tensor
 from tqdm import tqdm
@@ -46,11 +44,8 @@ class SliceStack:
 
     ``voxels`` (n_slices, C, H, W) are float16, channels ``CHANNELS``; smaller slices are padded with 0 at the end of
     each axis. ``sizes`` (n_slices, 2) are height and width; ``counts`` the slices of each of ``data``, in order.
-    ``transform`` goes up to ``low_res``, ``high_res`` and ``reference`` (1, H, W, D); ``cache_dir`` keeps what it
-    returns for the next start, until a file or the preprocessing changes.
-
-    Raises:
-        InputError: if there are no pairs, or one cannot be used.
+    ``transform`` returns ``low_res``, ``high_res`` and ``reference`` (1, H, W, D), which ``cache_dir`` keeps. An
+    ``InputError`` refuses pairs that cannot be used.
     """
 
     def __init__(
@@ -87,7 +82,7 @@ class SliceStack:
 
 
 def split_channels(slices: Tensor) -> dict[str, Tensor]:
-    """Name the channels of patches (N, C, H, W) cut from a stack: ``image`` holds low-res and reference."""
+    """Name channels (N, C, H, W): ``image`` has low-res and reference, ``level_targets`` what follows ``high_res``."""
     parts = {IMAGE: slices[:, :2], HIGH_RES: slices[:, 2:3]}
     return parts | {LEVEL_TARGETS: slices[:, 3:]} if slices.shape[1] > 3 else parts
 
@@ -95,4 +90,4 @@ def split_channels(slices: Tensor) -> dict[str, Tensor]:
 def _fingerprint(pair: Mapping[str, str]) -> bytes:
     stats = [Path(pair[key]).stat() for key in (IMAGE, REFERENCE) if Path(pair.get(key, "")).is_file()]
     facts = [dict(pair), *((stat.st_size, stat.st_mtime_ns) for stat in stats)]
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32].encode()
+    return json_hashing(facts)

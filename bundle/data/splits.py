@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Split pairs by subject, so that sessions of one person never straddle sets, and remember the split in a file.
-
-The file is authoritative from then on, so a data set that grows is not reshuffled behind one's back.
-"""
+"""Split pairs by subject, once: the file is authoritative from then on, so a data set that grows is not reshuffled."""
 
 import difflib
 import hashlib
@@ -35,9 +32,8 @@ _REMEDY: Final = "delete it to draw the splits anew, or name another split_file"
 class SplitPlan:
     """Say how subjects are drawn; whoever is in neither other set is trained on.
 
-    ``test`` and ``validate`` are fractions of all subjects in [0, 1), together below 1, or names of subjects. With
-    ``n_folds``, at least 2, each subject is tested in exactly one fold, and ``test`` is not used; ``fold`` in
-    [0, n_folds) is the one to return.
+    ``test`` and ``validate`` are fractions of all subjects, together below 1, or names. Of ``n_folds``, at least 2,
+    each tests other subjects, whatever ``test`` is, and ``fold`` from 0 is the one to return.
     """
 
     test: float | Sequence[str] = 0.2
@@ -71,12 +67,9 @@ def split_pairs(
 ) -> dict[str, list[Pair]]:
     """Split pairs by subject as ``split_file`` says, drawing and writing it where it does not exist.
 
-    Subjects are ranked by a hash of seed and name, so the draw depends neither on the order of ``pairs`` nor on
-    the machine. With a fraction above 0 the test set gets at least one of two subjects and the validation set one
-    of three; the training set is never drawn empty. Pairs that carry a section of their datalist stay in it, and
-    only the sections the datalist lacks are drawn, from its training section.
-
-    Returns the pairs of ``train``, ``validate`` and ``test``, in the order given. One file serves all folds of a plan.
+    Subjects are ranked by a hash of seed and name, whatever the order of ``pairs`` and the machine. With a fraction
+    above 0 the test set gets at least one of two subjects and the validation set one of three. Pairs that carry a
+    section of their datalist stay in it; sections that it lacks are drawn from its training section.
 
     Raises:
         InputError: if the file is damaged, contradicts the plan or lacks a subject, or the draw is impossible.
@@ -100,17 +93,14 @@ def split_pairs(
 
 
 def read_split(split_file: str | os.PathLike[str], name: str, fold: int | None = None) -> list[str]:
-    """Return the subjects of one set (``train``, ``validate`` or ``test``) that ``split_pairs`` wrote before.
-
-    Raises:
-        InputError: if the file is missing or damaged, has no such set or fold, or has several and none is named.
-    """
+    """Return the subjects of a set that ``split_pairs`` wrote; an ``InputError`` where file, set or fold is missing."""
     file = Path(split_file)
     if not file.exists():
         raise InputError(f"{file}: there is no split file; train first, or name the split_file of a training.")
     _, splits = _read(file)
     if name not in SPLITS:
         raise InputError(f"{file} has no set {name!r}; choose {', '.join(SPLITS)}.")
+    # a network was trained on the test subjects of every fold but its own
     if fold not in range(len(splits)) and not (fold is None and len(splits) == 1):
         raise InputError(f"{file} has {len(splits)} folds and fold is {fold}; take 0 to {len(splits) - 1}.")
     return splits[fold or 0][name]
@@ -153,7 +143,6 @@ def _ranked(subjects: Iterable[str], salt: str) -> list[str]:
 
 
 def _with_sections(pairs: Iterable[Pair], plan: SplitPlan) -> SplitPlan:
-    """Let the sections of a datalist stand for named subjects."""
     sections: dict[str, set[str]] = defaultdict(set)
     for pair in pairs:
         if SECTION in pair:
@@ -161,16 +150,15 @@ def _with_sections(pairs: Iterable[Pair], plan: SplitPlan) -> SplitPlan:
     if twice := _repeated(itertools.chain.from_iterable(sections.values())):
         raise InputError(f"subjects {first_few(twice)} are in several sections of the datalist; keep each in one.")
     for name in (TEST, VALIDATE):
-        (_, stated), subjects = _parts(getattr(plan, name)), sections[name]
-        if not subjects or set(stated) == subjects:
+        (_, stated), subjects = _parts(getattr(plan, name)), sorted(sections[name])
+        if not subjects or stated == subjects:
             continue
         if stated or (name == TEST and plan.n_folds):
-            asked = f"names {first_few(stated)}" if stated else "asks for folds"
+            asked, own = f"names {first_few(stated)}" if stated else "asks for folds", first_few(subjects)
             raise InputError(
-                f"the datalist has its own {name} section ({first_few(sorted(subjects))}) where the plan {asked}; "
-                "drop either of them."
+                f"the datalist has its own {name} section ({own}) where the plan {asked}; drop either of them."
             )
-        plan = replace(plan, **{name: sorted(subjects)})  # type: ignore[arg-type]
+        plan = replace(plan, **{name: subjects})  # type: ignore[arg-type]
     return plan
 
 
@@ -182,7 +170,7 @@ def _read(file: Path) -> tuple[dict[str, Any], list[Subjects]]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{file} is no readable split file ({error!r}); {_REMEDY}.") from error
     for fold in splits:
-        if twice := _repeated(subject for name in SPLITS for subject in fold[name]):
+        if twice := _repeated(itertools.chain.from_iterable(fold.values())):
             raise InputError(f"{file} lists {first_few(twice)} more than once; keep each in one set, or {_REMEDY}.")
     if len(splits) != (n_folds := plan.get("n_folds") or 1):
         raise InputError(f"{file} holds {len(splits)} folds where its plan says {n_folds}; {_REMEDY}.")
@@ -190,18 +178,14 @@ def _read(file: Path) -> tuple[dict[str, Any], list[Subjects]]:
 
 
 def _read_for(plan: SplitPlan, subjects: set[str], file: Path) -> list[Subjects]:
-    """Read all folds; refuse a file of another plan or that lacks subjects, and warn of subjects that are gone."""
     (recorded, splits), wanted = _read(file), _recorded(plan)
     if differing := [key for key in wanted if recorded.get(key) != wanted[key]]:
         drawn = ", ".join(f"{key} {recorded.get(key)} (asked for: {wanted[key]})" for key in differing)
         raise InputError(f"{file} was drawn with {drawn}; {_REMEDY}.")
-    for fold in splits:
-        known = {subject for name in SPLITS for subject in fold[name]}
-        if new := subjects - known:
-            raise InputError(
-                f"{file} does not know the subjects {first_few(sorted(new))}; add them to its lists, {_REMEDY}."
-            )
-    if gone := known - subjects:
+    known = [set(itertools.chain.from_iterable(fold.values())) for fold in splits]
+    if new := first_few(sorted(subjects - known[0].intersection(*known))):
+        raise InputError(f"{file} does not know the subjects {new}; add them to its lists, {_REMEDY}.")
+    if gone := known[-1] - subjects:
         logger.warning("%s names subjects that the data set lacks: %s", file, first_few(sorted(gone)))
     return splits
 
@@ -214,7 +198,6 @@ def _recorded(plan: SplitPlan) -> dict[str, Any]:
 
 
 def _fraction_or_names(name: str, value: object) -> float | tuple[str, ...]:
-    """Bring a setting into one of its two forms, with the names sorted."""
     if isinstance(value, str):
         return (value,)
     if isinstance(value, Sequence):

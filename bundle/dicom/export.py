@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Find the pairs among DICOM series as a PACS exports them: a folder a series, in folders by study or patient.
-
-Which series is what is read from one file's header of each: its words first, where those are silent its times of echo,
-repetition and inversion. Pairs are made within a study alone. Nothing is paired where two references fit equally well.
-"""
+"""Find the pairs of each study among DICOM series as a PACS exports them, a folder a series, by one header of each."""
 
 import contextlib
 import hashlib
@@ -46,7 +42,7 @@ class Series:
 
     @property
     def contrast(self) -> str:
-        """Name of one of ``CONTRASTS``; empty where it is none of them or nobody can tell."""
+        """Name of one of ``CONTRASTS``, by words, else by times; empty where it is none of them or nobody can tell."""
         if self.tags[Tag.MODALITY] not in ("MR", "") or "DERIVED" in self.tags[Tag.IMAGE_TYPE]:
             return ""
         words = self.tags[Tag.DESCRIPTION].lower() or self.tags[Tag.PROTOCOL].lower()
@@ -55,10 +51,10 @@ class Series:
         said = [contrast.name for contrast in CONTRASTS if re.search(contrast.words, words)]
         if len(said) == 1:
             return said[0]
-        repetition, echo = self._numbers(Tag.REPETITION_TIME, 1), self._numbers(Tag.ECHO_TIME, 1)
+        repetition, echo = self.numbers(Tag.REPETITION_TIME, 1), self.numbers(Tag.ECHO_TIME, 1)
         if not (repetition and echo):
             return ""
-        inversion = self._numbers(Tag.INVERSION_TIME, 1) or [0.0]
+        inversion = self.numbers(Tag.INVERSION_TIME, 1) or [0.0]
         return next((one.name for one in CONTRASTS if one.times(*repetition, *echo, *inversion)), "")
 
     @property
@@ -66,18 +62,7 @@ class Series:
         """What a person calls it."""
         return f"{self.folder} ({self.tags[Tag.DESCRIPTION] or 'without description'})"
 
-    @property
-    def normal(self) -> np.ndarray:
-        """Direction across its slices, (3,); zeros where the header does not say."""
-        values = self._numbers(Tag.DIRECTIONS, 6) or [0.0] * 6
-        return np.cross(values[:3], values[3:])
-
-    @property
-    def pixel(self) -> float:
-        """Area of a pixel in mm^2; infinite where the header does not say."""
-        return math.prod(self._numbers(Tag.PIXEL_SPACING, 2) or [math.inf])
-
-    def _numbers(self, tag: Tag, n_numbers: int) -> list[float]:
+    def numbers(self, tag: Tag, n_numbers: int) -> list[float]:
         """Read the numbers of a tag; none where they are not as many, or no numbers."""
         try:
             numbers = [float(part) for part in self.tags[tag].split("\\")]
@@ -159,9 +144,12 @@ def _pairs_of(studies: Iterable[Sequence[Series]], contrast: str) -> Iterator[tu
 
 
 def _rank(target: Series, reference: Series) -> tuple[bool, bool, bool, float]:
-    turned = abs(float(target.normal @ reference.normal)) < _SAME_ORIENTATION
+    directions = (one.numbers(Tag.DIRECTIONS, 6) or [0.0] * 6 for one in (target, reference))
+    normals = [np.cross(values[:3], values[3:]) for values in directions]
+    turned = abs(float(normals[0] @ normals[1])) < _SAME_ORIENTATION
     elsewhere = target.tags[Tag.FRAME_OF_REFERENCE] != reference.tags[Tag.FRAME_OF_REFERENCE]
-    return bool(reference.tags[Tag.AGENT]), elsewhere, turned, round(reference.pixel, 4)
+    pixel = math.prod(reference.numbers(Tag.PIXEL_SPACING, 2) or [math.inf])  # area in mm^2
+    return bool(reference.tags[Tag.AGENT]), elsewhere, turned, round(pixel, 4)
 
 
 def _pair(target: Series, reference: Series, top: Path, contrast: str) -> Pair:

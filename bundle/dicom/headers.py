@@ -54,7 +54,7 @@ def is_dicom(path: Path) -> bool:
 
 
 def storage_class(path: Path) -> bytes:
-    """Return what kind of object a DICOM file holds: the value of tag (0002, 0002), at the start of the file."""
+    """Return what kind of object a DICOM file holds: the value of tag (0002, 0002), at its start."""
     start = _start(path)
     at = start.find(b"\x02\x00\x02\x00UI")
     return start[at + 8 : at + 8 + int.from_bytes(start[at + 6 : at + 8], "little")] if at >= 0 else b""
@@ -66,11 +66,7 @@ def _start(path: Path) -> bytes:
 
 
 def read_dicom_header(path: Path) -> DicomHeader:
-    """Read the header of a DICOM file.
-
-    Raises:
-        InputError: if it cannot be read.
-    """
+    """Read the header of a DICOM file; an ``InputError`` if it cannot be read."""
     import SimpleITK  # takes half a second, and DICOM alone needs it
 
     image = SimpleITK.ImageFileReader()

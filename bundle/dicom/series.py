@@ -13,7 +13,6 @@ from bundle.dicom.headers import DicomHeader, Tag, is_dicom, read_dicom_header, 
 from bundle.errors import InputError
 from bundle.volumes.geometry import GRID_TOLERANCE, Volume, no_voxels
 from bundle.volumes.names import first_few
-from bundle.volumes.volume_checks import check_volume
 
 _LPS_TO_RAS: Final = np.diag([-1.0, -1.0, 1.0])  # from DICOM's positions to NIfTI's
 # NIfTI types by the names that SimpleITK gives to those of DICOM; all others are stored as float32.
@@ -25,15 +24,13 @@ _ONE_SERIES: Final = "give a folder that holds one series, the slices of one ima
 
 
 def read_series(folder: Path, with_voxels: bool = True) -> Volume:
-    """Read the DICOM series of a folder and check that it can be super-resolved.
+    """Read the DICOM series of a folder, slices in the order of their normal, or without decoding an image.
 
-    Other files are passed over, and without voxels no image is decoded. Intensities are those after rescale slope and
-    intercept, slices in the order of their normal. The NIfTI header names neither patient nor study.
+    Intensities are those after rescale slope and intercept. The NIfTI header names neither patient nor study.
 
     Raises:
         InputError: if there is no series or more than one; if slices are missing, doubled, shifted or unevenly
-            spaced; if a file is damaged, in colour, or holds several frames; with voxels, what
-            :func:`bundle.volumes.volume_checks.check_volume` refuses.
+            spaced; if a file is damaged, in colour, or holds several frames.
     """
     found = [_slice_header(path) for path in _files_of_one_series(folder)]
     slices = sorted(found, key=lambda one: float(one.position @ found[0].axes[:, 2]))
@@ -41,10 +38,7 @@ def read_series(folder: Path, with_voxels: bool = True) -> Volume:
     steps = np.column_stack([first.axes[:, :2] * first.spacing[:2], _step_between(folder, slices)])
     affine = from_matvec(_LPS_TO_RAS @ steps, _LPS_TO_RAS @ first.position)
     voxels = _read_voxels(folder, slices) if with_voxels else no_voxels(shape)
-    volume = Volume(voxels, affine, folder, _nifti_header(affine, shape, first.kind))
-    if with_voxels:
-        check_volume(volume)
-    return volume
+    return Volume(voxels, affine, folder, _nifti_header(affine, shape, first.kind))
 
 
 def _files_of_one_series(folder: Path) -> list[Path]:
@@ -134,8 +128,7 @@ def _check_heights(folder: Path, slices: Sequence[DicomHeader], gaps: np.ndarray
             f"{folder}: slices are missing, {gaps[gap]:.4g} mm lie between {between} where {usual:.4g} mm are "
             "usual; export the whole series again."
         )
-    drift = np.abs(np.cumsum(gaps) - np.arange(1, len(gaps) + 1) * gaps.mean()).max()
-    if drift > tolerance:
+    if np.abs(np.cumsum(gaps) - np.arange(1, len(gaps) + 1) * gaps.mean()).max() > tolerance:
         raise InputError(
             f"{folder}: the slices are spaced unevenly, {gaps.min():.4g} to {gaps.max():.4g} mm apart; "
             "resample them to even spacing first."

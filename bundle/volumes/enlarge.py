@@ -20,8 +20,7 @@ CHUNK_PIXELS: Final = 2**22  # of the enlarged volume that are computed at a tim
 def enlarge_voxels(voxels: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     """Zero-pad the k-space of slices of voxels (X, Y, Z), along an axis that keeps its size, to a larger matrix.
 
-    What rings below 0 next to edges becomes positive: a magnitude, as scanners store it. An image with values below
-    0 of its own keeps its signs. The result is float32, on the same scale.
+    What rings below 0 becomes positive, as scanners store it, unless the image has values below 0 of its own.
 
     Raises:
         ValueError: if an axis shrinks, or all three grow.
@@ -43,8 +42,7 @@ def enlarge_voxels(voxels: np.ndarray, shape: Sequence[int]) -> np.ndarray:
 def regrid(volume: Volume, shape: Sequence[int]) -> Volume:
     """Describe the grid of an enlarged volume, without voxels: what ``write_volume`` writes them like.
 
-    Matrix, voxel sizes, qform and sform all follow, each form in its own frame and with its code, also where the
-    two disagree; all else in the header stays. A header without either gets an sform.
+    Matrix, voxel sizes, qform and sform follow, each in its own frame and with its code; all else in the header stays.
     """
     header = volume.header.copy()
     stored = header.get_data_shape()  # may have fewer axes than the voxels, or more of length 1

@@ -60,7 +60,7 @@ def through_plane_axis(spacing: Sequence[float], shape: Sequence[int] | None = N
 
 def corner_distance(affine: np.ndarray, other: np.ndarray, shape: Sequence[int]) -> float:
     """Return the largest distance in mm between the same corner, hence any, voxel under two affines (4, 4)."""
-    return _largest_distance(corners(affine, shape), corners(other, shape))
+    return float(np.linalg.norm(corners(affine, shape) - corners(other, shape), axis=1).max())
 
 
 def corners(affine: np.ndarray, shape: Sequence[int]) -> np.ndarray:
@@ -71,18 +71,12 @@ def corners(affine: np.ndarray, shape: Sequence[int]) -> np.ndarray:
 
 def same_grid(a: Placed, b: Placed) -> bool:
     """Tell whether each voxel of ``b`` lies where the same voxel of ``a`` does, within ``GRID_TOLERANCE``."""
-    if a.voxels.shape != b.voxels.shape:
-        return False
-    finest = float(voxel_sizes(a.affine).min())
-    return corner_distance(a.affine, b.affine, a.voxels.shape) <= GRID_TOLERANCE * finest
+    shape, finest = a.voxels.shape, float(voxel_sizes(a.affine).min())
+    return shape == b.voxels.shape and corner_distance(a.affine, b.affine, shape) <= GRID_TOLERANCE * finest
 
 
 def check_same_grid(target: Volume, reference: Volume) -> None:
-    """Refuse a reference, after ``reorient_like``, whose voxels do not lie on the target's.
-
-    Raises:
-        InputError: naming both files, what differs and by how much, and what to do.
-    """
+    """Refuse, by ``InputError``, a reference after ``reorient_like`` whose voxels do not lie on the target's."""
     if not same_grid(target, reference):
         raise InputError(
             f"{reference.path}: this reference is not on the voxel grid of {target.path} "
@@ -92,11 +86,7 @@ def check_same_grid(target: Volume, reference: Volume) -> None:
 
 
 def reorient_like(volume: Volume, like: Volume) -> Volume:
-    """Flip and permute the axes of a volume so that they run as another's do; every voxel keeps value and position.
-
-    Axes are matched to those of ``like``, not to the anatomical directions: two oblique volumes on one grid match at
-    any angle. The header describes the new order (form codes as nibabel sets them).
-    """
+    """Flip and permute the axes of a volume so that they run as another's do, at any angle, without interpolation."""
     orientation = io_orientation(np.linalg.inv(like.affine) @ volume.affine)
     if np.array_equal(orientation, [[0, 1], [1, 1], [2, 1]]):
         return volume
@@ -113,24 +103,14 @@ def _differences(target: Volume, reference: Volume) -> list[str]:
     if not np.allclose(reference.spacing, target.spacing, rtol=1e-3):
         found.append(f"spacing {_times(reference.spacing)} mm against {_times(target.spacing)} mm")
     codes = ["".join(aff2axcodes(volume.affine)) for volume in (reference, target)]
-    angle = _axis_angle(target.affine, reference.affine)
+    axes = [volume.affine[:3, :3] / volume.spacing for volume in (target, reference)]
+    angle = float(np.degrees(np.arccos((axes[0] * axes[1]).sum(axis=0).clip(-1, 1))).max())
     if codes[0] != codes[1]:
         found.append(f"axes run {codes[0]} against {codes[1]}")
     elif angle > 0.01:
         found.append(f"axes turned by up to {angle:.2f} degrees")
     places = [corners(volume.affine, volume.voxels.shape) for volume in (reference, target)]
-    return [*found, f"corners up to {_largest_distance(*places):.2f} mm apart"]
-
-
-def _largest_distance(points: np.ndarray, others: np.ndarray) -> float:
-    return float(np.linalg.norm(points - others, axis=1).max())
-
-
-def _axis_angle(affine: np.ndarray, other: np.ndarray) -> float:
-    """Return the largest angle in degrees between corresponding axes of two affines."""
-    axes = [matrix[:3, :3] / voxel_sizes(matrix) for matrix in (affine, other)]
-    cosines = (axes[0] * axes[1]).sum(axis=0).clip(-1, 1)
-    return float(np.degrees(np.arccos(cosines)).max())
+    return [*found, f"corners up to {np.linalg.norm(places[0] - places[1], axis=1).max():.2f} mm apart"]
 
 
 def _times(numbers: Sequence[float]) -> str:

@@ -2,7 +2,7 @@
 """Native intensities to [0, 1] and back, and which slices hold tissue."""
 
 from dataclasses import dataclass
-from typing import Final, Literal, TypeVar, cast
+from typing import Final, Literal, Self, TypeVar, cast
 
 import numpy as np
 import torch
@@ -25,18 +25,12 @@ class IntensityScale:
     scale: float | np.ndarray
 
     @classmethod
-    def from_array(
-        cls, array: np.ndarray | torch.Tensor, per: Literal["volume", "slice"] = "volume", axis: int = -1
-    ) -> "IntensityScale":
-        """Measure the scale of native, finite intensities, or of each slice along ``axis``; 1 without positive range.
-
-        Raises:
-            ValueError: if ``per`` is unknown.
-        """
+    def from_array(cls, array: np.ndarray | torch.Tensor, per: Literal["volume", "slice"] = "volume") -> Self:
+        """Measure the scale of finite intensities, or of each slice along the last axis; 1 without positive range."""
         if per not in ("volume", "slice"):
             raise ValueError(f'per is {per!r}: choose "volume" or "slice".')
         values = array.numpy(force=True) if isinstance(array, torch.Tensor) else np.asarray(array)
-        axes = tuple(i for i in range(values.ndim) if per == "volume" or i != axis % values.ndim)
+        axes = tuple(range(values.ndim if per == "volume" else values.ndim - 1))
         lowest = values.min(axis=axes, keepdims=True).astype(np.float64)
         highest = values.max(axis=axes, keepdims=True).astype(np.float64)
         offset = np.where(lowest < -RINGING * np.maximum(highest, 0), lowest, 0.0)
@@ -52,10 +46,6 @@ class IntensityScale:
         else:
             np.maximum(result, 0, out=result)
         return result
-
-    def restore(self, array: Array) -> Array:
-        """Map [0, 1] to native intensities: the inverse of ``normalise``; nothing is clipped."""
-        return array * _as(self.scale, array) + _as(self.offset, array)
 
 
 def tissue_threshold(intensities: np.ndarray) -> float:

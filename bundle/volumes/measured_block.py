@@ -115,10 +115,9 @@ def _drop(level: np.ndarray, last: int) -> float:
 
 
 def _n_kept(level: np.ndarray, last: int) -> int:
-    """Count the samples of a block that ends within two samples of the frequency ``last``.
+    """Count the samples of a block that ends within two samples of the frequency ``last``, at the largest step.
 
-    Beyond the largest step nothing was measured. Where the step before it is one too, the sample between them is the
-    unpaired row of an even block, frequency -kept / 2: in a real image it has half its amplitude, 6 dB less.
+    Where the step before it is one too, the sample between is an even block's unpaired row, with half its amplitude.
     """
     steps = level[:-1] - level[1:]
     first = last - 2

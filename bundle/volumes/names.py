@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The contrasts, and what the name of a volume tells: contrast, subject and session, in BIDS-like names and in IXI's.
-
-Imports nothing heavy: the command line takes its choices from here.
-"""
+"""The contrasts, and what BIDS-like names and IXI's tell of a volume; imports nothing heavy, for the command line."""
 
 import os
 import re

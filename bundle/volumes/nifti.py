@@ -17,7 +17,7 @@ from nibabel.openers import ImageOpener
 from bundle.errors import InputError
 from bundle.files import atomic_path
 from bundle.volumes.geometry import Volume, no_voxels
-from bundle.volumes.volume_checks import check_kind, check_volume
+from bundle.volumes.volume_checks import check_kind
 
 _PART: Final = 2**22  # voxels, or bytes, that are read at once
 _DEFLATE: Final = 1040  # more than gzip can make of a byte
@@ -25,13 +25,10 @@ _TOO_SHORT: Final = "{path}: the file holds fewer voxels than its header says; c
 
 
 def read_nifti(path: Path, with_voxels: bool = True) -> Volume:
-    """Read a NIfTI volume and check that it can be super-resolved; what the file is, its content tells.
-
-    Voxels may be (X, Y, Z), (X, Y) or have trailing axes of length 1; without them the header is read alone.
+    """Read a NIfTI volume, (X, Y, Z), (X, Y) or with trailing axes of length 1, or its header alone.
 
     Raises:
-        InputError: file missing, unreadable, cut short or not NIfTI; more than one volume; colour
-            or complex voxels; what :func:`bundle.volumes.volume_checks.check_volume` refuses, with voxels alone.
+        InputError: file missing, unreadable, cut short or not NIfTI; more than one volume; colour or complex voxels.
     """
     with _opened(path) as stream:
         image = _image(path, stream)
@@ -44,10 +41,7 @@ def read_nifti(path: Path, with_voxels: bool = True) -> Volume:
             pass
     header = image.header.copy()
     header.set_slope_inter(image.dataobj.slope, image.dataobj.inter)  # nibabel moves them out of it on loading
-    volume = Volume(voxels, np.asarray(image.affine, dtype=np.float64), path, header)
-    if with_voxels:
-        check_volume(volume)
-    return volume
+    return Volume(voxels, np.asarray(image.affine, dtype=np.float64), path, header)
 
 
 def write_volume(
@@ -86,7 +80,6 @@ def write_volume(
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file, decompressed where it is gzip, and say what is wrong where it cannot be read."""
     try:
         with path.open("rb") as stream:
             start = stream.read(2)
@@ -103,7 +96,6 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _image(path: Path, stream: IO[bytes]) -> nib.Nifti1Image:
-    """Return the image over a file's content, voxels unread."""
     start = stream.read(348)
     magic_1, magic_2 = start[344:347], start[4:7]
     if magic_1 == b"ni1" or magic_2 == b"ni2":

@@ -32,12 +32,7 @@ def check_kind(path: Path, image: nib.Nifti1Image) -> None:
 
 
 def check_volume(volume: Volume) -> None:
-    """Refuse a volume that cannot be super-resolved, and warn of a header that contradicts itself.
-
-    Raises:
-        InputError: an affine that cannot be inverted; fewer than 17 voxels in plane; NaN or infinite voxels;
-            nothing but one value or no positive value.
-    """
+    """Refuse a volume that cannot be super-resolved, by ``InputError``; warn of a header that contradicts itself."""
     _check_grid(volume)
     n_bad = volume.voxels.size - int(np.count_nonzero(np.isfinite(volume.voxels)))
     if n_bad:
