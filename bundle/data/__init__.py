@@ -3,13 +3,7 @@
 
 from bundle.data.pairs import find_pairs
 from bundle.data.patches import PatchStream
-from bundle.data.selection import (
-    CheckedPairs,
-    contrast_of,
-    pairs_of_subset,
-    reference_beside,
-    requested_pairs,
-)
+from bundle.data.selection import CheckedPairs, contrast_of, pairs_of_subset, reference_beside, requested_pairs
 from bundle.data.slice_stack import SliceStack
 from bundle.data.splits import SplitPlan, split_pairs
 

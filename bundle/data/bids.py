@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Results of a BIDS data set as BIDS derivatives: names, sidecars and the description of the derived data set.
-
-BIDS 1.8 and later, "Common data types and metadata" of derivatives: https://bids-specification.readthedocs.io
-"""
+"""Results of a BIDS data set as its derivatives, by BIDS 1.8 and later: https://bids-specification.readthedocs.io."""
 
 import json
 import logging
@@ -22,21 +19,14 @@ logger = logging.getLogger(__name__)
 
 PathLike = str | os.PathLike[str]
 
-DATASET: Final = "dataset"
-"""Key of the top folder of the BIDS data set that a pair was found in."""
+DATASET: Final = "dataset"  # key of the top folder of the BIDS data set that a pair was found in
 DESCRIPTION_FILE: Final = "dataset_description.json"
-_RAW: Final = "raw"
-"""What derivatives call the data set that they come from."""
+_RAW: Final = "raw"  # what derivatives call the data set that they come from
 _GENERATOR: Final = "mcsr"
 
 
 def with_outputs(pairs: Iterable[Pair], dataset_dir: PathLike) -> list[Pair]:
-    """Say where the results of a BIDS data set go, as derivatives name them.
-
-    Returns:
-        Copies of the pairs of the folder, those with BIDS names with ``output``, such as
-        ``sub-01/ses-1/anat/sub-01_ses-1_desc-sr_T2w``, and ``dataset``; pairs of any other data set as they are.
-    """
+    """Return the pairs, those of a BIDS data set with ``dataset`` and ``output``, which is named as derivatives are."""
     dataset = absolute_path(dataset_dir)
     if not (dataset / DESCRIPTION_FILE).is_file():
         return list(pairs)
@@ -44,36 +34,27 @@ def with_outputs(pairs: Iterable[Pair], dataset_dir: PathLike) -> list[Pair]:
 
 
 def bids_sidecar(pair: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what BIDS wants to know of a result of :func:`with_outputs`, for the JSON file beside it.
-
-    Returns:
-        ``Description``, ``Sources`` and ``SpatialReference`` (the target's own space, which the result keeps); empty
-        for a pair that is not one of a BIDS data set. ``SkullStripped`` is left out: nobody knows.
-    """
+    """Return what BIDS wants to know of a result, for the JSON file beside it; nothing outside a BIDS data set."""
     if DATASET not in pair:
         return {}
     return {
         "Description": f"{TARGET_CONTRAST} super-resolved with the help of a reference of the same session",
         "Sources": [_uri(Path(pair[key]), Path(pair[DATASET])) for key in (IMAGE, REFERENCE) if pair.get(key)],
-        "SpatialReference": "orig",
+        "SpatialReference": "orig",  # the target's own space, which the result keeps
     }
 
 
 def write_dataset_description(output_dir: PathLike, pairs: Iterable[Mapping[str, Any]]) -> None:
-    """Describe the folder of results, made where missing, as a derived data set.
-
-    Nothing is written where none of the pairs is of a BIDS data set, as :func:`with_outputs` tells, or the folder is
-    described as a derived data set already.
+    """Describe the folder of results as a derived data set, where pairs are of a BIDS data set and it is not yet.
 
     Raises:
         InputError: if the folder holds a data set that is not derived, such as the source itself, or cannot be written.
     """
-    found = next((pair[DATASET] for pair in pairs if DATASET in pair), None)
-    if found is None:
+    source = next((Path(pair[DATASET]) for pair in pairs if DATASET in pair), None)
+    if source is None:
         return
-    output, source = absolute_path(output_dir), Path(found)
-    file = output / DESCRIPTION_FILE
-    if file.is_file():
+    output = absolute_path(output_dir)
+    if (file := output / DESCRIPTION_FILE).is_file():
         if _read(file).get("DatasetType") != "derivative":
             raise InputError(
                 f"{output}: this output folder holds a BIDS data set that is not derived; choose another, "
@@ -106,14 +87,11 @@ def _output(pair: Pair) -> str | None:
 
 
 def _uri(file: Path, source: Path) -> str:
-    """Return the BIDS URI of a file of the source, or the address of one that lies elsewhere."""
     return f"bids:{_RAW}:{file.relative_to(source).as_posix()}" if file.is_relative_to(source) else file.as_uri()
 
 
 def _read(file: Path) -> dict[str, Any]:
-    """Read a description; empty where it is damaged."""
     try:
-        content = json.loads(file.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError):
-        content = None
-    return content if isinstance(content, dict) else {}
+        return dict(json.loads(file.read_text(encoding="utf-8-sig")))
+    except (OSError, ValueError, TypeError):
+        return {}

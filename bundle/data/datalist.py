@@ -15,24 +15,15 @@ from bundle.volumes.names import NIFTI_ENDING, Scan, first_few, parse_name, safe
 
 logger = logging.getLogger(__name__)
 
-SECTION: Final = "section"
-"""Key of the datalist's own section, on pairs whose datalist has sections: ``train``, ``validate`` or ``test``."""
-TABLE_ENDINGS: Final = (".csv", ".tsv")
-"""Endings of lists that are tables; all others are JSON."""
+SECTION: Final = "section"  # key on pairs whose datalist has sections: train, validate or test
 _SECTIONS: Final = {
     **{"training": "train", "validation": "validate", "testing": "test"},
-    **{name: name for name in ("train", "validate", "test")},
+    **{name: name for name in ("train", "validate", "test", "")},
 }
 
 
 def find_datalist(folder: Path) -> Path | None:
-    """Return the datalist of a folder: ``datalist.json``, else the one ``dataset*.json``, else the one ``*.json``.
-
-    Other files than ``datalist.json`` count only if they hold pairs. ``None`` where there is none.
-
-    Raises:
-        InputError: if several files could be meant.
-    """
+    """Return a folder's datalist: ``datalist.json``, or the one ``dataset*.json``, or ``*.json``, that holds pairs."""
     if (stated := folder / "datalist.json").is_file():
         return stated
     # Content decides: BIDS folders hold a dataset_description.json and side-cars, which are no datalists.
@@ -45,17 +36,10 @@ def find_datalist(folder: Path) -> Path | None:
 
 
 def read_datalist(path: Path, reference_contrast: str) -> tuple[list[Pair], str]:
-    """Turn the entries of a datalist into pairs and return them with the contrast of the reference.
+    """Return the pairs of a datalist, and the contrast of their references as names tell it.
 
-    Args:
-        path: JSON file, or by its ending ``.csv`` or ``.tsv`` a table whose first line names the columns, ``image``
-            and ``reference``, and ``subject`` and ``case`` where wanted. Relative paths in it count from its folder;
-            each names a NIfTI file, or a folder with a DICOM series.
-        reference_contrast: one of ``REFERENCE_CONTRASTS``, or ``auto`` for whatever is listed.
-
-    Returns:
-        The pairs in their order, with ``section`` where the datalist has sections; and the contrast, or contrasts,
-        as far as names tell.
+    It is a JSON file, or by its ending a table whose first line names columns ``image`` and ``reference``, and
+    ``subject`` and ``case`` where wanted. Paths count from its folder. With ``auto`` any contrast is taken.
 
     Raises:
         InputError: if the file is damaged or empty, names missing files, or lists another contrast.
@@ -74,8 +58,10 @@ def read_datalist(path: Path, reference_contrast: str) -> tuple[list[Pair], str]
             "more than once, add `subject` to the entries, or sessions may straddle a split",
             *(path, n_guessed),
         )
-    pairs = [{SUBJECT: subjects[i], CASE: cases[i]} | entry for i, entry in enumerate(entries)]
-    pairs = [pair | {CASE: safe_name(pair[CASE])} for pair in pairs]
+    pairs = [
+        {SUBJECT: subject} | entry | {CASE: safe_name(entry.get(CASE, case))}
+        for subject, case, entry in zip(subjects, cases, entries, strict=True)
+    ]
     return pairs, _listed_contrast(path, pairs, reference_contrast)
 
 
@@ -87,8 +73,7 @@ def _holds_pairs(path: Path) -> bool:
 
 
 def _read_entries(path: Path) -> list[dict[str, str]]:
-    """Read a list of either kind into its entries."""
-    return _table_entries(path) if path.suffix.lower() in TABLE_ENDINGS else _json_entries(path)
+    return _table_entries(path) if path.suffix.lower() in (".csv", ".tsv") else _json_entries(path)
 
 
 def _table_entries(path: Path) -> list[dict[str, str]]:
@@ -108,25 +93,23 @@ def _table_entries(path: Path) -> list[dict[str, str]]:
         if any(row.values()):
             if not (row.get(IMAGE) and row.get(REFERENCE)):
                 raise InputError(f"{path}, line {table.line_num}: image or reference is missing; name one file each.")
-            entries.append(_entry(path, row, None))
+            entries.append(_entry(path, row))
     return entries
 
 
 def _json_entries(path: Path) -> list[dict[str, str]]:
-    """Read a datalist, with or without sections, into one list of entries; each remembers its section."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read as a JSON datalist ({error}); mend it or take it away.") from error
     sections = content if isinstance(content, dict) else {"": content}
-    sections = {name: listed for name, listed in sections.items() if name in _SECTIONS or name == ""}
+    sections = {name: listed for name, listed in sections.items() if name in _SECTIONS}
     if not all(isinstance(listed, list) for listed in sections.values()):
         raise InputError(f"{path} is no datalist; write a list of entries with image and reference, or sections of it.")
-    return [_entry(path, entry, _SECTIONS.get(name)) for name, listed in sections.items() for entry in listed]
+    return [_entry(path, entry, _SECTIONS[name]) for name, listed in sections.items() for entry in listed]
 
 
-def _entry(path: Path, entry: object, section: str | None) -> dict[str, str]:
-    """Keep what a pair is made of, with absolute paths."""
+def _entry(path: Path, entry: object, section: str = "") -> dict[str, str]:
     if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in (IMAGE, REFERENCE)):
         start = json.dumps(entry)[:80]
         raise InputError(f"{path} has the entry {start}; each needs image and reference, one file name each.")
@@ -136,7 +119,7 @@ def _entry(path: Path, entry: object, section: str | None) -> dict[str, str]:
 
 
 def _cases(folder: Path, entries: Sequence[Mapping[str, str]], scans: Sequence[Scan | None]) -> list[str]:
-    """Name entries after their files, and after their folders too where files of several folders share a name."""
+    """Name entries after their files, and their folders too where files share a name."""
     files = [NIFTI_ENDING.sub("", entry[IMAGE]) for entry in entries]
     names = [scan.case if scan else Path(file).name for scan, file in zip(scans, files, strict=True)]
     paths = [os.path.relpath(file, folder).replace(os.sep, "_") for file in files]

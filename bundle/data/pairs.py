@@ -1,17 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Find the pairs of a data set: a target volume (T2w) and a reference of the same session.
-
-A data set is a folder with BIDS-like names, a folder with IXI's names, a folder of DICOM series, or a list: a MONAI
-datalist in JSON or a CSV table. Which of them is found out by looking. Only names are read here, and of DICOM series
-the header of a file: whether the two volumes of a pair share a grid is checked when they are loaded.
-"""
+"""Find the pairs of a data set, a target volume (T2w) and a reference of the same session, by names and headers."""
 
 import difflib
 import itertools
 import logging
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -38,29 +33,16 @@ logger = logging.getLogger(__name__)
 
 # Another day, another space or another sampling is another image, even where one of the two names leaves it out.
 _STRICT_ENTITIES: Final = {"sub", "ses", "space", "res"}
-_WANTED: Final = ", ".join(
-    f"{start}{target}.nii[.gz] with {start}{' or '.join(ends)}"
-    for start, (target, ends) in zip(("sub-*", "IXI*"), REFERENCE_NAMES.items(), strict=True)
-)
 
 
 def find_pairs(dataset_dir: str | os.PathLike[str], reference_contrast: str = "auto") -> list[Pair]:
-    """List the pairs of target and reference in a folder or in a datalist.
+    """List the pairs of target and reference in a folder or in a datalist, sorted by subject and case.
 
-    Names match when their BIDS entities agree; the reference may lack an entity of the target or carry one more
-    (``acq``, ``run``), and the closest is taken. Subject, session, space and resolution must be the same. One
-    contrast serves as reference for the whole data set. Hidden files, ``*.partial`` and ``derivatives`` folders
-    are left out.
-
-    Args:
-        dataset_dir: a folder of NIfTI files or with a datalist, or the path of a datalist or a CSV table; a datalist
-            wins.
-        reference_contrast: one of ``REFERENCE_CONTRASTS``, or ``auto`` for the one with more pairs (the first of them
-            on a tie).
-
-    Returns:
-        Dictionaries with absolute paths under ``image`` and ``reference``, and ``subject`` and ``case``, sorted by
-        the last two; ``section`` too where the datalist has sections.
+    ``dataset_dir`` holds NIfTI files with BIDS-like or IXI's names, DICOM series, or a datalist, which wins; or is one,
+    or a CSV table. Names match when their BIDS entities agree; the reference may lack an entity of the target or carry
+    one more (``acq``, ``run``), and the closest is taken. Subject, session, space and resolution must be the same.
+    Hidden files, ``*.partial`` and ``derivatives`` folders are left out. One contrast serves as reference for the whole
+    data set; ``auto`` is that with more pairs, the first on a tie.
 
     Raises:
         InputError: if nothing is found, files are missing, or a target has several equally close references.
@@ -71,10 +53,8 @@ def find_pairs(dataset_dir: str | os.PathLike[str], reference_contrast: str = "a
     if not source.exists():
         raise InputError(f"dataset_dir {source} does not exist{_similar_name(source)}; name an existing folder.")
     datalist = find_datalist(source) if source.is_dir() else source
-    if datalist is None:
-        pairs, contrast = _pairs_by_name(source, reference_contrast)
-    else:
-        pairs, contrast = read_datalist(datalist, reference_contrast)
+    read = read_datalist if datalist else _pairs_by_name
+    pairs, contrast = read(datalist or source, reference_contrast)
     _require_unique_cases(pairs)
     n_subjects = len({pair[SUBJECT] for pair in pairs})
     logger.info("%s: %d pairs of %d subjects, reference %s", datalist or source, len(pairs), n_subjects, contrast)
@@ -82,7 +62,6 @@ def find_pairs(dataset_dir: str | os.PathLike[str], reference_contrast: str = "a
 
 
 def _pairs_by_name(folder: Path, reference_contrast: str) -> tuple[list[Pair], str]:
-    """Pair the volumes of a folder and return them with the contrast of the reference."""
     files = list(_files(folder))
     names = [path for path in files if NIFTI_ENDING.search(path.name)]
     if not names:
@@ -90,37 +69,33 @@ def _pairs_by_name(folder: Path, reference_contrast: str) -> tuple[list[Pair], s
         if folders := [parent for parent, inside in by_folder if any(map(is_dicom, inside))]:
             return study_pairs(folders, folder, reference_contrast)
     scans = [scan for path in names if (scan := parse_name(path)) and scan.entities.get("part", "mag") == "mag"]
-    targets = [scan for scan in scans if scan.contrast == TARGET_CONTRAST]
-    by_subject: dict[str, list[Scan]] = defaultdict(list)
+    by_subject: dict[tuple[str, str], list[Scan]] = defaultdict(list)
     for scan in scans:
-        by_subject[scan.entities["sub"]].append(scan)
+        by_subject[scan.entities["sub"], scan.contrast].append(scan)
+    targets = [scan for scan in scans if scan.contrast == TARGET_CONTRAST]
     candidates = {
-        name: [_closest(target, by_subject[target.entities["sub"]], name) for target in targets]
+        name: [(target, _closest(target, by_subject[target.entities["sub"], name])) for target in targets]
         for name in REFERENCE_CONTRASTS
     }
-    contrast = choose_contrast({name: sum(map(bool, found)) for name, found in candidates.items()}, reference_contrast)
-    if not any(candidates[contrast]):
+    n_pairs = {name: sum(bool(references) for _, references in found) for name, found in candidates.items()}
+    contrast = choose_contrast(n_pairs, reference_contrast)
+    if not n_pairs[contrast]:
         raise InputError(_nothing_found(folder, names, scans, reference_contrast))
-    found = list(zip(targets, candidates[contrast], strict=True))
-    pairs = [_pair(target, references) for target, references in found if references]
-    if alone := [target.path.name for target, references in found if not references]:
+    pairs = [_pair(target, references) for target, references in candidates[contrast] if references]
+    if alone := [target.path.name for target, references in candidates[contrast] if not references]:
         logger.warning("%d targets have no %s reference and are left out: %s", len(alone), contrast, ", ".join(alone))
     return pairs, contrast
 
 
-def _closest(target: Scan, scans: Iterable[Scan], contrast: str) -> list[Scan]:
-    """List the equally close references of one contrast for a target: none, one, or an ambiguity."""
-    ranked = [(distance, one) for one in scans if one.contrast == contrast and (distance := _distance(target, one))]
+def _closest(target: Scan, scans: Iterable[Scan]) -> list[Scan]:
+    """List the equally close references for a target: none, one, or an ambiguity."""
+    ranked = [(distance, one) for one in scans if (distance := _distance(target, one))]
     least = min((distance for distance, _ in ranked), default=None)
     return [scan for distance, scan in ranked if distance == least]
 
 
 def _distance(target: Scan, reference: Scan) -> tuple[int, int, bool] | None:
-    """Rank how well two names agree, smaller is closer; ``None`` where they contradict each other.
-
-    Returns:
-        The number of entities only the reference has, of those only the target has, and whether the folders differ.
-    """
+    """Count the entities that only the reference or the target has, smaller is closer; ``None`` in contradiction."""
     ours, theirs = target.entities, reference.entities
     differing = {key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key)}
     if differing & _STRICT_ENTITIES or differing & ours.keys() & theirs.keys():
@@ -129,7 +104,7 @@ def _distance(target: Scan, reference: Scan) -> tuple[int, int, bool] | None:
 
 
 def _pair(target: Scan, references: Sequence[Scan]) -> Pair:
-    """Return a target with its reference, the only one that is as close."""
+    """Return a target with its reference, and refuse several that are as close."""
     if len(references) > 1:
         raise InputError(
             f"{target.path} has two references that fit equally well, {references[0].path} and {references[1].path}; "
@@ -163,24 +138,27 @@ def _is_wanted(name: str) -> bool:
     return not name.startswith(".") and not name.endswith(".partial") and name.lower() != "derivatives"
 
 
-def _require_unique_cases(pairs: Iterable[Mapping[str, str]]) -> None:
+def _require_unique_cases(pairs: Iterable[Pair]) -> None:
     seen: dict[str, str] = {}
     for pair in pairs:
-        if pair[CASE] in seen:
+        if first := seen.get(pair[CASE]):
             raise InputError(
-                f"{seen[pair[CASE]]} and {pair[IMAGE]} would both be called {pair[CASE]}; keep one of them, or list "
+                f"{first} and {pair[IMAGE]} would both be called {pair[CASE]}; keep one of them, or list "
                 "the pairs in a datalist.json and give each its own case."
             )
         seen[pair[CASE]] = pair[IMAGE]
 
 
 def _nothing_found(folder: Path, files: Sequence[Path], scans: Sequence[Scan], wanted: str) -> str:
-    """Say what was looked for, what lies there instead, and what to do."""
     counts = Counter(scan.contrast for scan in scans)
     others = [name for name in REFERENCE_CONTRASTS if name in counts and name != wanted]
     if wanted != "auto" and others and TARGET_CONTRAST in counts:
         return f"{folder} has T2w but no matching {wanted} volumes; set reference_contrast to {others[0]} or auto."
-    looked_for = f"looked for {_WANTED}, or a datalist.json whose entries hold image and reference"
+    wanted_names = (
+        f"{start}{target}.nii[.gz] with {start}{' or '.join(ends)}"
+        for start, (target, ends) in zip(("sub-*", "IXI*"), REFERENCE_NAMES.items(), strict=True)
+    )
+    looked_for = f"looked for {', '.join(wanted_names)}, or a datalist.json whose entries hold image and reference"
     if counts:
         present = ", ".join(f"{n} {name}" for name, n in sorted(counts.items()))
         return (
@@ -192,9 +170,6 @@ def _nothing_found(folder: Path, files: Sequence[Path], scans: Sequence[Scan], w
 
 
 def _similar_name(path: Path) -> str:
-    """Return a hint at what lies beside a missing path under the most similar name, or an empty text."""
-    if not path.parent.is_dir():
-        return ""
-    entries = {entry.name.lower(): entry for entry in sorted(path.parent.iterdir())}
+    entries = {entry.name.lower(): entry for entry in sorted(path.parent.glob("*"))}
     nearest = difflib.get_close_matches(path.name.lower(), entries, n=1)
     return f" (is {entries[nearest[0]]} meant?)" if nearest else ""

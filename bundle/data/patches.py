@@ -17,55 +17,40 @@ from bundle.parallel import part_of_batch
 class PatchStream:
     """Draw shuffled batches of patches without end; each pass visits every patch once.
 
-    The batch at a position depends on nothing but the arguments and that position. One pass is
-    ``len(stream)`` batches; an incomplete last batch is left out. Of several processes each gets its part of every
-    batch, see :mod:`bundle.parallel`.
-
-    Args:
-        dataset: the slices.
-        patch_size: height and width of a patch.
-        batch_size: patches a batch, at most as many as there are.
-        sampling: ``grid`` (16 patches of 64 x 64 from a slice of 256 x 256; where the grid does not fit, the patches
-            overlap evenly) or ``random`` (as many patches a slice, anywhere in it, new at every pass).
-        gain_jitter: multiply low-res and targets of each patch, but not the reference, by a common random
-            factor between exp(-gain_jitter) and exp(gain_jitter). Inference knows the low-res image's own
-            maximum only, so there the two contrasts meet in another ratio than in training.
-        flips: turn each patch, all its channels alike, into one of its eight mirror images and quarter turns.
-        reference_shift: cut the reference up to so many pixels off, along rows and columns, anew for each patch:
-            registration is never perfect.
-        noise_jitter: add white Gaussian noise to low-res and reference, of a standard deviation that is drawn between 0
-            and this for each patch.
-        seed: start of the order. Streams that must differ, such as the critic's, get seeds that differ.
+    One pass is ``len(stream)`` batches; an incomplete last batch is left out. Of several processes each gets its part
+    of every batch, see :mod:`bundle.parallel`.
 
     Raises:
-        InputError: if a slice is smaller than a patch, a setting is out of range, or a batch cannot be dealt out to the
-            processes.
+        InputError: if a slice is smaller than a patch, or a setting is out of range.
     """
 
     dataset: SliceStack
     patch_size: int = 64
-    batch_size: int = 32
+    batch_size: int = 32  # at most as many as there are patches
+    # grid: 16 patches of 64 x 64 from a slice of 256 x 256, which overlap evenly where the grid does not fit;
+    # random: as many patches a slice, anywhere in it, new at every pass
     sampling: Literal["grid", "random"] = "grid"
-    gain_jitter: float = 0.0
-    flips: bool = False
-    reference_shift: int = 0
-    noise_jitter: float = 0.0
-    seed: int = 0
+    gain_jitter: float = 0.0  # low-res and targets, not the reference, times exp(-gain_jitter) to exp(gain_jitter)
+    flips: bool = False  # into one of the eight mirror images and quarter turns, all channels alike
+    reference_shift: int = 0  # the reference is cut up to so many pixels off, along rows and columns
+    noise_jitter: float = 0.0  # white Gaussian noise on low-res and reference, of a standard deviation up to this
+    seed: int = 0  # streams that must differ, such as the critic's, get seeds that differ
 
     def __post_init__(self) -> None:
         self._check()
-        self.corners = self._grid()
+        starts = ([_even_starts(n, self.patch_size) for n in size] for size in self.dataset.sizes.tolist())
+        grids = [torch.cartesian_prod(torch.tensor([i]), *places) for i, places in enumerate(starts)]
+        self.corners = torch.cat(grids)  # (n_patches, 3): slice, first row, first column
         self.batch_size = min(self.batch_size, len(self.corners))
         self.part = part_of_batch(self.batch_size)
         self.position = 0
         self._pass: tuple[int, Tensor] = (-1, self.corners)
 
     def of_seed(self, seed: int) -> "PatchStream":
-        """Return a stream from the start of the same slices in another order."""
+        """Return a stream of the same slices in another order."""
         return replace(self, seed=seed)
 
     def _check(self) -> None:
-        """Refuse settings that are out of range."""
         if self.sampling not in ("grid", "random"):
             raise InputError(f"sampling is {self.sampling!r}; choose grid or random.")
         for name, such in (("gain_jitter", 0.2), ("noise_jitter", 0.02)):
@@ -83,12 +68,10 @@ class PatchStream:
             )
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        """Yield batches from the current position on, without end."""
         while True:
             yield self.next_batch()
 
     def __len__(self) -> int:
-        """Return the number of batches in one pass."""
         return len(self.corners) // self.batch_size
 
     def next_batch(self) -> dict[str, Tensor]:
@@ -97,15 +80,7 @@ class PatchStream:
         return self.batch(self.position - 1)
 
     def batch(self, position: int) -> dict[str, Tensor]:
-        """Return the batch at any position.
-
-        Args:
-            position: number of batches before it, counted over all passes.
-
-        Returns:
-            ``image`` (N, 2, P, P), low-res and reference, ``high_res`` (N, 1, P, P) and, where the slices have
-            them, ``level_targets`` (N, n_levels - 1, P, P); float32.
-        """
+        """Return the batch after ``position`` others, counted over all passes: float32, see ``split_channels``."""
         number, index = divmod(position, len(self))
         if self._pass[0] != number:
             self._pass = (number, self._shuffled(number))
@@ -114,32 +89,26 @@ class PatchStream:
         if self.reference_shift:
             patches[:, 1:2] = self._cut(self._shifted(corners, position), slice(1, 2))
         if self.gain_jitter:
-            gains = self._gains(position)[self.part].to(patches.device)
+            uniform = torch.rand(self.batch_size, 1, 1, 1, generator=self._random(position, 1))
+            gains = torch.exp(self.gain_jitter * (2 * uniform - 1))[self.part].to(patches.device)
             patches[:, :1] *= gains
             patches[:, 2:] *= gains
         if self.noise_jitter:
-            patches[:, :2] += self._noise(position)[self.part].to(patches.device)
+            random = self._random(position, 4)
+            deviations = self.noise_jitter * torch.rand(self.batch_size, 1, 1, 1, generator=random)
+            noise = deviations * torch.randn(self.batch_size, 2, self.patch_size, self.patch_size, generator=random)
+            patches[:, :2] += noise[self.part].to(patches.device)
         return split_channels(self._flipped(patches, position) if self.flips else patches)
 
     def state_dict(self) -> dict[str, int]:
-        """Return the position, which is all the state there is."""
+        """Return all the state there is."""
         return {"position": self.position}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go to a stored position."""
         self.position = state["position"]
 
-    def _grid(self) -> Tensor:
-        """Return the grid corners of all slices, Tensor (n_patches, 3): slice, first row, first column."""
-        corners = []
-        for index, size in enumerate(self.dataset.sizes.tolist()):
-            starts = [_even_starts(n, self.patch_size) for n in size]
-            rows_columns = torch.cartesian_prod(*starts)
-            corners.append(torch.cat((torch.full((len(rows_columns), 1), index), rows_columns), dim=1))
-        return torch.cat(corners)
-
     def _shuffled(self, number: int) -> Tensor:
-        """Return the corners in the order of pass ``number``."""
         random = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
         corners = self.corners[torch.randperm(len(self.corners), generator=random)]
         if self.sampling == "random":
@@ -152,19 +121,7 @@ class PatchStream:
         """Return random numbers for one ``use``, from 1, in the batch at ``position``; those of passes are use 0."""
         return torch.Generator().manual_seed(self.seed * 1_000_003 + position + use * 2**32)
 
-    def _gains(self, position: int) -> Tensor:
-        """Return a factor (N, 1, 1, 1) for each patch of the batch at ``position``."""
-        uniform = torch.rand(self.batch_size, 1, 1, 1, generator=self._random(position, 1))
-        return torch.exp(self.gain_jitter * (2 * uniform - 1))
-
-    def _noise(self, position: int) -> Tensor:
-        """Return noise (N, 2, P, P) for low-res and reference of the batch at ``position``."""
-        random = self._random(position, 4)
-        deviations = self.noise_jitter * torch.rand(self.batch_size, 1, 1, 1, generator=random)
-        return deviations * torch.randn(self.batch_size, 2, self.patch_size, self.patch_size, generator=random)
-
     def _shifted(self, corners: Tensor, position: int) -> Tensor:
-        """Return corners up to ``reference_shift`` pixels off, within their slices."""
         reach = self.reference_shift
         shifts = torch.randint(-reach, reach + 1, (self.batch_size, 2), generator=self._random(position, 2))[self.part]
         room = self.dataset.sizes.cpu()[corners[:, 0]] - self.patch_size

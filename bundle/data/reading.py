@@ -1,29 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read a volume of either kind: a NIfTI file, or the folder of a DICOM series."""
 
+import functools
 import os
 from pathlib import Path
 
 from bundle.dicom.series import read_series
 from bundle.volumes.geometry import Volume
 from bundle.volumes.nifti import read_nifti
+from bundle.volumes.volume_checks import check_volume
 
 
-def read_volume(path: str | os.PathLike[str]) -> Volume:
-    """Read a NIfTI volume, or the DICOM series of a folder, and check that it can be super-resolved.
-
-    Raises:
-        InputError: as :func:`bundle.volumes.nifti.read_nifti` and :func:`bundle.dicom.series.read_series` do.
-    """
+def read_volume(path: str | os.PathLike[str], with_voxels: bool = True) -> Volume:
+    """Read a NIfTI volume, or the DICOM series of a folder; an ``InputError`` where it cannot be super-resolved."""
     found = Path(path).expanduser()
-    return read_series(found) if found.is_dir() else read_nifti(found)
+    volume = read_series(found, with_voxels) if found.is_dir() else read_nifti(found, with_voxels)
+    if with_voxels:
+        check_volume(volume)
+    return volume
 
 
-def read_header(path: str | os.PathLike[str]) -> Volume:
-    """Read what :func:`read_volume` does but for the voxels, which are all 0 and take no memory.
-
-    Raises:
-        InputError: as there, as far as the header tells.
-    """
-    found = Path(path).expanduser()
-    return read_series(found, with_voxels=False) if found.is_dir() else read_nifti(found, with_voxels=False)
+read_header = functools.partial(read_volume, with_voxels=False)  # voxels are all 0 and take no memory

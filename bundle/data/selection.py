@@ -2,14 +2,13 @@
 """Which pairs a run works on: a named one or those of a data set or split, and of them those that can be read."""
 
 import logging
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from bundle.data.bids import with_outputs
+from bundle.data.bids import PathLike, with_outputs
 from bundle.data.pairs import find_pairs
 from bundle.data.splits import read_split
 from bundle.errors import InputError, SomeFailedError, reason_of
@@ -18,9 +17,7 @@ from bundle.volumes.names import NIFTI_ENDING, REFERENCE_NAMES, absolute_path, p
 
 logger = logging.getLogger(__name__)
 
-PathLike = str | os.PathLike[str]
-Check = Callable[[Mapping[Any, Any]], Any]
-"""Reads one pair and raises ``InputError`` where it cannot be used, such as ``LoadPaird()``."""
+Check = Callable[[Mapping[Any, Any]], Any]  # reads one pair and raises where it cannot be used, as LoadPaird does
 
 
 def requested_pairs(
@@ -29,17 +26,10 @@ def requested_pairs(
     image: PathLike | None = None,
     reference: PathLike | None = None,
 ) -> list[Pair]:
-    """Return the one pair that is named, or else all pairs of a data set.
+    """Return the one pair that is named, files or folders of a DICOM series, or else all pairs of a data set.
 
-    Args:
-        dataset_dir: as for :func:`bundle.data.find_pairs`; not looked at where ``image`` is given.
-        reference_contrast: likewise.
-        image: path of the target volume, a NIfTI file or the folder of a DICOM series, or ``None``.
-        reference: path of its reference.
-
-    Returns:
-        As :func:`bundle.data.find_pairs` does, and ``output`` for the pairs of a BIDS data set. A name that is neither
-        BIDS-like nor IXI's is case and subject; so is that of a DICOM folder, after its parent's.
+    A name that is neither BIDS-like nor IXI's is case and subject; so is that of a DICOM folder, after its parent's.
+    Pairs of a BIDS data set get ``output``.
 
     Raises:
         InputError: if only one of ``image`` and ``reference`` is given, or the data set has no pairs.
@@ -47,7 +37,7 @@ def requested_pairs(
     if image is None and reference is None:
         return with_outputs(find_pairs(dataset_dir, reference_contrast), dataset_dir)
     if image is None or reference is None:
-        given, missing = ("image", "reference") if reference is None else ("reference", "image")
+        given, missing = (IMAGE, REFERENCE) if reference is None else (REFERENCE, IMAGE)
         raise InputError(f"--{given} is given without its {missing}; add --{missing} FILE.")
     path = absolute_path(image)
     scan, stem = parse_name(path), NIFTI_ENDING.sub("", path.name)
@@ -62,20 +52,13 @@ def pairs_of_subset(
 ) -> list[Pair]:
     """Return the pairs of one set of a split that training has written; all of them where there is no split file.
 
-    Args:
-        pairs: what :func:`bundle.data.find_pairs` returns.
-        split_file: see :func:`bundle.data.splits.read_split`.
-        subset: ``train``, ``validate`` or ``test``.
-        fold: the fold of a cross-validation.
-
     Raises:
-        InputError: if the file is missing or damaged, or the set holds no pair of the data set.
+        InputError: as :func:`bundle.data.splits.read_split`, and if the set holds no pair of the data set.
     """
     if split_file is None:
         return list(pairs)
     subjects = read_split(split_file, subset, fold)
-    chosen = [pair for pair in pairs if pair[SUBJECT] in subjects]
-    if not chosen:
+    if not (chosen := [pair for pair in pairs if pair[SUBJECT] in subjects]):
         raise InputError(
             f"{split_file}: no subject of its {subset} set ({', '.join(sorted(subjects)) or 'empty'}) is in the data "
             "set; check --dataset_dir and --subset, or give --split_file null for all pairs."
@@ -93,12 +76,7 @@ def contrast_of(pairs: Sequence[Pair]) -> str | None:
 def reference_beside(
     image: PathLike, names: Mapping[str, Sequence[str]] | None = None, contrast: str | None = None
 ) -> Path:
-    """Return the path of the first reference that lies in the folder of an image.
-
-    Args:
-        image: path of the target volume.
-        names: further rules like those of ``REFERENCE_NAMES``, by the end of an image's name.
-        contrast: name of the contrast of the reference that is taken before others.
+    """Return the first reference beside an image, of ``contrast`` if any, by rules like those of ``REFERENCE_NAMES``.
 
     Raises:
         InputError: if no rule fits the image's name, or no reference is there.
@@ -112,10 +90,10 @@ def reference_beside(
             f"{path.name}: which file is the reference of this image? Its name ends in none of {', '.join(rules)}; add "
             'a rule to reference_names in the config, or give the path of its reference as "reference".'
         )
-    wanted = [path.with_name(stem.removesuffix(own) + end) for end in rules[own]]
-    there = [file for name in wanted for end in (".nii.gz", ".nii") if (file := Path(f"{name}{end}")).is_file()]
+    wanted = [stem.removesuffix(own) + end for end in rules[own]]
+    there = [file for name in wanted for end in (".nii.gz", ".nii") if (file := path.with_name(name + end)).is_file()]
     if not there:
-        missing = " or ".join(f"{name.name}.nii.gz" for name in wanted)
+        missing = " or ".join(f"{name}.nii.gz" for name in wanted)
         raise InputError(
             f"{path.name}: no reference lies beside this image; put {missing} "
             'into its folder, or give the path of its reference as "reference".'
@@ -125,13 +103,8 @@ def reference_beside(
 
 
 def check_pairs(data: Sequence[Pair], check: Check) -> tuple[list[Pair], dict[str, str]]:
-    """Read every pair once, before the first is computed, so that one bad case never stops a batch.
-
-    Returns:
-        The pairs to work on, and for those for which the check raised whatever error, the reason by case.
-    """
-    usable: list[Pair] = []
-    failures: dict[str, str] = {}
+    """Read every pair before the first is computed; return those to work on, and the others' reasons by case."""
+    usable, failures = [], {}
     for pair in tqdm(data, desc="checking inputs", unit="case", leave=False, disable=not data):
         try:
             check(pair)
@@ -145,17 +118,7 @@ def check_pairs(data: Sequence[Pair], check: Check) -> tuple[list[Pair], dict[st
 
 
 def raise_failures(failures: Mapping[str, str], n_cases: int, others: str = "are done") -> None:
-    """Name the cases that were left out, once all others are done.
-
-    Args:
-        failures: the reason by case.
-        n_cases: how many cases there were.
-        others: what to tell of the others.
-
-    Raises:
-        SomeFailedError: if some were left out, so that the run ends with a non-zero exit status.
-        InputError: if all were.
-    """
+    """Name the cases left out, once all others are done: a ``SomeFailedError``, or ``InputError`` if all were."""
     if failures and len(failures) == n_cases:
         reason = next(iter(failures.values()))
         raise InputError(reason if n_cases == 1 else f"none of {n_cases} cases can be used; the first: {reason}")
@@ -165,15 +128,7 @@ def raise_failures(failures: Mapping[str, str], n_cases: int, others: str = "are
 
 
 class CheckedPairs:
-    """Check every pair by :func:`check_pairs`, for configs.
-
-    Attributes:
-        usable: the pairs to work on.
-        failures: the reason by case, for the others.
-
-    Raises:
-        InputError: if no pair can be used.
-    """
+    """Check every pair by :func:`check_pairs`, for configs; an ``InputError`` if none can be used."""
 
     def __init__(self, data: Sequence[Pair], load: Check) -> None:
         self.usable, self.failures = check_pairs(data, load)
@@ -183,5 +138,5 @@ class CheckedPairs:
             self.raise_failures()
 
     def raise_failures(self) -> None:
-        """Name the cases that were left out, see :func:`raise_failures`."""
+        """Name the cases that were left out."""
         raise_failures(self.failures, len(self.usable) + len(self.failures))

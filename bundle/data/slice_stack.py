@@ -2,8 +2,6 @@
 """All training slices of a data set in one tensor, so that cutting a batch of patches costs nothing."""
 
 import contextlib
-import hashlib
-import json
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +11,7 @@ from typing import Any
 import ignite.distributed as idist
 import torch
 from monai.data import PersistentDataset
-from monai.data.utils import pickle_hashing
+from monai.data.utils import json_hashing, pickle_hashing
 from monai.transforms import Compose, Transform
 from torch import Tensor
 from tqdm import tqdm
@@ -24,8 +22,7 @@ from bundle.parallel import is_first
 
 logger = logging.getLogger(__name__)
 
-CHANNELS = (LOW_RES, REFERENCE, HIGH_RES, LEVEL_TARGETS)
-"""What the channels of the stack hold; the first two are the network's input, the last are there or not."""
+CHANNELS = (LOW_RES, REFERENCE, HIGH_RES, LEVEL_TARGETS)  # the first two are the network's input, the last optional
 STACK = "stack"
 
 
@@ -33,10 +30,7 @@ class StackSlicesd(Transform):
     """Turn a preprocessed pair into one compact tensor, which is what the cache holds."""
 
     def __call__(self, data: Mapping[Any, Any]) -> dict[Any, Any]:
-        """Return ``{"stack": Tensor (D, C, H, W), float16, "case": name}``.
-
-        float16 has 11 significant bits: an error of 2e-4 of a voxel's value, far below noise.
-        """
+        """Return ``{"stack": Tensor (D, C, H, W), "case": name}``; float16 errs by 2e-4 of a value, far below noise."""
         if HIGH_RES not in data:
             raise InputError(
                 "training needs low-res and high-res of every pair; zero-fill the images in its preprocessing."
@@ -48,21 +42,10 @@ class StackSlicesd(Transform):
 class SliceStack:
     """Hold the slices of all volumes, preprocessed once, in memory or on the GPU.
 
-    Args:
-        data: pairs, as :func:`bundle.data.find_pairs` returns.
-        transform: preprocessing up to ``low_res``, ``high_res`` and ``reference`` (1, H, W, D).
-        cache_dir: folder that keeps preprocessed volumes for the next start, or ``None``. An entry
-            is renewed when a file or the preprocessing has changed.
-        device: where the slices are kept and patches are cut.
-
-    Attributes:
-        voxels: Tensor (n_slices, C, H, W), float16, channels ``CHANNELS``; smaller slices are padded with 0
-            at the end of each axis.
-        sizes: Tensor (n_slices, 2), int64, height and width of each slice.
-        counts: how many slices each of ``data`` has; they follow one another.
-
-    Raises:
-        InputError: if there are no pairs, or one cannot be used.
+    ``voxels`` (n_slices, C, H, W) are float16, channels ``CHANNELS``; smaller slices are padded with 0 at the end of
+    each axis. ``sizes`` (n_slices, 2) are height and width; ``counts`` the slices of each of ``data``, in order.
+    ``transform`` returns ``low_res``, ``high_res`` and ``reference`` (1, H, W, D), which ``cache_dir`` keeps. An
+    ``InputError`` refuses pairs that cannot be used.
     """
 
     def __init__(
@@ -87,32 +70,24 @@ class SliceStack:
             stacks = [volumes[i][STACK] for i in bar]
         self.sizes = torch.cat([torch.tensor(s.shape[2:]).expand(len(s), 2) for s in stacks]).to(device)
         self.counts = [len(stack) for stack in stacks]
-        height, width = self.sizes.amax(0).tolist()
-        n_channels = stacks[0].shape[1]
-        self.voxels = torch.zeros(len(self.sizes), n_channels, height, width, dtype=torch.float16, device=device)
+        shape = (len(self.sizes), stacks[0].shape[1], *self.sizes.amax(0).tolist())
+        self.voxels = torch.zeros(shape, dtype=torch.float16, device=device)
         for room in self.voxels.split(self.counts):
             stack = stacks.pop(0)  # let go once copied: together they are as large as what they go into
             room[:, :, : stack.shape[2], : stack.shape[3]] = stack
         logger.info("%d slices of %d volumes, %.0f MB", len(self), len(self.counts), self.voxels.nbytes / 1e6)
 
     def __len__(self) -> int:
-        """Return the number of slices."""
         return len(self.voxels)
 
 
 def split_channels(slices: Tensor) -> dict[str, Tensor]:
-    """Name the channels, ``CHANNELS``, of slices or patches (N, C, H, W) cut from a stack.
-
-    Returns:
-        ``image`` (N, 2, H, W), low-res and reference, ``high_res`` (N, 1, H, W), and ``level_targets``
-        (N, C - 3, H, W) where there are any.
-    """
+    """Name channels (N, C, H, W): ``image`` has low-res and reference, ``level_targets`` what follows ``high_res``."""
     parts = {IMAGE: slices[:, :2], HIGH_RES: slices[:, 2:3]}
     return parts | {LEVEL_TARGETS: slices[:, 3:]} if slices.shape[1] > 3 else parts
 
 
 def _fingerprint(pair: Mapping[str, str]) -> bytes:
-    """Return a hash that changes with a pair's names and with its files' sizes and times."""
     stats = [Path(pair[key]).stat() for key in (IMAGE, REFERENCE) if Path(pair.get(key, "")).is_file()]
     facts = [dict(pair), *((stat.st_size, stat.st_mtime_ns) for stat in stats)]
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32].encode()
+    return json_hashing(facts)

@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Split pairs into training, validation and test sets by subject, once, and remember the split in a file.
-
-Subjects are drawn, not pairs: the sessions of one person never straddle a split. The file is authoritative
-from then on, so a data set that grows is not reshuffled behind one's back.
-"""
+"""Split pairs by subject, once: the file is authoritative from then on, so a data set that grows is not reshuffled."""
 
 import difflib
 import hashlib
@@ -12,7 +8,7 @@ import json
 import logging
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -36,13 +32,8 @@ _REMEDY: Final = "delete it to draw the splits anew, or name another split_file"
 class SplitPlan:
     """Say how subjects are drawn; whoever is in neither other set is trained on.
 
-    Attributes:
-        test: a fraction of all subjects in [0, 1), or the names of the test subjects.
-        validate: likewise for validation; together with ``test`` below 1.
-        seed: of the draw.
-        n_folds: number of folds of a cross-validation, at least 2, or ``None``. Each subject is then tested in
-            exactly one fold, and ``test`` is not used.
-        fold: the fold to return, in [0, n_folds).
+    ``test`` and ``validate`` are fractions of all subjects, together below 1, or names. Of ``n_folds``, at least 2,
+    each tests other subjects, whatever ``test`` is, and ``fold`` from 0 is the one to return.
     """
 
     test: float | Sequence[str] = 0.2
@@ -52,12 +43,12 @@ class SplitPlan:
     fold: int | None = None
 
     def __post_init__(self) -> None:
-        """Bring names into one form, and refuse fractions or folds out of range and a subject named twice."""
         for name in (TEST, VALIDATE):
             object.__setattr__(self, name, _fraction_or_names(name, getattr(self, name)))
-        if _fraction(self.test) + _fraction(self.validate) >= 1:
+        (test_part, test), (validate_part, validate) = _parts(self.test), _parts(self.validate)
+        if test_part + validate_part >= 1:
             raise InputError(f"test {self.test} and validate {self.validate} leave nobody to train on; lower them.")
-        if both := first_few(sorted(set(_named(self.test)) & set(_named(self.validate)))):
+        if both := first_few(sorted({*test} & {*validate})):
             raise InputError(f"subjects {both} are named for both test and validate; name each once.")
         if (self.fold is None) != (self.n_folds is None):
             raise InputError(f"fold is {self.fold} and n_folds is {self.n_folds}; give both or neither.")
@@ -67,7 +58,7 @@ class SplitPlan:
             raise InputError(f"n_folds is {self.n_folds}; take 2 or more.")
         if self.fold not in range(self.n_folds):
             raise InputError(f"fold is {self.fold}; with n_folds {self.n_folds} take 0 to {self.n_folds - 1}.")
-        if _named(self.test):
+        if test:
             raise InputError("test names subjects, but folds test everybody in turn; drop either of them.")
 
 
@@ -76,18 +67,9 @@ def split_pairs(
 ) -> dict[str, list[Pair]]:
     """Split pairs by subject as ``split_file`` says, drawing and writing it where it does not exist.
 
-    Subjects are ranked by a hash of seed and name, so the draw depends neither on the order of ``pairs`` nor on
-    the machine. With a fraction above 0 the test set gets at least one of two subjects and the validation set one
-    of three; the training set is never drawn empty. Pairs that carry a section of their datalist stay in it, and
-    only the sections the datalist lacks are drawn, from its training section.
-
-    Args:
-        pairs: what ``find_pairs`` returns.
-        split_file: JSON file to write or to re-use. One file serves all folds of a plan.
-        plan: how to draw; default ``SplitPlan()``.
-
-    Returns:
-        The pairs of ``train``, ``validate`` and ``test``, in the order given.
+    Subjects are ranked by a hash of seed and name, whatever the order of ``pairs`` and the machine. With a fraction
+    above 0 the test set gets at least one of two subjects and the validation set one of three. Pairs that carry a
+    section of their datalist stay in it; sections that it lacks are drawn from its training section.
 
     Raises:
         InputError: if the file is damaged, contradicts the plan or lacks a subject, or the draw is impossible.
@@ -111,29 +93,22 @@ def split_pairs(
 
 
 def read_split(split_file: str | os.PathLike[str], name: str, fold: int | None = None) -> list[str]:
-    """Return the subjects of one set (``train``, ``validate`` or ``test``) that ``split_pairs`` wrote before.
-
-    The fold may be left out only where the file holds a single one, since a network was trained on the test subjects
-    of every fold but its own.
-
-    Raises:
-        InputError: if the file is missing or damaged, or has no such set or fold.
-    """
+    """Return the subjects of a set that ``split_pairs`` wrote; an ``InputError`` where file, set or fold is missing."""
     file = Path(split_file)
     if not file.exists():
         raise InputError(f"{file}: there is no split file; train first, or name the split_file of a training.")
     _, splits = _read(file)
     if name not in SPLITS:
         raise InputError(f"{file} has no set {name!r}; choose {', '.join(SPLITS)}.")
+    # a network was trained on the test subjects of every fold but its own
     if fold not in range(len(splits)) and not (fold is None and len(splits) == 1):
         raise InputError(f"{file} has {len(splits)} folds and fold is {fold}; take 0 to {len(splits) - 1}.")
     return splits[fold or 0][name]
 
 
 def _draw(subjects: Iterable[str], plan: SplitPlan, fold: int) -> Subjects:
-    """Draw one fold; without folds, the only one."""
     ranked = _ranked(subjects, str(plan.seed))
-    test, validate = _named(plan.test), _named(plan.validate)
+    (test_part, test), (validate_part, validate) = _parts(plan.test), _parts(plan.validate)
     if unknown := [name for name in (*test, *validate) if name not in ranked]:
         nearest = difflib.get_close_matches(unknown[0], ranked, n=1)
         hint = f"is {nearest[0]} meant?" if nearest else f"it has {first_few(sorted(ranked))}."
@@ -144,9 +119,9 @@ def _draw(subjects: Iterable[str], plan: SplitPlan, fold: int) -> Subjects:
             raise InputError(f"{len(pool)} subjects do not fill n_folds {plan.n_folds}; lower n_folds.")
         test = pool[fold :: plan.n_folds]
         pool = _ranked(set(pool) - set(test), f"{plan.seed}:{fold}")
-    elif n_test := _count(_fraction(plan.test), len(ranked), len(pool), 1 + (_fraction(plan.validate) > 0)):
+    elif n_test := _count(test_part, len(ranked), len(pool), 1 + (validate_part > 0)):
         test, pool = pool[:n_test], pool[n_test:]
-    if n_validate := _count(_fraction(plan.validate), len(ranked), len(pool), 1):
+    if n_validate := _count(validate_part, len(ranked), len(pool), 1):
         validate, pool = pool[:n_validate], pool[n_validate:]
     if not pool:
         raise InputError("the named test and validation subjects leave nobody to train on; name fewer of them.")
@@ -168,7 +143,6 @@ def _ranked(subjects: Iterable[str], salt: str) -> list[str]:
 
 
 def _with_sections(pairs: Iterable[Pair], plan: SplitPlan) -> SplitPlan:
-    """Let the sections of a datalist stand for the named subjects of a plan."""
     sections: dict[str, set[str]] = defaultdict(set)
     for pair in pairs:
         if SECTION in pair:
@@ -176,21 +150,19 @@ def _with_sections(pairs: Iterable[Pair], plan: SplitPlan) -> SplitPlan:
     if twice := _repeated(itertools.chain.from_iterable(sections.values())):
         raise InputError(f"subjects {first_few(twice)} are in several sections of the datalist; keep each in one.")
     for name in (TEST, VALIDATE):
-        stated, subjects = _named(getattr(plan, name)), sections[name]
-        if not subjects or set(stated) == subjects:
+        (_, stated), subjects = _parts(getattr(plan, name)), sorted(sections[name])
+        if not subjects or stated == subjects:
             continue
         if stated or (name == TEST and plan.n_folds):
-            asked = f"names {first_few(stated)}" if stated else "asks for folds"
+            asked, own = f"names {first_few(stated)}" if stated else "asks for folds", first_few(subjects)
             raise InputError(
-                f"the datalist has its own {name} section ({first_few(sorted(subjects))}) where the plan {asked}; "
-                "drop either of them."
+                f"the datalist has its own {name} section ({own}) where the plan {asked}; drop either of them."
             )
-        plan = replace(plan, **{name: sorted(subjects)})  # type: ignore[arg-type]
+        plan = replace(plan, **{name: subjects})  # type: ignore[arg-type]
     return plan
 
 
 def _read(file: Path) -> tuple[dict[str, Any], list[Subjects]]:
-    """Read the plan and all folds of a split file."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         plan = dict(content["plan"])
@@ -198,7 +170,7 @@ def _read(file: Path) -> tuple[dict[str, Any], list[Subjects]]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{file} is no readable split file ({error!r}); {_REMEDY}.") from error
     for fold in splits:
-        if twice := _repeated(subject for name in SPLITS for subject in fold[name]):
+        if twice := _repeated(itertools.chain.from_iterable(fold.values())):
             raise InputError(f"{file} lists {first_few(twice)} more than once; keep each in one set, or {_REMEDY}.")
     if len(splits) != (n_folds := plan.get("n_folds") or 1):
         raise InputError(f"{file} holds {len(splits)} folds where its plan says {n_folds}; {_REMEDY}.")
@@ -206,31 +178,26 @@ def _read(file: Path) -> tuple[dict[str, Any], list[Subjects]]:
 
 
 def _read_for(plan: SplitPlan, subjects: set[str], file: Path) -> list[Subjects]:
-    """Read all folds; refuse a file of another plan or that lacks subjects, and warn of subjects that are gone."""
     (recorded, splits), wanted = _read(file), _recorded(plan)
     if differing := [key for key in wanted if recorded.get(key) != wanted[key]]:
         drawn = ", ".join(f"{key} {recorded.get(key)} (asked for: {wanted[key]})" for key in differing)
         raise InputError(f"{file} was drawn with {drawn}; {_REMEDY}.")
-    for fold in splits:
-        known = {subject for name in SPLITS for subject in fold[name]}
-        if new := subjects - known:
-            raise InputError(
-                f"{file} does not know the subjects {first_few(sorted(new))}; add them to its lists, {_REMEDY}."
-            )
-    if gone := known - subjects:
+    known = [set(itertools.chain.from_iterable(fold.values())) for fold in splits]
+    if new := first_few(sorted(subjects - known[0].intersection(*known))):
+        raise InputError(f"{file} does not know the subjects {new}; add them to its lists, {_REMEDY}.")
+    if gone := known[-1] - subjects:
         logger.warning("%s names subjects that the data set lacks: %s", file, first_few(sorted(gone)))
     return splits
 
 
-def _recorded(plan: SplitPlan) -> Mapping[str, Any]:
+def _recorded(plan: SplitPlan) -> dict[str, Any]:
     """Return what of a plan decides the draw, as JSON gives it back."""
-    recorded = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(plan).items()}
+    recorded = json.loads(json.dumps(asdict(plan)))
     del recorded["fold"]  # one file holds all of them
     return recorded | ({TEST: None} if plan.n_folds else {})
 
 
 def _fraction_or_names(name: str, value: object) -> float | tuple[str, ...]:
-    """Bring a setting into one of its two forms, with the names sorted."""
     if isinstance(value, str):
         return (value,)
     if isinstance(value, Sequence):
@@ -240,12 +207,9 @@ def _fraction_or_names(name: str, value: object) -> float | tuple[str, ...]:
     raise InputError(f"{name} is {value!r}; give a fraction of the subjects in [0, 1) or a list of their names.")
 
 
-def _named(value: float | Sequence[str]) -> list[str]:
-    return [] if isinstance(value, int | float) else list(value)
-
-
-def _fraction(value: float | Sequence[str]) -> float:
-    return value if isinstance(value, int | float) else 0.0
+def _parts(value: float | Sequence[str]) -> tuple[float, list[str]]:
+    """Return a setting as a fraction and as names, one of which is nothing."""
+    return (value, []) if isinstance(value, int | float) else (0.0, list(value))
 
 
 def _repeated(subjects: Iterable[str]) -> list[str]:

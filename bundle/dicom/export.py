@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Find the pairs among DICOM series as a PACS exports them: a folder a series, in folders by study or patient.
+"""Find the pairs of each study among DICOM series as a PACS exports them, a folder a series, by one header of each."""
 
-Which series is what is read from one file's header of each: its words first, where those are silent its times of echo,
-repetition and inversion. Pairs are made within a study alone. Nothing is paired where two references fit equally well.
-"""
-
+import contextlib
 import hashlib
 import logging
+import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -32,8 +30,7 @@ from bundle.volumes.names import (
 
 logger = logging.getLogger(__name__)
 
-_SAME_ORIENTATION: Final = np.cos(np.radians(20))
-"""Between the normals of two series that a technician would call axial both."""
+_SAME_ORIENTATION: Final = np.cos(np.radians(20))  # between normals of two series that are both called axial
 
 
 @dataclass(frozen=True)
@@ -45,7 +42,7 @@ class Series:
 
     @property
     def contrast(self) -> str:
-        """Name of one of ``CONTRASTS``; empty where it is none of them or nobody can tell."""
+        """Name of one of ``CONTRASTS``, by words, else by times; empty where it is none of them or nobody can tell."""
         if self.tags[Tag.MODALITY] not in ("MR", "") or "DERIVED" in self.tags[Tag.IMAGE_TYPE]:
             return ""
         words = self.tags[Tag.DESCRIPTION].lower() or self.tags[Tag.PROTOCOL].lower()
@@ -54,46 +51,32 @@ class Series:
         said = [contrast.name for contrast in CONTRASTS if re.search(contrast.words, words)]
         if len(said) == 1:
             return said[0]
-        repetition, echo = _number(self.tags[Tag.REPETITION_TIME]), _number(self.tags[Tag.ECHO_TIME])
-        if repetition is None or echo is None:
+        repetition, echo = self.numbers(Tag.REPETITION_TIME, 1), self.numbers(Tag.ECHO_TIME, 1)
+        if not (repetition and echo):
             return ""
-        inversion = _number(self.tags[Tag.INVERSION_TIME]) or 0.0
-        return next((one.name for one in CONTRASTS if one.times(repetition, echo, inversion)), "")
+        inversion = self.numbers(Tag.INVERSION_TIME, 1) or [0.0]
+        return next((one.name for one in CONTRASTS if one.times(*repetition, *echo, *inversion)), "")
 
     @property
     def name(self) -> str:
         """What a person calls it."""
         return f"{self.folder} ({self.tags[Tag.DESCRIPTION] or 'without description'})"
 
-    @property
-    def normal(self) -> np.ndarray:
-        """Direction across its slices, (3,); zeros where the header does not say."""
-        values = [_number(part) for part in self.tags[Tag.DIRECTIONS].split("\\")]
-        if len(values) != 6 or None in values:
-            return np.zeros(3)
-        return np.cross(*np.array(values, dtype=float).reshape(2, 3))
-
-    @property
-    def pixel(self) -> float:
-        """Area of a pixel in mm^2; infinite where the header does not say."""
-        rows, _, columns = self.tags[Tag.PIXEL_SPACING].partition("\\")
-        height, width = _number(rows), _number(columns)
-        return float("inf") if height is None or width is None else height * width
+    def numbers(self, tag: Tag, n_numbers: int) -> list[float]:
+        """Read the numbers of a tag; none where they are not as many, or no numbers."""
+        try:
+            numbers = [float(part) for part in self.tags[tag].split("\\")]
+        except ValueError:
+            return []
+        return numbers if len(numbers) == n_numbers else []
 
 
 def study_pairs(folders: Iterable[Path], top: Path, reference_contrast: str = "auto") -> tuple[list[Pair], str]:
     """Pair the T2w series of each study with a reference of the same study.
 
     A reference is taken, in this order of preference, that was scanned without contrast agent, in the target's frame
-    of reference, at its orientation, with the smallest pixels.
-
-    Args:
-        folders: each holding the files of one series.
-        top: the folder that they are below; cases are named by their path from there.
-        reference_contrast: one of ``REFERENCE_CONTRASTS``, or ``auto`` for the one with more pairs.
-
-    Returns:
-        Pairs, and the contrast of their references.
+    of reference, at its orientation, with the smallest pixels. Each folder holds the files of one series; cases are
+    named by their path from ``top``. The contrast of the references is returned too.
 
     Raises:
         InputError: if there is no pair, saying what series there are.
@@ -110,22 +93,17 @@ def study_pairs(folders: Iterable[Path], top: Path, reference_contrast: str = "a
         if len(references) == 1:
             pairs.append(_pair(target, references[0], top, contrast))
             logger.info("%s with %s", target.name, references[0].name)
-        elif references:
-            both = f"{references[0].folder} and {references[1].folder}"
-            _warn_left_out(target, f"two {contrast} references fit equally well, {both}")
         elif n_pairs[contrast]:
-            _warn_left_out(target, f"there is no {contrast} series in its study")
+            both = " and ".join(str(one.folder) for one in references[:2])
+            fits = f"two {contrast} references fit equally well, {both}"
+            why = fits if references else f"there is no {contrast} series in its study"
+            logger.warning("%s is left out: %s; list it in a CSV table to have it done.", target.name, why)
     if not pairs:
         raise InputError(_nothing_paired(top, series, reference_contrast))
     return pairs, contrast
 
 
-def _warn_left_out(target: Series, reason: str) -> None:
-    logger.warning("%s is left out: %s; list it in a CSV table to have it done.", target.name, reason)
-
-
 def _nothing_paired(folder: Path, series: Sequence[Series], wanted: str) -> str:
-    """Say what series there are where none could be paired."""
     none = f"no {', '.join([TARGET_CONTRAST, *REFERENCE_CONTRASTS[:-1]])} or {REFERENCE_CONTRASTS[-1]}"
     known = [f"{one.contrast or none}: {one.name}" for one in series]
     contrasts = ANY_REFERENCE if wanted == "auto" else wanted
@@ -136,9 +114,11 @@ def _nothing_paired(folder: Path, series: Sequence[Series], wanted: str) -> str:
 
 
 def _first_of(folder: Path) -> Series | None:
-    """Return the series of a folder by its first file, and warn of a folder that holds several."""
     files = [path for path in sorted(folder.iterdir()) if is_dicom(path)]
-    ends = [tags for path in dict.fromkeys([*files[:1], *files[-1:]]) if (tags := _tags(path))]
+    ends = []
+    for path in dict.fromkeys([*files[:1], *files[-1:]]):
+        with contextlib.suppress(InputError):
+            ends.append(read_dicom_header(path).tags)
     if len({tags[Tag.SERIES] for tags in ends}) == 1:
         return Series(folder, ends[0])
     if ends:
@@ -153,14 +133,6 @@ def _first_of(folder: Path) -> Series | None:
     return None
 
 
-def _tags(path: Path) -> Mapping[str, str] | None:
-    """Return the values of a file's header; ``None`` where it cannot be read."""
-    try:
-        return read_dicom_header(path).tags
-    except InputError:
-        return None
-
-
 def _pairs_of(studies: Iterable[Sequence[Series]], contrast: str) -> Iterator[tuple[Series, list[Series]]]:
     """Yield each target with the equally good references of one contrast: none, one, or an ambiguity."""
     for study in studies:
@@ -172,14 +144,16 @@ def _pairs_of(studies: Iterable[Sequence[Series]], contrast: str) -> Iterator[tu
 
 
 def _rank(target: Series, reference: Series) -> tuple[bool, bool, bool, float]:
-    """Rank a reference for a target, smaller is better."""
-    turned = abs(float(target.normal @ reference.normal)) < _SAME_ORIENTATION
+    directions = (one.numbers(Tag.DIRECTIONS, 6) or [0.0] * 6 for one in (target, reference))
+    normals = [np.cross(values[:3], values[3:]) for values in directions]
+    turned = abs(float(normals[0] @ normals[1])) < _SAME_ORIENTATION
     elsewhere = target.tags[Tag.FRAME_OF_REFERENCE] != reference.tags[Tag.FRAME_OF_REFERENCE]
-    return bool(reference.tags[Tag.AGENT]), elsewhere, turned, round(reference.pixel, 4)
+    pixel = math.prod(reference.numbers(Tag.PIXEL_SPACING, 2) or [math.inf])  # area in mm^2
+    return bool(reference.tags[Tag.AGENT]), elsewhere, turned, round(pixel, 4)
 
 
 def _pair(target: Series, reference: Series, top: Path, contrast: str) -> Pair:
-    """Return a pair that names neither patient nor study; the folders may."""
+    """Return a pair that names neither patient nor study, unless folders do."""
     patient = target.tags[Tag.PATIENT] or target.tags[Tag.STUDY]
     folders = target.folder.relative_to(top).parts or (target.folder.name,)
     return {
@@ -189,11 +163,3 @@ def _pair(target: Series, reference: Series, top: Path, contrast: str) -> Pair:
         CASE: safe_name("_".join(folders)),
         REFERENCE_CONTRAST: contrast,
     }
-
-
-def _number(text: str) -> float | None:
-    """Read a number of a header."""
-    try:
-        return float(text)
-    except ValueError:
-        return None

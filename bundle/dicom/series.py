@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A DICOM series, one folder of slices, as a volume: read by ITK, placed in space as NIfTI counts it.
-
-DICOM's positions are left-posterior-superior, NIfTI's right-anterior-superior: the signs of x and y change.
-"""
+"""A DICOM series, one folder of slices, as a volume: read by SimpleITK, placed in space as NIfTI counts it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,56 +7,53 @@ from typing import Final
 
 import nibabel as nib
 import numpy as np
+from nibabel.affines import from_matvec
 
-from bundle.dicom.headers import DicomHeader, Tag, is_dicom, itk_loaded, read_dicom_header, storage_class
+from bundle.dicom.headers import DicomHeader, Tag, is_dicom, read_dicom_header, storage_class
 from bundle.errors import InputError
 from bundle.volumes.geometry import GRID_TOLERANCE, Volume, no_voxels
 from bundle.volumes.names import first_few
-from bundle.volumes.volume_checks import check_volume
 
-_LPS_TO_RAS: Final = np.diag([-1.0, -1.0, 1.0])
-_NIFTI_TYPES: Final = {"unsigned_char": "u1", "char": "i1", "unsigned_short": "u2", "short": "i2", "int": "i4"}
-"""NIfTI types by the names ITK gives to those of DICOM; all others are stored as float32."""
+_LPS_TO_RAS: Final = np.diag([-1.0, -1.0, 1.0])  # from DICOM's positions to NIfTI's
+# NIfTI types by the names that SimpleITK gives to those of DICOM; all others are stored as float32.
+_NIFTI_TYPES: Final = {
+    **{f"{bits}-bit unsigned integer": f"u{bits // 8}" for bits in (8, 16)},
+    **{f"{bits}-bit signed integer": f"i{bits // 8}" for bits in (8, 16, 32)},
+}
 _ONE_SERIES: Final = "give a folder that holds one series, the slices of one image"
 
 
 def read_series(folder: Path, with_voxels: bool = True) -> Volume:
-    """Read the DICOM series of a folder and check that it can be super-resolved.
+    """Read the DICOM series of a folder, slices in the order of their normal, or without decoding an image.
 
-    Args:
-        folder: holds the slices of one series; other files are passed over, folders below are not looked into.
-        with_voxels: false decodes no image and leaves voxels that are all 0 and take no memory.
-
-    Returns:
-        The volume, intensities after rescale slope and intercept, slices in the order of their normal. Its header
-        is a NIfTI header of the same geometry, which names neither patient nor study.
+    Intensities are those after rescale slope and intercept. The NIfTI header names neither patient nor study.
 
     Raises:
         InputError: if there is no series or more than one; if slices are missing, doubled, shifted or unevenly
-            spaced; if a file is damaged, in colour, or holds several frames; with voxels, what
-            :func:`bundle.volumes.volume_checks.check_volume` refuses.
+            spaced; if a file is damaged, in colour, or holds several frames.
     """
     found = [_slice_header(path) for path in _files_of_one_series(folder)]
     slices = sorted(found, key=lambda one: float(one.position @ found[0].axes[:, 2]))
-    affine = _affine(slices[0], _step_between(folder, slices))
-    shape = (*slices[0].shape[:2], len(slices))
+    first, shape = slices[0], (*slices[0].shape[:2], len(slices))
+    steps = np.column_stack([first.axes[:, :2] * first.spacing[:2], _step_between(folder, slices)])
+    affine = from_matvec(_LPS_TO_RAS @ steps, _LPS_TO_RAS @ first.position)
     voxels = _read_voxels(folder, slices) if with_voxels else no_voxels(shape)
-    volume = Volume(voxels, affine, folder, _nifti_header(affine, shape, slices[0].kind))
-    if with_voxels:
-        check_volume(volume)
-    return volume
+    return Volume(voxels, affine, folder, _nifti_header(affine, shape, first.kind))
 
 
 def _files_of_one_series(folder: Path) -> list[Path]:
-    """List the files of the only series in a folder."""
-    with itk_loaded() as itk:
-        names = itk.GDCMSeriesFileNames.New()
-        names.SetUseSeriesDetails(True)  # tells apart what scanners store under one identifier, such as localizers
-        display = names.GetGlobalWarningDisplay()
-        names.SetGlobalWarningDisplay(False)  # an empty folder gets a sentence below
-        names.SetDirectory(str(folder))
-        series = [[Path(name) for name in names.GetFileNames(identifier)] for identifier in names.GetSeriesUIDs()]
-        names.SetGlobalWarningDisplay(display)
+    import SimpleITK
+
+    reader, path, details = (
+        SimpleITK.ImageSeriesReader,
+        str(folder),
+        True,
+    )  # tells apart localizers under one identifier
+    display = reader.GetGlobalWarningDisplay()
+    reader.SetGlobalWarningDisplay(False)  # an empty folder gets a sentence below
+    identifiers = reader.GetGDCMSeriesIDs(path, details)
+    series = [list(map(Path, reader.GetGDCMSeriesFileNames(path, one, details))) for one in identifiers]
+    reader.SetGlobalWarningDisplay(display)
     if not series:
         raise InputError(f"{folder}: this folder holds no DICOM images{_where_instead(folder)}; {_ONE_SERIES}.")
     if len(series) > 1:
@@ -80,19 +74,16 @@ def _refuse_damaged(folder: Path, files: Sequence[Path]) -> None:
 
 
 def _where_instead(folder: Path) -> str:
-    """Return a hint naming a folder below that holds DICOM files, or an empty text."""
     below = next((path.parent for path in sorted(folder.glob("*/*")) if is_dicom(path)), None)
     return f" itself, {below} does" if below else ""
 
 
 def _describe(files: Sequence[Path]) -> str:
-    """Return what a person calls a series: its number, its description and how many images it has."""
     tags = read_dicom_header(files[0]).tags
     return f"{tags[Tag.NUMBER] or '?'} {tags[Tag.DESCRIPTION] or 'without description'}: {len(files)} images"
 
 
 def _slice_header(path: Path) -> DicomHeader:
-    """Read what one file says about its image, and refuse what is not one grey-scale slice."""
     header = read_dicom_header(path)
     if header.n_channels != 1:
         raise InputError(f"{path}: this DICOM image is in colour; give a grey-scale series.")
@@ -122,7 +113,6 @@ def _step_between(folder: Path, slices: Sequence[DicomHeader]) -> np.ndarray:
 
 
 def _check_heights(folder: Path, slices: Sequence[DicomHeader], gaps: np.ndarray, tolerance: float) -> None:
-    """Refuse slices that lie in one place, leave a gap, or are spaced unevenly."""
     if gaps.min() <= tolerance:
         echoes = sorted({one.tags[Tag.ECHO_TIME] for one in slices} - {""})
         times = f" with echo times {', '.join(echoes)} ms" if len(echoes) > 1 else ""
@@ -138,40 +128,27 @@ def _check_heights(folder: Path, slices: Sequence[DicomHeader], gaps: np.ndarray
             f"{folder}: slices are missing, {gaps[gap]:.4g} mm lie between {between} where {usual:.4g} mm are "
             "usual; export the whole series again."
         )
-    drift = np.abs(np.cumsum(gaps) - np.arange(1, len(gaps) + 1) * gaps.mean()).max()
-    if drift > tolerance:
+    if np.abs(np.cumsum(gaps) - np.arange(1, len(gaps) + 1) * gaps.mean()).max() > tolerance:
         raise InputError(
             f"{folder}: the slices are spaced unevenly, {gaps.min():.4g} to {gaps.max():.4g} mm apart; "
             "resample them to even spacing first."
         )
 
 
-def _affine(first: DicomHeader, step: np.ndarray) -> np.ndarray:
-    """Return the affine (4, 4) of slices that follow the first one by steps."""
-    affine = np.eye(4)
-    affine[:3, :3] = _LPS_TO_RAS @ np.column_stack([first.axes[:, :2] * first.spacing[:2], step])
-    affine[:3, 3] = _LPS_TO_RAS @ first.position
-    return affine
-
-
 def _read_voxels(folder: Path, slices: Sequence[DicomHeader]) -> np.ndarray:
-    """Read the images of a series, in the order given, as float32 (X, Y, Z)."""
-    with itk_loaded() as itk:
-        reader = itk.ImageSeriesReader[itk.Image[itk.F, 3]].New()
-        reader.SetImageIO(itk.GDCMImageIO.New())
-        reader.SetFileNames([str(one.path) for one in slices])
-        try:
-            reader.Update()
-        except RuntimeError as error:
-            raise InputError(
-                f"{folder}: the images of this DICOM series cannot be read together (damaged, or of several sizes); "
-                "export the series again."
-            ) from error
-        return np.ascontiguousarray(itk.array_view_from_image(reader.GetOutput()).transpose(2, 1, 0))
+    import SimpleITK
+
+    try:
+        image = SimpleITK.ReadImage([str(one.path) for one in slices], SimpleITK.sitkFloat32, "GDCMImageIO")
+    except RuntimeError as error:
+        raise InputError(
+            f"{folder}: the images of this DICOM series cannot be read together (damaged, or of several sizes); "
+            "export the series again."
+        ) from error
+    return np.ascontiguousarray(SimpleITK.GetArrayViewFromImage(image).T)
 
 
 def _nifti_header(affine: np.ndarray, shape: Sequence[int], kind: str) -> nib.Nifti1Header:
-    """Return the header under which results on the grid of a series are written."""
     header = nib.Nifti1Header()
     header.set_data_shape(shape)
     header.set_data_dtype(np.dtype(_NIFTI_TYPES.get(kind, "f4")))

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A small matrix enlarged as a scanner does, by zero-padding k-space, with the header that belongs to it.
 
-Voxel 0 of every axis keeps its centre and voxels shrink by old / new size, so the last one ends further in than
-before: k-space knows no edges of an image, and the samples it is padded to start where the old ones do.
+Voxel 0 of every axis keeps its centre and voxels shrink by old / new size, so the last one ends further in than before.
 """
 
 import dataclasses
@@ -15,22 +14,13 @@ import torch
 from bundle.kspace import zero_pad
 from bundle.volumes.geometry import Volume, no_voxels
 
-CHUNK_PIXELS: Final = 2**22
-"""How many pixels of the enlarged volume are computed at a time."""
+CHUNK_PIXELS: Final = 2**22  # of the enlarged volume that are computed at a time
 
 
 def enlarge_voxels(voxels: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """Zero-pad the k-space of slices to a larger matrix, a few slices at a time.
+    """Zero-pad the k-space of slices of voxels (X, Y, Z), along an axis that keeps its size, to a larger matrix.
 
-    What rings below 0 next to edges becomes positive: a magnitude, as scanners store it. An image with values below
-    0 of its own is no magnitude, and keeps its signs.
-
-    Args:
-        voxels: (X, Y, Z); slices along an axis that keeps its size.
-        shape: new number of voxels along the three axes.
-
-    Returns:
-        float32 array of ``shape``, on the same intensity scale.
+    What rings below 0 becomes positive, as scanners store it, unless the image has values below 0 of its own.
 
     Raises:
         ValueError: if an axis shrinks, or all three grow.
@@ -50,14 +40,9 @@ def enlarge_voxels(voxels: np.ndarray, shape: Sequence[int]) -> np.ndarray:
 
 
 def regrid(volume: Volume, shape: Sequence[int]) -> Volume:
-    """Describe the grid of an enlarged volume: what :func:`bundle.volumes.nifti.write_volume` writes voxels like.
+    """Describe the grid of an enlarged volume, without voxels: what ``write_volume`` writes them like.
 
-    Matrix, voxel sizes, qform and sform all follow, each form in its own frame and with its code, also where the
-    two disagree; all else in the header stays. A header without either gets an sform, since the middle of the
-    matrix, by which readers would place it, moves against voxel 0.
-
-    Returns:
-        A volume with affine, spacing and header of the new grid; its voxels are all 0 and take no memory.
+    Matrix, voxel sizes, qform and sform follow, each in its own frame and with its code; all else in the header stays.
     """
     header = volume.header.copy()
     stored = header.get_data_shape()  # may have fewer axes than the voxels, or more of length 1
@@ -68,7 +53,7 @@ def regrid(volume: Volume, shape: Sequence[int]) -> Volume:
         for row in ("srow_x", "srow_y", "srow_z"):
             header[row][axis] *= scale
     affine = regrid_affine(volume.affine, volume.voxels.shape, shape)
-    if header["sform_code"] == 0 and header["qform_code"] == 0:  # readers would place it by its middle
+    if header["sform_code"] == 0 and header["qform_code"] == 0:  # readers would place it by its middle, which moves
         header.set_sform(affine, code="aligned")
     return dataclasses.replace(volume, voxels=no_voxels(shape), affine=affine, header=header)
 

@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A volume and where its voxels lie: the slice axis, and whether two volumes share one grid.
-
-Positions are NIfTI's: millimetres, right-anterior-superior, ``position = affine @ (i, j, k, 1)``.
-"""
+"""A volume and where its voxels lie: in mm, right-anterior-superior, ``position = affine @ (i, j, k, 1)``."""
 
 import dataclasses
 import itertools
@@ -17,31 +14,19 @@ from nibabel.orientations import aff2axcodes, io_orientation
 
 from bundle.errors import InputError
 
+# Largest distance between corresponding corners, in voxels of the target's finest spacing: rounding of header fields
+# moves a corner by 1e-4 voxel, and a shift of a tenth leaves a perfect image 45 dB, above what a network reaches.
 GRID_TOLERANCE: Final = 0.1
-"""Largest distance between corresponding corners, in voxels of the target's finest spacing.
-
-Rounding of header fields moves a corner by 1e-4 voxel. A shift of half a voxel of a perfect image
-leaves 31 dB; the error grows with its square, so a tenth leaves 45 dB, above what a network reaches.
-"""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Volume:
-    """Hold one volume and what its file said about it.
+    """Hold one volume and what its file, or its folder of a DICOM series, said about it."""
 
-    Attributes:
-        voxels: float32 (X, Y, Z), native intensities, i.e. after scl_slope and scl_inter.
-        affine: float64 (4, 4), voxel index to mm; the sform where it has a code, else the qform, else nibabel's guess
-            from pixdim.
-        path: the file, or the folder of a DICOM series.
-        header: NIfTI-1 or -2 header as stored, with its extensions; its shape may have fewer or
-            more axes than ``voxels`` (a 2-D image, or trailing axes of length 1).
-    """
-
-    voxels: np.ndarray
-    affine: np.ndarray
+    voxels: np.ndarray  # float32 (X, Y, Z), native intensities, i.e. after scl_slope and scl_inter
+    affine: np.ndarray  # (4, 4); the sform where it has a code, else the qform, else nibabel's guess from pixdim
     path: Path
-    header: nib.Nifti1Header
+    header: nib.Nifti1Header  # or -2, as stored; a 2-D image, or trailing axes of length 1, have other axes than voxels
 
     @property
     def spacing(self) -> tuple[float, float, float]:
@@ -60,16 +45,12 @@ class Placed(Protocol):
 
 
 def no_voxels(shape: Sequence[int]) -> np.ndarray:
-    """Return voxels (X, Y, Z) that are all 0 and take no memory, for a volume of which the header alone matters."""
+    """Return voxels (X, Y, Z) that are all 0 and take no memory."""
     return np.broadcast_to(np.float32(0), tuple(shape))
 
 
 def through_plane_axis(spacing: Sequence[float], shape: Sequence[int] | None = None) -> int:
-    """Return the axis along which slices are taken: the largest spacing (mm), within 1e-3 the last axis on a tie.
-
-    Where exactly one axis of the shape holds a single voxel it is the slice axis whatever its spacing, which for one
-    slice means little.
-    """
+    """Return the slice axis: the only one of a single voxel, else that of the largest spacing, the last within 1e-3."""
     single = [axis for axis, n_voxels in enumerate(shape or ()) if n_voxels == 1]
     if len(single) == 1:
         return single[0]
@@ -78,11 +59,8 @@ def through_plane_axis(spacing: Sequence[float], shape: Sequence[int] | None = N
 
 
 def corner_distance(affine: np.ndarray, other: np.ndarray, shape: Sequence[int]) -> float:
-    """Return the largest distance in mm between the same corner voxel under two affines (4, 4), voxel index to mm.
-
-    The distance is a convex function of the index, so no voxel in between lies further apart.
-    """
-    return _largest_distance(corners(affine, shape), corners(other, shape))
+    """Return the largest distance in mm between the same corner, hence any, voxel under two affines (4, 4)."""
+    return float(np.linalg.norm(corners(affine, shape) - corners(other, shape), axis=1).max())
 
 
 def corners(affine: np.ndarray, shape: Sequence[int]) -> np.ndarray:
@@ -93,18 +71,12 @@ def corners(affine: np.ndarray, shape: Sequence[int]) -> np.ndarray:
 
 def same_grid(a: Placed, b: Placed) -> bool:
     """Tell whether each voxel of ``b`` lies where the same voxel of ``a`` does, within ``GRID_TOLERANCE``."""
-    if a.voxels.shape != b.voxels.shape:
-        return False
-    finest = float(voxel_sizes(a.affine).min())
-    return corner_distance(a.affine, b.affine, a.voxels.shape) <= GRID_TOLERANCE * finest
+    shape, finest = a.voxels.shape, float(voxel_sizes(a.affine).min())
+    return shape == b.voxels.shape and corner_distance(a.affine, b.affine, shape) <= GRID_TOLERANCE * finest
 
 
 def check_same_grid(target: Volume, reference: Volume) -> None:
-    """Refuse a reference, after ``reorient_like``, whose voxels do not lie on the target's.
-
-    Raises:
-        InputError: naming both files, what differs and by how much, and what to do.
-    """
+    """Refuse, by ``InputError``, a reference after ``reorient_like`` whose voxels do not lie on the target's."""
     if not same_grid(target, reference):
         raise InputError(
             f"{reference.path}: this reference is not on the voxel grid of {target.path} "
@@ -114,15 +86,7 @@ def check_same_grid(target: Volume, reference: Volume) -> None:
 
 
 def reorient_like(volume: Volume, like: Volume) -> Volume:
-    """Flip and permute the axes of a volume so that they run as another's do, without interpolation.
-
-    Every voxel keeps its value and its position in mm. Axes are matched to those of ``like``, not to
-    the anatomical directions: two oblique volumes on one grid match at any angle.
-
-    Returns:
-        ``volume`` itself where nothing changes; otherwise a new volume, whose header describes the
-        new order (form codes as nibabel sets them).
-    """
+    """Flip and permute the axes of a volume so that they run as another's do, at any angle, without interpolation."""
     orientation = io_orientation(np.linalg.inv(like.affine) @ volume.affine)
     if np.array_equal(orientation, [[0, 1], [1, 1], [2, 1]]):
         return volume
@@ -132,7 +96,6 @@ def reorient_like(volume: Volume, like: Volume) -> Volume:
 
 
 def _differences(target: Volume, reference: Volume) -> list[str]:
-    """List in words what tells the reference's grid from the target's."""
     found = []
     shapes = [volume.voxels.shape for volume in (reference, target)]
     if shapes[0] != shapes[1]:
@@ -140,27 +103,15 @@ def _differences(target: Volume, reference: Volume) -> list[str]:
     if not np.allclose(reference.spacing, target.spacing, rtol=1e-3):
         found.append(f"spacing {_times(reference.spacing)} mm against {_times(target.spacing)} mm")
     codes = ["".join(aff2axcodes(volume.affine)) for volume in (reference, target)]
-    angle = _axis_angle(target.affine, reference.affine)
+    axes = [volume.affine[:3, :3] / volume.spacing for volume in (target, reference)]
+    angle = float(np.degrees(np.arccos((axes[0] * axes[1]).sum(axis=0).clip(-1, 1))).max())
     if codes[0] != codes[1]:
         found.append(f"axes run {codes[0]} against {codes[1]}")
     elif angle > 0.01:
         found.append(f"axes turned by up to {angle:.2f} degrees")
     places = [corners(volume.affine, volume.voxels.shape) for volume in (reference, target)]
-    return [*found, f"corners up to {_largest_distance(*places):.2f} mm apart"]
-
-
-def _largest_distance(points: np.ndarray, others: np.ndarray) -> float:
-    """Return the largest distance between points of the same row."""
-    return float(np.linalg.norm(points - others, axis=1).max())
-
-
-def _axis_angle(affine: np.ndarray, other: np.ndarray) -> float:
-    """Return the largest angle in degrees between corresponding axes of two affines."""
-    axes = [matrix[:3, :3] / voxel_sizes(matrix) for matrix in (affine, other)]
-    cosines = (axes[0] * axes[1]).sum(axis=0).clip(-1, 1)
-    return float(np.degrees(np.arccos(cosines)).max())
+    return [*found, f"corners up to {np.linalg.norm(places[0] - places[1], axis=1).max():.2f} mm apart"]
 
 
 def _times(numbers: Sequence[float]) -> str:
-    """Write numbers as ``1 x 2.5 x 3``."""
     return " x ".join(f"{number:.4g}" for number in numbers)

@@ -2,54 +2,35 @@
 """Native intensities to [0, 1] and back, and which slices hold tissue."""
 
 from dataclasses import dataclass
-from typing import Final, Literal, TypeVar, cast
+from typing import Final, Literal, Self, TypeVar, cast
 
 import numpy as np
 import torch
 
 Array = TypeVar("Array", np.ndarray, torch.Tensor)
 
-RINGING: Final = 0.25
-"""Values down to minus this part of the maximum are taken for interpolation's ringing about air."""
+RINGING: Final = 0.25  # down to minus this part of the maximum, values are taken for interpolation's ringing about air
 
 
 @dataclass(frozen=True, eq=False)
 class IntensityScale:
-    """Map intensities x to (x - offset) / scale, and back.
+    """Map intensities x to (x - offset) / scale, and back; both are arrays where each slice has its own.
 
-    A magnitude image has its air at 0, and the networks are positively homogeneous only about 0: so
-    the offset is 0, values below it are clipped, and the scale is the maximum. An outlier that sets
-    the maximum costs contrast, but nothing is lost and the range [0, 1] holds, which a percentile
-    does not give. Only an image that goes further below 0 than ringing does (one that somebody has
-    shifted or standardised) has its minimum as the offset.
-
-    Attributes:
-        offset: the intensity that becomes 0; an array that broadcasts where each slice has its own.
-        scale: the length of the range, above 0; as ``offset``.
+    A magnitude image has its air at 0, and the networks are positively homogeneous only about 0: so the offset is 0,
+    values below it are clipped, and the scale is the maximum, which holds the range [0, 1]. Only an image that goes
+    further below 0 than ringing does (shifted or standardised) has its minimum as the offset.
     """
 
     offset: float | np.ndarray
     scale: float | np.ndarray
 
     @classmethod
-    def from_array(
-        cls, array: np.ndarray | torch.Tensor, per: Literal["volume", "slice"] = "volume", axis: int = -1
-    ) -> "IntensityScale":
-        """Measure the scale of an image.
-
-        Args:
-            array: native intensities, any shape, finite.
-            per: one scale for the whole array, or one for each slice along ``axis``, whose arrays have length 1 along
-                every other axis. A slice without a positive range is left as it is (scale 1).
-            axis: the slice axis, used with ``per="slice"``.
-
-        Raises:
-            ValueError: if ``per`` is unknown.
-        """
+    def from_array(cls, array: np.ndarray | torch.Tensor, per: Literal["volume", "slice"] = "volume") -> Self:
+        """Measure the scale of finite intensities, or of each slice along the last axis; 1 without positive range."""
         if per not in ("volume", "slice"):
             raise ValueError(f'per is {per!r}: choose "volume" or "slice".')
         values = array.numpy(force=True) if isinstance(array, torch.Tensor) else np.asarray(array)
-        axes = tuple(i for i in range(values.ndim) if per == "volume" or i != axis % values.ndim)
+        axes = tuple(range(values.ndim if per == "volume" else values.ndim - 1))
         lowest = values.min(axis=axes, keepdims=True).astype(np.float64)
         highest = values.max(axis=axes, keepdims=True).astype(np.float64)
         offset = np.where(lowest < -RINGING * np.maximum(highest, 0), lowest, 0.0)
@@ -66,16 +47,12 @@ class IntensityScale:
             np.maximum(result, 0, out=result)
         return result
 
-    def restore(self, array: Array) -> Array:
-        """Map [0, 1] to native intensities: the inverse of ``normalise``; nothing is clipped."""
-        return array * _as(self.scale, array) + _as(self.offset, array)
-
 
 def tissue_threshold(intensities: np.ndarray) -> float:
-    """Return the intensity above which a voxel is tissue: 15 % of the 99th percentile of positive voxels.
+    """Return the intensity above which a voxel is tissue: 15 % of the 99th percentile of positive voxels, if any.
 
-    That is above the noise of air and below the darkest tissue of a T2w image, whose fluid is four times as bright
-    as white matter (Otsu's threshold falls between those two). Air must lie at or near 0; 0 where no voxel is positive.
+    That is above the noise of air, which must lie about 0, and below the darkest tissue of a T2w image (Otsu's
+    threshold falls between fluid and white matter).
     """
     positive = intensities[intensities > 0]
     # one copy of a large volume is enough
@@ -83,11 +60,7 @@ def tissue_threshold(intensities: np.ndarray) -> float:
 
 
 def tissue_slices(volume: np.ndarray, axis: int = -1) -> np.ndarray:
-    """Tell which slices along an axis hold tissue: bool, at least one of them true where any voxel is positive.
-
-    A slice counts where it has at least a tenth of the tissue of the fullest slice, however wide the margin of air
-    (intensities at or near 0) around the head.
-    """
+    """Tell which slices along an axis hold at least a tenth of the fullest one's tissue: one if a voxel is positive."""
     threshold = tissue_threshold(volume)
     n_tissue = np.array([(slice_ > threshold).sum() for slice_ in np.moveaxis(volume, axis, 0)])
     return cast(np.ndarray, n_tissue >= max(0.1 * n_tissue.max(), 1))

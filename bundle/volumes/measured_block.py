@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """How much of a volume's k-space was measured: scanners zero-fill the rest, and say so nowhere.
 
-Where k-space was zeroed, the power spectrum falls within one or two samples from signal and noise to what the
-magnitude operation and rounding have spilled over the edge, 6 dB or more below; the spectrum of an image whose
-k-space is full only ever slopes. ``benchmarks/low_res.py`` measures both, ``docs/low_res.md`` has the numbers.
+Where k-space was zeroed, the power falls by 6 dB or more within two samples; that of a full image only ever slopes.
+``benchmarks/low_res.py`` measures both, ``docs/low_res.md`` has the numbers.
 """
 
 from dataclasses import dataclass
@@ -11,34 +10,23 @@ from typing import Final
 
 import numpy as np
 
-EDGE_DB: Final = 4.0
-"""Smallest drop that is an edge. Full-resolution volumes reach 1.5 dB (patients) or 2.4 (noise-free simulations)."""
-LARGEST_FACTOR: Final = 10
-"""Edges of blocks below this part of the axis are not looked for: there the spectra of large structures are rough."""
-WINDOW: Final = 3
-"""Samples on either side of an edge over which the log power is averaged."""
-UNPAIRED_DB: Final = 1.9
-"""Smallest step in dB, beyond the slope, from the last paired sample to an unpaired one; without one, it is less."""
-MAXIMUM_SLICES: Final = 24
-"""Slices that are looked at, of those with at least a tenth of the energy of the fullest: enough for 0.1 dB."""
-BLOCK_TOLERANCE: Final = 0.05
-"""How far the measured block may be from that of the weights, relative; a sample is always allowed."""
-SPACING_TOLERANCE: Final = 0.15
-"""How far the ratio of voxel sizes may be from what enlarging does: the two scans are seldom planned together."""
-COARSER: Final = 1.3
-"""From what ratio to the reference's voxels on those of the target count as larger."""
+EDGE_DB: Final = 4.0  # smallest drop that is an edge; full images reach 1.5 (patients) or 2.4 (noise-free simulations)
+LARGEST_FACTOR: Final = 10  # smaller blocks are not looked for: there the spectra of large structures are rough
+WINDOW: Final = 3  # samples on either side of an edge over which the log power is averaged
+UNPAIRED_DB: Final = 1.9  # smallest step, beyond the slope, from the last paired sample to an unpaired one
+MAXIMUM_SLICES: Final = 24  # looked at, of those with at least a tenth of the fullest's energy: enough for 0.1 dB
+BLOCK_TOLERANCE: Final = 0.05  # of the measured block to that of the weights, relative; a sample is always allowed
+SPACING_TOLERANCE: Final = 0.15  # of the ratio of voxel sizes to what enlarging does: scans are not planned together
+COARSER: Final = 1.3  # ratio to the reference's voxels from which those of the target count as larger
 
 
 @dataclass(frozen=True)
 class OccupiedAxis:
     """How much of one axis of k-space holds what was measured."""
 
-    size: int
-    """Samples on the axis."""
-    kept: int
-    """Samples of the occupied block, centred as in :func:`bundle.kspace.kept_block`; ``size`` where none is found."""
-    drop_db: float
-    """How far the power falls at its steepest place, beyond the slope on either side, in dB."""
+    size: int  # samples on the axis
+    kept: int  # of them in the block, centred as in bundle.kspace.kept_block; size where none is found
+    drop_db: float  # how far the power falls at its steepest place, beyond the slope on either side
 
     @property
     def found(self) -> bool:
@@ -56,11 +44,8 @@ class InPlaneAxis:
     """What is known of one in-plane axis of the target."""
 
     block: OccupiedAxis
-    """The occupied part of k-space."""
-    zoom: float
-    """Voxel size relative to the reference's along this axis; 1 where it is not clearly larger."""
-    factor: float
-    """What the weights were trained for."""
+    zoom: float  # voxel size relative to the reference's; 1 where it is not clearly larger
+    factor: float  # what the weights were trained for
 
     @property
     def total(self) -> float:
@@ -82,10 +67,8 @@ class InPlaneAxis:
 def occupied_block(slices: np.ndarray) -> tuple[OccupiedAxis, OccupiedAxis]:
     """Find the occupied block of k-space of slices (H, W, D), native intensities: axis of rows H, of columns W.
 
-    Works on magnitude and real images, rounded to integers or not. Such images are real, so their spectra are
-    symmetric whatever was measured: an asymmetric block (partial Fourier) cannot be told from one that has its larger
-    half on both sides. A block that a filter has faded out towards its edges has none to be found, or is found
-    smaller than it was.
+    Spectra of real images are symmetric: an asymmetric block (partial Fourier) cannot be told from one that has its
+    larger half on both sides. A block that a filter has faded out has no edge, or is found smaller than it was.
     """
     energy = np.einsum("hwd,hwd->d", slices, slices)
     chosen = np.flatnonzero(energy >= 0.1 * energy.max())
@@ -96,13 +79,9 @@ def occupied_block(slices: np.ndarray) -> tuple[OccupiedAxis, OccupiedAxis]:
 
 
 def power_profile(slices: np.ndarray, axis: int) -> np.ndarray:
-    """Return the power of each frequency along an axis (0 for rows, 1 for columns) of real slices (H, W, D).
+    """Return the power of the frequencies 0, 1, ... below half the size of an axis, 0 or 1, of real slices (H, W, D).
 
     It is averaged over the other axes; by Parseval's theorem this is the average over the other axis of k-space too.
-    Both signs of the frequency hold the same in a real image.
-
-    Returns:
-        float64, power of the frequencies 0, 1, ... below half the size of the axis.
     """
     spectrum = np.fft.rfft(slices, axis=axis)
     power = np.square(np.abs(spectrum), dtype=np.float64).mean(axis=tuple(a for a in range(3) if a != axis))
@@ -110,10 +89,7 @@ def power_profile(slices: np.ndarray, axis: int) -> np.ndarray:
 
 
 def find_edge(power: np.ndarray, size: int) -> OccupiedAxis:
-    """Find the last frequency before the power (:func:`power_profile`) drops, on an axis of so many samples.
-
-    The axis counts as occupied as a whole where nothing drops by ``EDGE_DB``.
-    """
+    """Find the last frequency before the power (:func:`power_profile`) drops by ``EDGE_DB``, on an axis of a size."""
     floor = np.finfo(np.float64).tiny + 1e-13 * power.max()  # of float32 images whose outside is exactly empty
     level = 10 * np.log10(np.maximum(power, floor))
     lowest = max(2 * WINDOW, size // (2 * LARGEST_FACTOR))
@@ -131,22 +107,17 @@ def find_edge(power: np.ndarray, size: int) -> OccupiedAxis:
 
 
 def _drop(level: np.ndarray, last: int) -> float:
-    """Return by how many dB the level falls beyond the frequency ``last``, less what the slope inside foretells.
-
-    The sample next to ``last`` is left out: the unpaired row of an even block lies there.
-    """
+    """Return by how many dB the level falls beyond the frequency ``last``, less what the slope inside foretells."""
     inside = level[last - WINDOW + 1 : last + 1].mean()
     further_inside = level[last - 2 * WINDOW : last - WINDOW].mean()
-    outside = level[last + 2 : last + 2 + WINDOW].mean()
+    outside = level[last + 2 : last + 2 + WINDOW].mean()  # the sample next to last may be an even block's unpaired row
     return float(inside - outside - max(further_inside - inside, 0))  # the three are equally far apart
 
 
 def _n_kept(level: np.ndarray, last: int) -> int:
-    """Count the samples of a block that ends within two samples of the frequency ``last``.
+    """Count the samples of a block that ends within two samples of the frequency ``last``, at the largest step.
 
-    Beyond the largest step between two samples nothing was measured. Where the step before it is one too, the
-    sample between them is the unpaired row of an even block, frequency -kept / 2: in a real image it has half its
-    amplitude, 6 dB less, or a little more than that with what leaks over the edge.
+    Where the step before it is one too, the sample between is an even block's unpaired row, with half its amplitude.
     """
     steps = level[:-1] - level[1:]
     first = last - 2

@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The contrasts, and what the name of a volume tells: contrast, subject and session, in BIDS-like names and in IXI's.
-
-Imports nothing heavy: the command line takes its choices from here.
-"""
+"""The contrasts, and what BIDS-like names and IXI's tell of a volume; imports nothing heavy, for the command line."""
 
 import os
 import re
@@ -15,21 +12,15 @@ from typing import Final
 
 @dataclass(frozen=True)
 class Contrast:
-    """How a contrast is told.
+    """How a contrast is told."""
 
-    Attributes:
-        name: BIDS suffix.
-        ixi: end of IXI's names; empty where IXI has no such volumes.
-        words: pattern of what descriptions of DICOM series say of it, in lower case.
-        times: whether times of repetition, echo and inversion in ms make it; the last is 0 without an inversion.
-    """
-
-    name: str
-    ixi: str
-    words: str
-    times: Callable[[float, float, float], bool]
+    name: str  # BIDS suffix
+    ixi: str  # end of IXI's names; empty where IXI has no such volumes
+    words: str  # pattern of what descriptions of DICOM series say of it, in lower case
+    times: Callable[[float, float, float], bool]  # of repetition, echo and inversion (0 without) in ms
 
 
+# The target's, then those that can serve as reference, the preferred one first.
 CONTRASTS: Final = (
     Contrast("T2w", "T2", r"(?<![a-z])t2", lambda tr, te, ti: not ti and tr >= 1500 and te >= 70),
     Contrast("PDw", "PD", r"(?<![a-z])(pd|proton|dens)", lambda tr, te, ti: not ti and tr >= 1500 and te <= 40),
@@ -40,23 +31,20 @@ CONTRASTS: Final = (
         lambda tr, te, ti: (ti < 1300 and te < 30) if ti else (tr <= 900 and te <= 30),
     ),
 )
-"""All contrasts that are known: the target's, then those that can serve as reference, the preferred one first."""
+# What descriptions of DICOM series say of images that are none of CONTRASTS, whatever else they say. "mpr" is not one:
+# it is MPRAGE as often as a reformatted image, which its type tells.
 OTHER_SERIES: Final = (
     r"flair|tirm|stir|dark.?fl|diff|trace|angio|perf|locali[sz]er|scout|survey|spectro|t2[\W_]*(star|\*)|t2s(?![a-z])"
     r"|(?<![a-z])(dwi|adc|swi|swan|tof|mra|mip|map|asl|bold|fmri|hemo)"
 )
-"""What descriptions of DICOM series say of images that are none of ``CONTRASTS``, whatever else they say. ``mpr`` is
-not one: it is MPRAGE as often as a reformatted image, which its type tells."""
 TARGET_CONTRAST: Final = CONTRASTS[0].name
 REFERENCE_CONTRASTS: Final = tuple(contrast.name for contrast in CONTRASTS[1:])
-"""Contrasts that can serve as reference, the preferred one first."""
 ANY_REFERENCE: Final = " or ".join(REFERENCE_CONTRASTS)
-"""The same for a message."""
+# By the end of a target's name, without that of its format, what stands there in the names of its references.
 REFERENCE_NAMES: Final = {
     f"_{TARGET_CONTRAST}": [f"_{name}" for name in REFERENCE_CONTRASTS],
     f"-{CONTRASTS[0].ixi}": [f"-{contrast.ixi}" for contrast in CONTRASTS[1:] if contrast.ixi],
 }
-"""By the end of a target's name, without that of its format, what stands there in the names of its references."""
 NIFTI_ENDING: Final = re.compile(r"\.nii(\.gz)?$")
 
 _BY_IXI_NAME: Final = {contrast.ixi: contrast.name for contrast in CONTRASTS if contrast.ixi}
@@ -70,19 +58,12 @@ _IXI_NAME: Final = re.compile(
 
 @dataclass(frozen=True)
 class Scan:
-    """One volume, as told by its name.
-
-    Attributes:
-        path: absolute path.
-        contrast: name of one of ``CONTRASTS``, in IXI's names too.
-        case: the name without contrast and ending.
-        entities: BIDS entities, such as ``{"sub": "L12", "ses": "1"}``; IXI's names give ``sub`` and ``scan``.
-    """
+    """One volume, as told by its name."""
 
     path: Path
-    contrast: str
-    case: str
-    entities: Mapping[str, str]
+    contrast: str  # name of one of CONTRASTS, in IXI's names too
+    case: str  # the name without contrast and ending
+    entities: Mapping[str, str]  # of BIDS, such as {"sub": "L12", "ses": "1"}; IXI's names give sub and scan
 
 
 def parse_name(path: Path) -> Scan | None:
@@ -97,10 +78,7 @@ def parse_name(path: Path) -> Scan | None:
 
 
 def choose_contrast(n_pairs: Mapping[str, int], wanted: str) -> str:
-    """Return the reference contrast of a data set: the wanted one, or for ``auto`` the one with most pairs.
-
-    The pairs are counted by contrast, the preferred contrast first: it wins a tie.
-    """
+    """Return the wanted reference contrast, or for ``auto`` the one with most pairs, the first of them on a tie."""
     return max(n_pairs, key=n_pairs.__getitem__) if wanted == "auto" else wanted  # the first of equals
 
 

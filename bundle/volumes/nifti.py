@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""NIfTI in, NIfTI out: native intensities, and a header that comes back as it came.
-
-``read_nifti`` refuses whatever cannot be super-resolved, in one sentence each. ``write_volume``
-writes new voxels under the header of a volume that was read.
-"""
+"""NIfTI in, NIfTI out: native intensities, and a header that comes back as it came."""
 
 import contextlib
 import gzip
@@ -21,62 +17,40 @@ from nibabel.openers import ImageOpener
 from bundle.errors import InputError
 from bundle.files import atomic_path
 from bundle.volumes.geometry import Volume, no_voxels
-from bundle.volumes.volume_checks import check_kind, check_volume
+from bundle.volumes.volume_checks import check_kind
 
-_PART: Final = 2**22
-"""Voxels, or bytes, that are read at once."""
-_DEFLATE: Final = 1040
-"""More than gzip can make of a byte."""
+_PART: Final = 2**22  # voxels, or bytes, that are read at once
+_DEFLATE: Final = 1040  # more than gzip can make of a byte
 _TOO_SHORT: Final = "{path}: the file holds fewer voxels than its header says; copy or export it again."
 
 
 def read_nifti(path: Path, with_voxels: bool = True) -> Volume:
-    """Read a NIfTI volume and check that it can be super-resolved.
-
-    Args:
-        path: ``.nii`` or ``.nii.gz``; what the file is, its content tells. Voxels may be (X, Y, Z),
-            (X, Y) or have trailing axes of length 1.
-        with_voxels: false reads the header alone and leaves voxels that are all 0 and take no memory.
-
-    Returns:
-        The volume; with voxels, the whole file has been read and, where compressed, its checksum verified.
+    """Read a NIfTI volume, (X, Y, Z), (X, Y) or with trailing axes of length 1, or its header alone.
 
     Raises:
-        InputError: file missing, unreadable, cut short or not NIfTI; more than one volume; colour
-            or complex voxels; what :func:`bundle.volumes.volume_checks.check_volume` refuses, with voxels alone.
+        InputError: file missing, unreadable, cut short or not NIfTI; more than one volume; colour or complex voxels.
     """
     with _opened(path) as stream:
         image = _image(path, stream)
         check_kind(path, image)
-        _check_length(path, image, stream)
+        needed = image.dataobj.offset + math.prod(map(int, image.shape)) * image.header.get_data_dtype().itemsize
+        if needed > path.stat().st_size * (_DEFLATE if isinstance(stream, gzip.GzipFile) else 1):
+            raise InputError(_TOO_SHORT.format(path=path))  # before memory is taken for what is not there
         voxels = _voxels(path, image) if with_voxels else no_voxels((*image.shape, 1)[:3])
         while with_voxels and stream.read(_PART):  # to the end, where a compressed file has its checksum
             pass
     header = image.header.copy()
     header.set_slope_inter(image.dataobj.slope, image.dataobj.inter)  # nibabel moves them out of it on loading
-    volume = Volume(voxels, np.asarray(image.affine, dtype=np.float64), path, header)
-    if with_voxels:
-        check_volume(volume)
-    return volume
+    return Volume(voxels, np.asarray(image.affine, dtype=np.float64), path, header)
 
 
 def write_volume(
-    path: str | os.PathLike[str],
-    voxels: np.ndarray,
-    like: Volume,
-    dtype: Literal["float32", "input"] = "float32",
+    path: str | os.PathLike[str], voxels: np.ndarray, like: Volume, dtype: Literal["float32", "input"] = "float32"
 ) -> None:
-    """Write voxels under the header of a volume that was read, atomically.
+    """Write voxels (X, Y, Z), native intensities, under the header of a volume on their grid, atomically.
 
-    Kept as they were: shape, both forms with their codes, pixdim, units, intent, description, display
-    window (the intensity scale is the same), extensions, byte order. Set anew: data type and scaling.
-
-    Args:
-        path: name of the new file, ending in ``.nii`` or ``.nii.gz``; its folder is made.
-        voxels: (X, Y, Z), native intensities on the grid of ``like``.
-        like: the volume whose header is used.
-        dtype: ``"float32"``, or ``"input"`` for the type of ``like``'s file: integers are rounded and
-            clipped to their range, and a file with scl_slope and scl_inter keeps both.
+    The header keeps all but data type and scaling; with ``"input"`` both are those of ``like``'s file, and integers are
+    rounded and clipped to their range.
 
     Raises:
         InputError: if the folder cannot be written, or the name ends otherwise.
@@ -106,7 +80,6 @@ def write_volume(
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file, decompressed where it is gzip, and say what is wrong where it cannot be read."""
     try:
         with path.open("rb") as stream:
             start = stream.read(2)
@@ -123,7 +96,6 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _image(path: Path, stream: IO[bytes]) -> nib.Nifti1Image:
-    """Return the image over a file's content; its voxels are not read yet."""
     start = stream.read(348)
     magic_1, magic_2 = start[344:347], start[4:7]
     if magic_1 == b"ni1" or magic_2 == b"ni2":
@@ -146,13 +118,6 @@ def _image(path: Path, stream: IO[bytes]) -> nib.Nifti1Image:
     return image
 
 
-def _check_length(path: Path, image: nib.Nifti1Image, stream: IO[bytes]) -> None:
-    """Refuse a file that is shorter than its header says, before memory is taken for what is not there."""
-    needed = image.dataobj.offset + math.prod(map(int, image.shape)) * image.header.get_data_dtype().itemsize
-    if needed > path.stat().st_size * (_DEFLATE if isinstance(stream, gzip.GzipFile) else 1):
-        raise InputError(_TOO_SHORT.format(path=path))
-
-
 def _voxels(path: Path, image: nib.Nifti1Image) -> np.ndarray:
     """Return the scaled voxels as (X, Y, Z), in the order in which they are stored: each slice is one piece."""
     voxels = np.empty((*image.shape, 1)[:3], dtype=np.float32, order="F")
@@ -171,7 +136,6 @@ def _voxels(path: Path, image: nib.Nifti1Image) -> np.ndarray:
 
 
 def _stored(voxels: np.ndarray, header: nib.Nifti1Header) -> np.ndarray:
-    """Return voxels as they go into a file of this header."""
     stored_type = header.get_data_dtype()
     slope, inter = header.get_slope_inter()
     if (slope, inter) != (1, 0):

@@ -14,8 +14,7 @@ from bundle.volumes.geometry import GRID_TOLERANCE, Volume, corner_distance, thr
 
 logger = logging.getLogger(__name__)
 
-MINIMUM_MATRIX: Final = 17
-"""Fewest voxels along each in-plane axis: eight unpadded 3 x 3 convolutions take 16 away."""
+MINIMUM_MATRIX: Final = 17  # voxels along each in-plane axis: eight unpadded 3 x 3 convolutions take 16 away
 
 
 def check_kind(path: Path, image: nib.Nifti1Image) -> None:
@@ -33,19 +32,20 @@ def check_kind(path: Path, image: nib.Nifti1Image) -> None:
 
 
 def check_volume(volume: Volume) -> None:
-    """Refuse a volume that cannot be super-resolved, and warn of a header that contradicts itself.
-
-    Raises:
-        InputError: an affine that cannot be inverted; fewer than 17 voxels in plane; NaN or infinite voxels;
-            nothing but one value or no positive value.
-    """
+    """Refuse a volume that cannot be super-resolved, by ``InputError``; warn of a header that contradicts itself."""
     _check_grid(volume)
-    _check_intensities(volume)
+    n_bad = volume.voxels.size - int(np.count_nonzero(np.isfinite(volume.voxels)))
+    if n_bad:
+        raise InputError(f"{volume.path}: {n_bad} voxels are NaN or infinite; replace them, for instance by 0.")
+    lowest, highest = float(volume.voxels.min()), float(volume.voxels.max())
+    if lowest == highest:
+        raise InputError(f"{volume.path}: every voxel is {lowest:g}; give an image that shows something.")
+    if highest <= 0:
+        raise InputError(f"{volume.path}: no voxel is above 0 (the largest is {highest:g}); give a magnitude image.")
     _warn_of_two_forms(volume)
 
 
 def _check_grid(volume: Volume) -> None:
-    """Refuse an affine that does not place voxels in space, and slices too small for the network."""
     sizes, shape = np.array(volume.spacing), volume.voxels.shape
     placed = np.isfinite(volume.affine).all() and (sizes > 0).all()
     # Relative to the voxel sizes: 1 for right angles, 0 where an axis lies in the plane of the others.
@@ -63,20 +63,7 @@ def _check_grid(volume: Volume) -> None:
         )
 
 
-def _check_intensities(volume: Volume) -> None:
-    """Refuse voxels that no intensity scale fits."""
-    n_bad = volume.voxels.size - int(np.count_nonzero(np.isfinite(volume.voxels)))
-    if n_bad:
-        raise InputError(f"{volume.path}: {n_bad} voxels are NaN or infinite; replace them, for instance by 0.")
-    lowest, highest = float(volume.voxels.min()), float(volume.voxels.max())
-    if lowest == highest:
-        raise InputError(f"{volume.path}: every voxel is {lowest:g}; give an image that shows something.")
-    if highest <= 0:
-        raise InputError(f"{volume.path}: no voxel is above 0 (the largest is {highest:g}); give a magnitude image.")
-
-
 def _warn_of_two_forms(volume: Volume) -> None:
-    """Log a warning where qform and sform place the voxels differently."""
     if volume.header["qform_code"] == 0:
         return
     try:

@@ -41,7 +41,7 @@ def test_the_home_folder_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyP
         read_volume("~/a.nii")
 
 
-def test_itk_is_loaded_for_dicom_alone(bundle_root: Path) -> None:
-    code = "import sys, bundle.dicom.export, bundle.volumes.nifti; print('itk' in sys.modules)"
+def test_simpleitk_is_loaded_for_dicom_alone(bundle_root: Path) -> None:
+    code = "import sys, bundle.dicom.export, bundle.volumes.nifti; print('SimpleITK' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=bundle_root, capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

@@ -37,7 +37,7 @@ def test_scale_clips_ringing_and_keeps_what_goes_deeper(lowest: float, offset: f
     normalised = scale.normalise(image)
     assert normalised[0] == 0
     assert normalised[2] == 1
-    np.testing.assert_allclose(scale.restore(normalised), image if offset else image.clip(0), atol=1e-4)
+    np.testing.assert_allclose(normalised * scale.scale + scale.offset, image if offset else image.clip(0), atol=1e-4)
 
 
 @given(VOLUMES)
@@ -49,20 +49,20 @@ def test_normalise_agrees_with_scikit_image(image: np.ndarray) -> None:
 
 @pytest.mark.parametrize("per", ["volume", "slice"])
 @given(image=VOLUMES)
-def test_normalise_reaches_from_0_to_1_and_restore_undoes_it(per: str, image: np.ndarray) -> None:
+def test_normalise_reaches_from_0_to_1_and_can_be_undone(per: str, image: np.ndarray) -> None:
     image[0, 0] = 1.0 + image.max()
     scale = IntensityScale.from_array(image, per)  # type: ignore[arg-type]
     normalised = scale.normalise(image)
     assert normalised.dtype == np.float32
     assert normalised.min() >= 0
     assert normalised.max() == 1
-    np.testing.assert_allclose(scale.restore(normalised), image, rtol=3e-7, atol=1e-30)
+    np.testing.assert_allclose(normalised * scale.scale + scale.offset, image, rtol=3e-7, atol=1e-30)
 
 
-def test_restore_gives_back_every_16_bit_integer() -> None:
+def test_undone_normalisation_gives_back_every_16_bit_integer() -> None:
     image = np.arange(65536, dtype=np.float32).reshape(256, 256, 1)
     scale = IntensityScale.from_array(image)
-    np.testing.assert_array_equal(np.rint(scale.restore(scale.normalise(image))), image)
+    np.testing.assert_array_equal(np.rint(scale.normalise(image) * scale.scale + scale.offset), image)
 
 
 def test_normalise_is_indifferent_to_the_unit() -> None:
@@ -71,12 +71,11 @@ def test_normalise_is_indifferent_to_the_unit() -> None:
     np.testing.assert_allclose(results[0], results[1], atol=1e-7)
 
 
-@pytest.mark.parametrize("axis", [0, 1, 2, -1])
-def test_scale_per_slice_measures_each_slice(axis: int) -> None:
+def test_scale_per_slice_measures_each_slice() -> None:
     image = np.random.default_rng(0).random((4, 5, 6), dtype=np.float32)
-    scale = IntensityScale.from_array(image, "slice", axis)
-    for index, part in enumerate(np.moveaxis(scale.normalise(image), axis, 0)):
-        alone = np.moveaxis(image, axis, 0)[index]
+    scale = IntensityScale.from_array(image, "slice")
+    for index, part in enumerate(np.moveaxis(scale.normalise(image), -1, 0)):
+        alone = image[..., index]
         np.testing.assert_array_equal(part, IntensityScale.from_array(alone).normalise(alone))
 
 
@@ -94,10 +93,10 @@ def test_scale_takes_tensors_and_keeps_type_and_metadata(per: str, dtype: torch.
     values = torch.rand(1, 18, 17, 3, generator=torch.Generator().manual_seed(0)) * 900
     image = MetaTensor(values, meta={"filename_or_obj": "T2w.nii.gz"})
     scale = IntensityScale.from_array(image, per)  # type: ignore[arg-type]
-    for result in (scale.normalise(image.to(dtype)), scale.restore(image.to(dtype))):
-        assert isinstance(result, MetaTensor)
-        assert result.dtype == dtype
-        assert result.meta["filename_or_obj"] == "T2w.nii.gz"
+    result = scale.normalise(image.to(dtype))
+    assert isinstance(result, MetaTensor)
+    assert result.dtype == dtype
+    assert result.meta["filename_or_obj"] == "T2w.nii.gz"
     expected = IntensityScale.from_array(values.numpy(), per).normalise(values.numpy())  # type: ignore[arg-type]
     np.testing.assert_allclose(scale.normalise(image).numpy(), expected, rtol=3e-7)
 
@@ -168,4 +167,4 @@ def test_scale_of_real_volumes_clips_only_ringing(shared_data: Path) -> None:
         normalised = scale.normalise(voxels)
         assert scale.offset == 0
         assert (normalised.min(), normalised.max()) == (0, 1)
-        np.testing.assert_array_equal(np.rint(scale.restore(normalised)), voxels.clip(0))
+        np.testing.assert_array_equal(np.rint(normalised * scale.scale + scale.offset), voxels.clip(0))
