@@ -34,19 +34,11 @@ def read_panels(folder: Folder, case: str) -> CaseSlices:
 def save_panels(path: str | os.PathLike[str], folders: Mapping[str, Folder], case: str, title: str) -> list[Path]:
     """Draw low-res, the output of every row, high-res and reference side by side, errors below on one scale.
 
-    It is the middle one of the slices that were stored. Where rows were given different low-res images, each stands
-    before the first row that was given it. Many rows take several pages, on which the images are large enough to be
-    judged: ``<name>.png``, ``<name>_page_2.png`` and so on; those that an earlier call has left behind are removed.
-    Rows that were given one low-res image stay together as far as they fit.
-
-    Args:
-        path: the PNG file to write.
-        folders: the evaluation's folder of each row by the row's label.
-        case: which case to show.
-        title: line above each page.
-
-    Returns:
-        The paths of the files, one a page.
+    It is the middle one of the slices that were stored in the evaluations' folders, which are given by the rows'
+    labels. Where rows were given different low-res images, each stands before the first row that was given it; they
+    stay together as far as they fit. Many rows take several pages, on which the images are large enough to be judged:
+    ``<name>.png``, ``<name>_page_2.png`` and so on; those that an earlier call has left behind are removed. Returns the
+    files.
 
     Raises:
         InputError: if a case cannot be read or the rows show different images.
@@ -92,11 +84,7 @@ def _pages(groups: Sequence[Sequence[str]]) -> list[list[tuple[Sequence[str], li
 def save_level_panels(path: str | os.PathLike[str], folder: Folder, case: str, title: str) -> Path:
     """Draw the output of each level of a progressive network beside its target, as in Fig. 8; errors below.
 
-    Args:
-        path: the PNG file to write.
-        folder: the evaluation's folder.
-        case: which case to show, in the middle one of its stored slices.
-        title: line above the page.
+    It is the middle one of the slices that were stored in the evaluation's folder.
 
     Raises:
         InputError: if the case cannot be read or holds no levels.

@@ -11,6 +11,7 @@ import yaml
 
 from bundle.errors import InputError
 from bundle.metrics import METRICS
+from bundle.settings import place_of
 from bundle.studies.comparisons import Comparison, PaperFigures, comparable
 
 FIGURES = ("curves", "sweep", "panels", "levels")
@@ -18,15 +19,10 @@ FIGURES = ("curves", "sweep", "panels", "levels")
 
 @dataclass(frozen=True)
 class Row:
-    """One method of a study: a variant, trained or not, with what distinguishes it from the variant's file.
+    """One method of a study: a variant, with the config keys that distinguish the row from the variant's file.
 
-    Attributes:
-        label: what the row is called in tables and figures.
-        variant: name of a file in ``configs/variants``, or in ``configs/baselines`` where nothing is trained.
-        settings: config keys on top of the variant, such as ``{"factor": 3}``.
-        train: whether there are weights to be trained.
-        paper: what the paper reports for this row.
-        sweep: weight that the row varies and its value, for Fig. 3.
+    The variant lies in ``configs/variants``, or in ``configs/baselines`` where nothing is to be trained. ``paper`` is
+    what the paper reports for the row; ``sweep`` is the weight that it varies and its value, for Fig. 3.
     """
 
     label: str
@@ -49,16 +45,10 @@ class Row:
 
 @dataclass(frozen=True)
 class StudyPlan:
-    """A study as its file describes it.
+    """A study as its file describes it, named after the file.
 
-    Attributes:
-        name: of the file, such as ``table1``.
-        title: heading of the table.
-        rows: what is compared.
-        orderings: what the paper puts above what, and in which metrics; ``LR`` is the low-res image.
-        figures: which of ``FIGURES`` to draw.
-        low_res: what the paper reports for the low-res image, where all rows have one factor.
-        chosen: the paper's choice of each weight that a sweep varies.
+    ``low_res`` is what the paper reports for the low-res image, where all rows have one factor; ``chosen`` the paper's
+    choice of each weight that a sweep varies.
     """
 
     name: str
@@ -73,10 +63,7 @@ class StudyPlan:
 def read_study(path: str | os.PathLike[str], configs: str | os.PathLike[str] | None = None) -> StudyPlan:
     """Read a study's YAML file.
 
-    Args:
-        path: the file.
-        configs: folder with the variants and baselines that its rows name; by default the one that holds the
-            file's folder.
+    The variants and baselines that its rows name lie in ``configs``, by default the folder above the file's.
 
     Raises:
         InputError: if the file is missing or damaged, or names a key, variant, label or figure that does not exist.
@@ -98,6 +85,11 @@ def read_study(path: str | os.PathLike[str], configs: str | os.PathLike[str] | N
     return plan
 
 
+def full_key(key: str) -> str:
+    """Return a key as variants write it: ``model::factor`` for ``factor``."""
+    return place_of(key, {"model": {}, "recipe": {"loss_weights": {}}}) or key
+
+
 def _row(content: dict[str, Any], configs: Path) -> Row:
     """Return a row of the file, without settings that its variant has anyway: they would make another run of it."""
     paper, sweep = _published(content.pop("paper", {})), dict(content.pop("sweep", {}))
@@ -106,12 +98,12 @@ def _row(content: dict[str, Any], configs: Path) -> Row:
     row = Row(**content, paper=paper, sweep=varied)
     file = configs / row.file
     variant = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    own = {key: value for key, value in settings.items() if key not in variant or variant[key] != value}
+    known = {full_key(key): value for key, value in variant.items()}
+    own = {key: value for key, value in settings.items() if known.get(full_key(key), ...) != value}
     return replace(row, settings=own)
 
 
 def _ordering(first: str, second: str, metrics: Sequence[str] = tuple(METRICS)) -> Comparison:
-    """Return what the paper claims of two rows: in all metrics, where none are named."""
     return Comparison(str(first), str(second), tuple(metrics))
 
 

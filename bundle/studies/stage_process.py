@@ -7,11 +7,9 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from bundle.errors import InputError
 
@@ -19,14 +17,9 @@ from bundle.errors import InputError
 def run_in_subprocess(root: Path, stage: str, arguments: Sequence[str], folder: Path) -> float:
     """Run a stage as users do, its output on the screen and in a log that goes on from attempt to attempt.
 
-    Args:
-        root: folder to run in, the bundle's.
-        stage: run id, such as ``training``.
-        arguments: of ``python -m monai.bundle run <stage>``.
-        folder: of the run; gets ``<stage>.log`` and ``<stage>.seconds``.
-
-    Returns:
-        Seconds it took, earlier attempts that were interrupted included.
+    It is ``python -m monai.bundle run <stage>`` with these arguments, in the bundle's root. The run's folder gets
+    ``<stage>.log`` and, while the stage is not finished, ``<stage>.seconds``. Returns the seconds it took, earlier
+    attempts that were interrupted included.
 
     Raises:
         InputError: if it fails, with the last line it wrote, or another process works in the folder.
@@ -34,11 +27,13 @@ def run_in_subprocess(root: Path, stage: str, arguments: Sequence[str], folder: 
     command = [sys.executable, "-W", "ignore", "-m", "monai.bundle", "run", stage, *arguments]
     log, total = folder / f"{stage}.log", folder / f"{stage}.seconds"
     start = time.monotonic()
-    with _locked(folder) as lock, _stopping_on_termination(), log.open("ab") as stream:
+    with _locked(folder) as lock, log.open("ab") as stream:
         begin = stream.tell()
+        before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # stops the process below, too
         try:
             status = _follow(command, root, stream.fileno(), lock)
         finally:
+            signal.signal(signal.SIGTERM, before)
             seconds = time.monotonic() - start + (float(total.read_text()) if total.is_file() else 0.0)
             total.write_text(f"{seconds:.1f}\n")
     if status:
@@ -74,23 +69,6 @@ def _locked(folder: Path) -> Iterator[int]:
         except OSError as error:
             raise InputError(f"{folder}: another process is working here; wait for it, or stop it first.") from error
         yield file.fileno()
-
-
-@contextlib.contextmanager
-def _stopping_on_termination() -> Iterator[None]:
-    """Turn SIGTERM into an exception, so that the process below is stopped, too."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, _: object) -> NoReturn:
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _reason(status: int, written: str) -> str:
