@@ -35,12 +35,10 @@ class ScoreSheet:
     """Collect the scores of slices and report them by subject.
 
     A subject's figure is the mean over all its slices, its sessions pooled; the total is the mean over
-    subjects, so that each counts once however many slices it has. Standard deviations are sample ones (n - 1).
-    Gains over the low-res are paired, slice by slice; without scores of the low-res there are none.
+    subjects. Gains over the low-res are paired, slice by slice; without scores of the low-res there are none.
 
-    A slice whose score is not finite in any of the images is left out of that metric for all of them: both
-    sides of a comparison always rest on the same slices. How many were left out is stated with the table and
-    in ``subjects.csv``, and ``slices.csv`` holds them as they are. A sheet without scores cannot be reported
+    A slice whose score is not finite in any of the images is left out of that metric for all of them. How many were is
+    stated with the table and in ``subjects.csv``; ``slices.csv`` holds them. A sheet without scores cannot be reported
     (``ValueError``). It may begin with other sheets, such as those of several processes; a case in two counts once.
     """
 
@@ -53,10 +51,8 @@ class ScoreSheet:
         """Add the scores of a case: by image and metric one value a slice, Tensors (N,).
 
         The N slices are given by their indices along the through-plane axis, from 0. Images and metrics are reported in
-        the order in which they first appear, the low-res before all others.
-
-        Raises:
-            ValueError: if a metric's values are not one a slice, or a slice's score is already there.
+        the order in which they first appear, the low-res before all others. Raises ``ValueError`` if a metric's values
+        are not one a slice, or a slice's score is already there.
         """
         for image, metrics in scores.items():
             for metric, values in metrics.items():
@@ -96,11 +92,7 @@ class ScoreSheet:
         return "\n\n".join([*tables, f"{over} {protocol}".strip(), *notes])
 
     def write(self, folder: str | os.PathLike[str]) -> None:
-        """Write ``slices.csv`` (all scores) and ``subjects.csv`` (the table with full precision).
-
-        Raises:
-            InputError: if the folder cannot be written.
-        """
+        """Write ``slices.csv`` (all scores) and ``subjects.csv`` (the table with full precision)."""
         *_, total = subjects = self.subjects()
         slices = self._series().map("{:.6f}".format).unstack("metric")[list(total.n_left_out)]
         rows = []

@@ -28,10 +28,9 @@ Published = Mapping[str, Mapping[str, PaperFigures]]  # by row and image; the lo
 
 
 class Comparison(NamedTuple):
-    """Two lines of a table to compare, and the metrics in which the paper puts the first above the second.
+    """Two lines of a table, and the metrics in which the paper puts the first above the second.
 
-    A line is the label of a row, with ``+ DC`` behind it for its output with data consistency, or ``LR`` for the
-    low-res image that the other one started from.
+    A row's label, with ``+ DC`` for its output with data consistency; or ``LR``, which the other one started from.
     """
 
     first: str
@@ -42,8 +41,8 @@ class Comparison(NamedTuple):
 class Difference(NamedTuple):
     """One comparison in one metric.
 
-    It is of means over subjects, first minus second: ours with its interval, NaN without scores, and the published one,
-    NaN where the paper does not report both. ``p_holm`` is Holm's correction over all comparisons in the metric.
+    It is of means over subjects, first minus second, NaN without scores; published, where the paper reports both.
+    ``p_holm`` is Holm's correction over all comparisons in the metric.
     """
 
     comparison: Comparison
@@ -56,10 +55,7 @@ class Difference(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """Whether the order held that the paper claims; empty without a claim or a test.
-
-        Slices of few subjects resemble each other: over them only the direction is told, not that an order held.
-        """
+        """Whether the order held that the paper claims, over slices only its direction; empty without claim or test."""
         if self.metric not in self.comparison.claimed or math.isnan(self.p_holm):
             return ""
         if self.p_holm >= SIGNIFICANT:
@@ -89,8 +85,7 @@ def comparable(rows: Iterable[str]) -> dict[str, tuple[str, str]]:
 def compare(scores: StudyScores, comparisons: Sequence[Comparison], published: Published) -> list[Difference]:
     """Return the differences of all comparisons, metric by metric, beside those of the paper.
 
-    Raises:
-        InputError: if a comparison names what is not in the study.
+    Raises ``InputError`` if one names what is not in the study.
     """
     lines = [(_line(scores, one.first, one.second), _line(scores, one.second, one.first)) for one in comparisons]
     differences = []

@@ -19,10 +19,9 @@ FIGURES = ("curves", "sweep", "panels", "levels")
 
 @dataclass(frozen=True)
 class Row:
-    """One method of a study: a variant, with the config keys that distinguish the row from the variant's file.
+    """One method of a study: a variant, with config keys on top; what the paper reports for it.
 
-    The variant lies in ``configs/variants``, or in ``configs/baselines`` where nothing is to be trained. ``paper`` is
-    what the paper reports for the row; ``sweep`` is the weight that it varies and its value, for Fig. 3.
+    The variant is a baseline where nothing is trained. ``sweep`` is the weight that the row varies, and its value.
     """
 
     label: str
@@ -45,11 +44,7 @@ class Row:
 
 @dataclass(frozen=True)
 class StudyPlan:
-    """A study as its file describes it, named after the file.
-
-    ``low_res`` is what the paper reports for the low-res image, where all rows have one factor; ``chosen`` the paper's
-    choice of each weight that a sweep varies.
-    """
+    """A study as its file describes it, with what the paper reports for the low-res, and its choice of weights."""
 
     name: str
     title: str
@@ -63,10 +58,8 @@ class StudyPlan:
 def read_study(path: str | os.PathLike[str], configs: str | os.PathLike[str] | None = None) -> StudyPlan:
     """Read a study's YAML file.
 
-    The variants and baselines that its rows name lie in ``configs``, by default the folder above the file's.
-
-    Raises:
-        InputError: if the file is missing or damaged, or names a key, variant, label or figure that does not exist.
+    The variants and baselines that its rows name lie in ``configs``, by default the folder above the file's. Raises
+    ``InputError`` if the file is missing or damaged, or names a key, variant, label or figure that does not exist.
     """
     file = Path(path)
     folder = Path(configs or file.parent.parent)
@@ -74,7 +67,10 @@ def read_study(path: str | os.PathLike[str], configs: str | os.PathLike[str] | N
         content = dict(yaml.safe_load(file.read_text(encoding="utf-8")))
         rows = [_row(dict(row), folder) for row in content.pop("rows")]
         low_res = _published(content.pop("low_res", {}))
-        orderings = [_ordering(*ordering) for ordering in content.pop("orderings", [])]
+        orderings = [
+            Comparison(str(first), str(second), tuple(*metrics or [METRICS]))  # all metrics, where none are named
+            for first, second, *metrics in content.pop("orderings", [])
+        ]
         plan = StudyPlan(file.stem, rows=rows, low_res=low_res, orderings=orderings, **content)
     except FileNotFoundError as error:
         known = ", ".join(sorted(other.stem for other in file.parent.glob("*.yaml")))
@@ -101,10 +97,6 @@ def _row(content: dict[str, Any], configs: Path) -> Row:
     known = {full_key(key): value for key, value in variant.items()}
     own = {key: value for key, value in settings.items() if known.get(full_key(key), ...) != value}
     return replace(row, settings=own)
-
-
-def _ordering(first: str, second: str, metrics: Sequence[str] = tuple(METRICS)) -> Comparison:
-    return Comparison(str(first), str(second), tuple(metrics))
 
 
 def _published(content: Mapping[str, Sequence[float]]) -> dict[str, tuple[float, ...]]:

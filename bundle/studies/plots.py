@@ -4,11 +4,11 @@
 import math
 import os
 from collections.abc import Mapping, Sequence
-from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
+from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
@@ -50,10 +50,7 @@ def line_styles(labels: Sequence[str]) -> dict[str, LineStyle]:
 
     Rows differ in colour and marker, from the eighth on in dashes too; more than 28 are refused (``ValueError``).
     """
-    styles = [
-        {"color": colour, "marker": marker, "linestyle": dashes}
-        for dashes, (colour, marker) in product(_DASHES, zip(_COLOURS, _MARKERS, strict=True))
-    ]
+    styles = list(cycler(linestyle=_DASHES) * (cycler(color=_COLOURS) + cycler(marker=_MARKERS)))
     if len(labels) > len(styles):
         raise ValueError(f"there are {len(labels)} rows for {len(styles)} styles; plot fewer rows.")
     return dict(zip(labels, styles, strict=False))
@@ -78,11 +75,7 @@ def read_curves(training: Training) -> dict[str, pd.Series]:
 
     ``perceptual``, ``mse`` and ``wasserstein_distance``, logged at every iteration, are averaged over the iterations
     of each epoch; ``PSNR`` and ``SSIM`` are of the validation after an epoch. What a resumed training logged a
-    second time replaces the first. A tag that was never logged is left out.
-
-    Raises:
-        InputError: if the folder holds no events.
-        ValueError: if the length of an epoch is less than 1.
+    second time replaces the first. A tag that was never logged is left out; a folder without any is an ``InputError``.
     """
     if training.epoch_length < 1:
         raise ValueError(f"an epoch of {training.label} has {training.epoch_length} iterations; pass at least 1.")
@@ -107,11 +100,8 @@ def save_curves(
 ) -> Path:
     """Draw perceptual loss, MSE, Wasserstein distance, PSNR and SSIM of several trainings against the epoch, as a PNG.
 
-    A row is drawn in its style of the study, by default in that of its place.
-
-    Raises:
-        InputError: if a training has logged nothing, or the file cannot be written.
-        ValueError: if there is nothing to draw.
+    A row is drawn in its style of the study, by default in that of its place. Raises ``InputError`` if a training has
+    logged nothing, or the file cannot be written.
     """
     if not trainings:
         raise ValueError("there are no trainings to draw; pass at least one.")
@@ -160,11 +150,8 @@ def save_sweeps(
     """Draw the mean scores of the outputs, with 95 % intervals, against each weight on a logarithmic axis, as a PNG.
 
     A column a weight, a row a metric of whole slices; the panels of a row share their scale, so that weights can be
-    compared. By a weight's title ``sweeps`` has the rows' labels by value, and ``chosen`` the paper's choice.
-
-    Raises:
-        InputError: if the file cannot be written.
-        ValueError: if there is no sweep, or a value that cannot stand on the axis.
+    compared. By a weight's title ``sweeps`` has the rows' labels by value, all above 0, and ``chosen`` the paper's
+    choice. Raises ``InputError`` if the file cannot be written.
     """
     if not sweeps:
         raise ValueError("there are no sweeps to draw; pass at least one.")

@@ -1,14 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Train and evaluate what a study compares, one process after the other, and never the same thing twice."""
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import logging
+import os
 import platform
+import re
 import shlex
+import signal
 import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +29,6 @@ from bundle.files import atomic_path, writable_folder
 from bundle.keys import IMAGE, REFERENCE
 from bundle.settings import place_of
 from bundle.studies.plan import Row, full_key
-from bundle.studies.stage_process import run_in_subprocess
 
 logger = logging.getLogger(__name__)
 
@@ -38,14 +44,9 @@ class StudyRunner:
     belongs to the training before it. An interrupted training goes on where its last checkpoint left it. A row
     that fails is named and does not stop the others.
 
-    Args:
-        bundle_root: folder that holds ``configs``.
-        output_dir: folder of the runs, one for each data set and scale.
-        scale: name of a file in ``configs/scales``, laid over train.yaml before the variant.
-        training: keys given to every training, such as ``dataset_dir`` and ``seed``.
-        evaluating: keys given to every evaluation.
-        n_folds: folds of the cross-validation, ``None`` without.
-        data: what the runs depend on beside their settings, see :func:`data_fingerprint`.
+    ``output_dir`` holds the runs of one data set and scale; ``scale`` names a file in ``configs/scales``, laid over
+    train.yaml before the variant. ``training`` and ``evaluating`` are keys given to every training and evaluation;
+    ``data`` is what the runs depend on beside their settings, see :func:`data_fingerprint`.
     """
 
     bundle_root: Path
@@ -167,7 +168,68 @@ def _hardware() -> str:
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name()}, {precision}"
     about = Path("/proc/cpuinfo")  # of Linux
-    lines = about.read_text().splitlines() if about.is_file() else []
-    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    processor = models[0] if models else platform.processor() or platform.machine()
+    found = re.search(r"^model name\s*:\s*(.*\S)", about.read_text() if about.is_file() else "", re.MULTILINE)
+    processor = found[1] if found else platform.processor() or platform.machine()
     return f"{processor}, {torch.get_num_threads()} threads, {precision}"
+
+
+def run_in_subprocess(root: Path, stage: str, arguments: Sequence[str], folder: Path) -> float:
+    """Run a stage as users do, its output on the screen and in a log that goes on from attempt to attempt.
+
+    The run's folder gets ``<stage>.log`` and, while the stage is not finished, ``<stage>.seconds``. Returns the seconds
+    it took, earlier attempts that were interrupted included. Raises ``InputError`` if the stage fails, with the last
+    line it wrote, or another process works in the folder.
+    """
+    command = [sys.executable, "-W", "ignore", "-m", "monai.bundle", "run", stage, *arguments]
+    log, total = folder / f"{stage}.log", folder / f"{stage}.seconds"
+    start = time.monotonic()
+    with _locked(folder) as lock, log.open("ab") as stream:
+        begin = stream.tell()
+        before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # stops the process below, too
+        try:
+            status = _follow(command, root, stream.fileno(), lock)
+        finally:
+            signal.signal(signal.SIGTERM, before)
+            seconds = time.monotonic() - start + (float(total.read_text()) if total.is_file() else 0.0)
+            total.write_text(f"{seconds:.1f}\n")
+    if status:
+        written = log.read_bytes()[begin:].decode(errors="replace")
+        raise InputError(f"{stage} failed: {_reason(status, written)} (log: {log})")
+    total.unlink()
+    return seconds
+
+
+def _follow(command: Sequence[str], root: Path, log: int, lock: int) -> int:
+    """Run a command, copy what it writes, and return its exit status; stop it when this process is stopped."""
+    with subprocess.Popen(
+        command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, pass_fds=[lock]
+    ) as process:
+        assert process.stdout is not None
+        try:
+            while part := os.read(process.stdout.fileno(), 4096):  # as it comes: progress bars rewrite their line
+                os.write(log, part)
+                sys.stderr.write(part.decode(errors="replace"))
+                sys.stderr.flush()
+        except BaseException:
+            process.terminate()
+            raise
+    return process.returncode
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[int]:
+    """Keep others out of a folder while a process that inherits the descriptor yielded lives."""
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise InputError(f"{folder}: another process is working here; wait for it, or stop it first.") from error
+        yield file.fileno()
+
+
+def _reason(status: int, written: str) -> str:
+    """Return why a process failed: the signal that killed it, or the last line it wrote."""
+    if status < 0:
+        return f"it was killed by {signal.Signals(-status).name}; was there enough memory?"
+    lines = [line.strip() for line in written.splitlines() if line.strip()]
+    return lines[-1].removeprefix("error: ") if lines else f"exit status {status}"

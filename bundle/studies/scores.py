@@ -24,8 +24,7 @@ _SAME = 1e-3  # scores and intensities that differ by less are of the same image
 def read_scores(folder: Folder) -> pd.DataFrame:
     """Read ``slices.csv`` of an evaluation: a column a metric by subject, case, slice and image; NaN where blank.
 
-    Raises:
-        InputError: if there is no such file, or it is not what an evaluation writes.
+    Raises ``InputError`` if there is no such file, or it is not what an evaluation writes.
     """
     path = Path(folder) / "slices.csv"
     try:
@@ -54,10 +53,8 @@ class StudyScores:
     """The scores of several rows on the same slices, read from the evaluations' folders by the rows' labels.
 
     A slice whose score is not finite, or missing, in one image of one row is left out of that metric for all
-    of them. An image of a row without any finite score has none, and leaves no slice out.
-
-    Raises:
-        InputError: if a folder's scores cannot be read, or the rows differ in slices or metrics.
+    of them. An image of a row without any finite score has none, and leaves no slice out. Raises ``InputError`` if
+    scores cannot be read, or the rows differ in slices or metrics.
     """
 
     def __init__(self, folders: Mapping[str, Folder]) -> None:
@@ -82,10 +79,7 @@ class StudyScores:
         return bool(self._finite[label].xs(image, axis=1, level=1).any(axis=None))
 
     def sample(self, label: str, image: str, metric: str, subject: str | None = None) -> pd.Series:
-        """Return the scores of an image of a row on the compared slices, of one subject or all.
-
-        They are indexed by subject, case and slice. There are none where the image has no finite score.
-        """
+        """Return the scores of an image of a row on the compared slices; none where it has no finite score."""
         column = label, metric, image
         scores = self._scores[column][self._compared(metric) & self._finite[column].any()]
         return scores if subject is None else scores[scores.index.get_level_values(SUBJECT) == subject]
@@ -123,10 +117,9 @@ def line_label(row: str, image: str) -> str:
 
 
 def low_res_title(rows: Sequence[str], n_groups: int) -> str:
-    """Return the title of the low-res image that some rows were given.
+    """Return the title of the low-res image of some rows: ``LR`` for one group of them.
 
-    It is ``LR`` where all rows were given the same; else the words that their labels end with alike tell it
-    apart, as in ``LR 2x``, or the first label.
+    Else the words that their labels end with alike tell it apart, as in ``LR 2x``, or the first label.
     """
     title = image_title(LOW_RES)
     if n_groups == 1:

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Means, bootstrap intervals and paired tests of scores: over subjects where there are enough, else over slices.
 
-The subject is what a study draws at random; slices of one subject resemble each other, and statistics over slices have
-too narrow intervals and too small p-values. Every result says which of the two it rests on. Scores are a series of
-finite values, one a slice, whose index has a level ``subject``.
+Slices of one subject resemble each other: over them intervals are too narrow and p-values too small, and results say
+so. Scores are a series of finite values, one a slice, whose index has a level ``subject``.
 """
 
 from collections.abc import Sequence
@@ -59,10 +58,8 @@ def mark(over: Unit) -> str:
 
 def interval_text(interval: Interval | None, metric: str, sign: str = "", more_digits: int = 0) -> str:
     """Return an interval as it stands behind a mean, with the digits of its metric; nothing where there is none."""
-    if interval is None:
-        return ""
-    low, high = (format_score(metric, bound, sign, more_digits) for bound in interval[:2])
-    return f" [{low}, {high}]{mark(interval.over)}"
+    bounds = [format_score(metric, bound, sign, more_digits) for bound in interval[:2]] if interval else []
+    return f" [{', '.join(bounds)}]{mark(interval.over)}" if interval else ""
 
 
 def subject_means(scores: pd.Series) -> Values:
@@ -78,9 +75,8 @@ def summarise(scores: pd.Series) -> Summary:
 def bootstrap_interval(scores: pd.Series, n_resamples: int = N_RESAMPLES) -> Interval | None:
     """Return the 95 % percentile interval (Efron 1979) of the mean over subjects, by ``n_resamples`` means.
 
-    From 5 subjects on, their means are resampled. With fewer, slices are, within each subject: the
-    interval then says nothing of how subjects differ. The random numbers are the same in every call.
-    There is none where a subject's only slice leaves nothing to resample.
+    From 5 subjects on, their means are resampled, with fewer the slices within each. The random numbers are the same in
+    every call. There is none where a subject's only slice leaves nothing to resample.
     """
     over = _unit(scores, MIN_SUBJECTS_INTERVAL)
     groups = _by_subject(scores) if over == "slices" else [subject_means(scores)]

@@ -26,14 +26,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Study:
-    """Run a study and report it.
+    """Run a study and report it into a folder.
 
-    Args:
-        plan: what is compared.
-        runner: brings each row to its scores.
-        cases: pairs that are tested, whose slices the figures show.
-        output_dir: folder of the report.
-        protocol: how the low-res was made and what was scored.
+    ``cases`` are the pairs that are tested, whose slices the figures show; ``protocol`` says how the low-res was made
+    and what was scored.
     """
 
     plan: StudyPlan
@@ -43,11 +39,7 @@ class Study:
     protocol: str
 
     def run(self) -> None:
-        """Run all rows, then report those that succeeded.
-
-        Raises:
-            InputError: if a row failed, after the others are reported.
-        """
+        """Run all rows, then report those that succeeded; ``InputError`` thereafter if one failed."""
         failed = self.runner.run(self.plan.rows)
         rows = [row for row in self.plan.rows if row.run not in failed]
         if rows:

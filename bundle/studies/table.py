@@ -32,10 +32,7 @@ _NO_INTERVAL = (None, None, None)
 
 
 class Line(NamedTuple):
-    """One line of a study's table: an image of a row, with its own and the paper's figures by metric.
-
-    A low-res image belongs to the first of the rows that were given it; ``given`` is that row in every line.
-    """
+    """An image of a row, with its own and the paper's figures by metric; ``given`` is the first row of its low-res."""
 
     label: str
     row: str
@@ -49,10 +46,8 @@ class StudyTable:
     """Tabulate the scores of a study's rows, read from the evaluations' folders by the rows' labels, in their order.
 
     A row's output with data consistency stands below the one without; the low-res image stands above the first
-    of the rows that were given it. ``protocol`` ends the footnote.
-
-    Raises:
-        InputError: if scores cannot be read, rows cannot be compared, or a comparison names no row.
+    of the rows that were given it. ``protocol`` ends the footnotes. Raises ``InputError`` if scores cannot be read,
+    rows cannot be compared, or a comparison names no row.
     """
 
     def __init__(
@@ -91,11 +86,7 @@ class StudyTable:
         return "\n\n".join([*parts, *self._footnotes()])
 
     def write(self, folder: str | os.PathLike[str]) -> None:
-        """Write ``table.csv`` and ``differences.csv`` in full precision, blank where there is no figure.
-
-        Raises:
-            InputError: if the folder cannot be written.
-        """
+        """Write ``table.csv`` and ``differences.csv`` in full precision, blank where there is no figure."""
         summaries = []
         for line in self.lines:
             for metric, (subjects, slices, interval) in line.summaries.items():
@@ -139,12 +130,9 @@ class StudyTable:
             "A subject's score is the mean over its slices; SD with n - 1; in bold the best mean of the rows "
             f"that were given the same low-res; intervals: percentile bootstrap, {statistics.N_RESAMPLES} resamples."
         ]
-        if self.differences:
-            notes[0] += (
-                " p: Wilcoxon's signed-rank test, two-sided, Holm's correction over the differences of a metric."
-            )
-        if any(line.published for line in self.lines):
-            notes[0] += " paper: mean ± SD as published, on the paper's own data."
+        tests = " p: Wilcoxon's signed-rank test, two-sided, Holm's correction over the differences of a metric."
+        paper = " paper: mean ± SD as published, on the paper's own data."
+        notes[0] += tests * bool(self.differences) + paper * any(line.published for line in self.lines)
         intervals = [summary.interval for line in self.lines for summary in line.summaries.values()]
         if any(interval and interval.over == "slices" for interval in intervals):
             notes.append(
