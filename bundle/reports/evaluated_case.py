@@ -26,12 +26,8 @@ def save_case_montage(
     Columns: the images that are compared with the ground truth in the order given (low-res, then outputs),
     the ground truth, the reference contrast if there is one, then the absolute error of each compared image.
 
-    Args:
-        path: the ``.png``; ``InputError`` where it cannot be written.
-        volumes: Tensors (1, H, W, D) in [0, 1] by image name, with ``high_res`` and at least one other.
-        affine: 4x4 of the volumes, voxel index to mm, for the orientation on the page.
-        scores: by image and metric one value a slice, Tensors (D,).
-        slices: the D slices' indices in the file.
+    Volumes are Tensors (1, H, W, D) in [0, 1] by image name, with ``high_res`` and at least one other; scores by image
+    and metric Tensors (D,); ``slices`` the D indices in the file. Raises ``InputError`` if it cannot be written.
     """
     shown = quartile_slices(range(len(slices)))
     images = {name: volume[0, ..., shown].numpy() for name, volume in volumes.items()}

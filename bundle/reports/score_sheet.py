@@ -20,10 +20,7 @@ Figure = tuple[str, str, bool]  # metric, image, and whether it is the image's g
 
 
 class SubjectScores(NamedTuple):
-    """What the report says of one subject, over their slices, or of all, over the subjects' means.
-
-    ``n_slices`` counts the slices that have scores, and ``n_left_out`` by metric those left out as not finite.
-    """
+    """The figures of a subject, over the slices that have scores, or of all; by metric how many were not finite."""
 
     subject: str
     n_slices: int
@@ -75,10 +72,7 @@ class ScoreSheet:
         return [*found, SubjectScores("all", len(figures), left_out.sum().to_dict(), total)]
 
     def table(self, protocol: str = "") -> str:
-        """Return the report in Markdown: a table of whole slices, one inside the head, and footnotes.
-
-        The protocol, what a reader must know to compare the figures, is one of them.
-        """
+        """Return the report in Markdown: a table of whole slices, one inside the head, footnotes with the protocol."""
         *subjects, total = self.subjects()
         mean = total._replace(subject=f"mean of {len(subjects)} subject{'s' if len(subjects) > 1 else ''}")
         tables = [_table([*subjects, mean], metrics) for metrics in whole_and_head(total.n_left_out) if metrics]

@@ -65,8 +65,8 @@ class StudyTable:
     def markdown(self) -> str:
         """Return the table as Markdown: scores, those inside the head, over slices, differences, footnotes.
 
-        Of two to four subjects, each has a table of its own in place of the one over all slices.
-        Differences and scores over slices are printed of whole slices; the files have them inside the head too.
+        Each of two to four subjects has a table instead of the one over all slices, which is, like differences, of
+        whole slices.
         """
         whole, inside = whole_and_head(self.scores.metrics)
         n_subjects, n_slices = len(self.scores.subjects), self.scores.n_slices
