@@ -38,7 +38,7 @@ from bundle.registration import PlacedVolume, resample
 from bundle.registration.volumes import head, positions
 from bundle.reports.text_table import markdown_table
 from bundle.settings import recorded
-from bundle.studies.style import axis_title, quieten
+from bundle.studies.plots import axis_title, quieten
 from bundle.transforms import (
     AlignReferenced,
     DataConsistencyd,

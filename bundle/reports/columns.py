@@ -34,7 +34,7 @@ def format_score(metric: str, value: float, sign: str = "", more_digits: int = 0
 
 
 class Spread(NamedTuple):
-    """Mean and sample standard deviation of ``n`` values; NaN where ``n`` is too small to have one."""
+    """Mean and sample standard deviation (n - 1) of ``n`` values; NaN where ``n`` is too small to have one."""
 
     mean: float
     sd: float
@@ -42,11 +42,10 @@ class Spread(NamedTuple):
 
     @classmethod
     def of(cls, values: Iterable[float]) -> "Spread":
-        """Summarise finite values, NaN left out; the standard deviation divides by n - 1."""
+        """Summarise finite values, NaN left out."""
         kept = [value for value in values if not math.isnan(value)]
         mean = statistics.fmean(kept) if kept else math.nan
-        sd = statistics.stdev(kept) if len(kept) > 1 else math.nan
-        return cls(mean, sd, len(kept))
+        return cls(mean, statistics.stdev(kept) if len(kept) > 1 else math.nan, len(kept))
 
     def text(self, metric: str, sign: str = "") -> str:
         """Return ``mean ± SD`` of a metric, without SD for a single value; ``sign="+"`` for a gain."""

@@ -21,28 +21,17 @@ def save_case_montage(
     scores: Mapping[str, Mapping[str, Tensor]],
     slices: Sequence[int],
 ) -> Path:
-    """Draw the slices at the quartiles of a case, with their own scores.
+    """Draw the slices at the quartiles of a case as a PNG, with their own scores; its stem is the title.
 
     Columns: the images that are compared with the ground truth in the order given (low-res, then outputs),
     the ground truth, the reference contrast if there is one, then the absolute error of each compared image.
 
-    Args:
-        path: the ``.png`` to write; its stem is the title.
-        volumes: Tensors (1, H, W, D) in [0, 1] by image name, with ``high_res`` and at least one other.
-        affine: 4x4 of the volumes, voxel index to mm, for the orientation on the page.
-        scores: by image and metric one value a slice, Tensors (D,).
-        slices: the D slices' indices in the file.
-
-    Raises:
-        InputError: if the file cannot be written.
+    Volumes are Tensors (1, H, W, D) in [0, 1] by image name, with ``high_res`` and at least one other; scores by image
+    and metric Tensors (D,); ``slices`` the D indices in the file. Raises ``InputError`` if it cannot be written.
     """
     shown = quartile_slices(range(len(slices)))
-    case = CaseSlices.of(
-        {name: volume[0, ..., shown].numpy() for name, volume in volumes.items()},
-        affine,
-        [slices[position] for position in shown],
-        scores_by_slice(scores, shown),
-    )
+    images = {name: volume[0, ..., shown].numpy() for name, volume in volumes.items()}
+    case = CaseSlices.of(images, affine, [slices[position] for position in shown], scores_by_slice(scores, shown))
     columns = [MontageColumn(case, name, HIGH_RES) for name in volumes if name not in (HIGH_RES, REFERENCE)]
     columns += [MontageColumn(case, name) for name in (HIGH_RES, REFERENCE) if name in volumes]
     return save_montage(path, columns, Path(path).stem)
@@ -51,11 +40,5 @@ def save_case_montage(
 def save_case_panels(
     path: str | os.PathLike[str], volumes: Mapping[str, Tensor], affine: npt.ArrayLike, slices: Sequence[int]
 ) -> Path:
-    """Keep n slices of a case in an ``.npz``, for figures that compare several evaluations.
-
-    Args as for :func:`save_case_montage`, with Tensors (1, H, W, n).
-
-    Raises:
-        InputError: if the file cannot be written.
-    """
+    """Keep n slices of a case, Tensors (1, H, W, n), in an ``.npz`` for figures that compare several evaluations."""
     return CaseSlices.of({name: volume[0].numpy() for name, volume in volumes.items()}, affine, slices).save(path)

@@ -7,15 +7,9 @@ from collections.abc import Sequence
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return an aligned Markdown table: the first column flush left, all others flush right.
 
-    Args:
-        header: one title a column.
-        rows: the cells, as text, as many a row as there are titles.
-
-    Raises:
-        ValueError: if a row has more or fewer cells than the header.
+    Rows have as many cells as the header has titles (``ValueError``).
     """
-    columns = list(zip(*[header, *rows], strict=True))
-    widths = [max(3, *map(len, column)) for column in columns]
+    widths = [max(3, *map(len, column)) for column in zip(*[header, *rows], strict=True)]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
     lines = []
     for first, *others in [header, rule, *rows]:

@@ -4,39 +4,33 @@
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from bundle.errors import InputError
 from bundle.keys import LOW_RES, SUPER_RES, SUPER_RES_CONSISTENT
 from bundle.reports.columns import format_score, image_title, metric_title
 from bundle.studies.scores import StudyScores, line_label
 from bundle.studies.statistics import (
-    OVER_SLICES,
     Interval,
     SignedRank,
     bootstrap_interval,
     holm,
+    interval_text,
+    mark,
     signed_rank,
     subject_means,
 )
 
 SIGNIFICANT = 0.05
 
-PaperFigures = Mapping[str, Sequence[float]]
-"""Published mean, and standard deviation if there is one, by metric."""
-Published = Mapping[str, Mapping[str, PaperFigures]]
-"""The paper's figures by row and image; those of the low-res for every row that was given it."""
+PaperFigures = Mapping[str, Sequence[float]]  # published mean, and standard deviation if there is one, by metric
+Published = Mapping[str, Mapping[str, PaperFigures]]  # by row and image; the low-res's for every row that was given it
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Two lines of a table to compare.
+class Comparison(NamedTuple):
+    """Two lines of a table, and the metrics in which the paper puts the first above the second.
 
-    Attributes:
-        first: label of a row, with ``+ DC`` behind it for its output with data consistency, or ``LR`` for the
-            low-res image that the other one started from.
-        second: likewise.
-        claimed: the metrics in which the paper puts the first above the second.
+    A row's label, with ``+ DC`` for its output with data consistency; or ``LR``, which the other one started from.
     """
 
     first: str
@@ -44,12 +38,11 @@ class Comparison:
     claimed: Sequence[str] = ()
 
 
-@dataclass(frozen=True)
-class Difference:
+class Difference(NamedTuple):
     """One comparison in one metric.
 
-    It is of means over subjects, first minus second: ours with its interval, NaN without scores, and the published one,
-    NaN where the paper does not report both. ``p_holm`` is Holm's correction over all comparisons in the metric.
+    It is of means over subjects, first minus second, NaN without scores; published, where the paper reports both.
+    ``p_holm`` is Holm's correction over all comparisons in the metric.
     """
 
     comparison: Comparison
@@ -62,16 +55,13 @@ class Difference:
 
     @property
     def verdict(self) -> str:
-        """Whether the order held that the paper claims; empty without a claim or a test.
-
-        Slices of few subjects resemble each other: over them only the direction is told, not that an order held.
-        """
+        """Whether the order held that the paper claims, over slices only its direction; empty without claim or test."""
         if self.metric not in self.comparison.claimed or math.isnan(self.p_holm):
             return ""
         if self.p_holm >= SIGNIFICANT:
             return "not significant"
         if self.test.over == "slices":
-            return f"{'same' if self.mean > 0 else 'opposite'} direction{OVER_SLICES}"
+            return f"{'same' if self.mean > 0 else 'opposite'} direction{mark(self.test.over)}"
         return "held" if self.mean > 0 else "not held"
 
     def cells(self) -> list[str]:
@@ -79,10 +69,8 @@ class Difference:
         first, second, metric = self.comparison.first, self.comparison.second, self.metric
         mean = p = "n/a"
         if not math.isnan(self.mean):
-            interval = self.interval.text(metric, "+", 1) if self.interval else ""
-            mean = format_score(metric, self.mean, "+", 1) + interval
-            p = "< 0.001" if self.p_holm < 0.001 else f"{self.p_holm:.3f}"
-            p += OVER_SLICES if self.test.over == "slices" else ""
+            mean = format_score(metric, self.mean, "+", 1) + interval_text(self.interval, metric, "+", 1)
+            p = ("< 0.001" if self.p_holm < 0.001 else f"{self.p_holm:.3f}") + mark(self.test.over)
         published = "" if math.isnan(self.published) else format_score(metric, self.published, "+", 1)
         verdict = f"{first} > {second}: {self.verdict}" if self.verdict else ""
         return [f"{first} \N{MINUS SIGN} {second}", metric_title(metric), mean, published, p, verdict]
@@ -97,22 +85,21 @@ def comparable(rows: Iterable[str]) -> dict[str, tuple[str, str]]:
 def compare(scores: StudyScores, comparisons: Sequence[Comparison], published: Published) -> list[Difference]:
     """Return the differences of all comparisons, metric by metric, beside those of the paper.
 
-    Raises:
-        InputError: if a comparison names what is not in the study.
+    Raises ``InputError`` if one names what is not in the study.
     """
     lines = [(_line(scores, one.first, one.second), _line(scores, one.second, one.first)) for one in comparisons]
     differences = []
     for metric in scores.metrics:
         of_metric = []
         for comparison, both in zip(comparisons, lines, strict=True):
-            of_paper = _published_mean(published, *both[0], metric) - _published_mean(published, *both[1], metric)
+            theirs = [published.get(row, {}).get(image, {}).get(metric, [math.nan])[0] for row, image in both]
             first, second = (scores.sample(*line, metric) for line in both)
             paired = (first - second).dropna()  # nothing is left where one of them has no score
             mean = float(subject_means(paired).mean()) if paired.size else math.nan
-            test = signed_rank(paired)
-            of_metric.append(Difference(comparison, metric, of_paper, mean, bootstrap_interval(paired), test))
+            interval, test = bootstrap_interval(paired), signed_rank(paired)
+            of_metric.append(Difference(comparison, metric, theirs[0] - theirs[1], mean, interval, test))
         adjusted = holm([difference.test.p for difference in of_metric])
-        differences += [replace(difference, p_holm=p) for difference, p in zip(of_metric, adjusted, strict=True)]
+        differences += [difference._replace(p_holm=p) for difference, p in zip(of_metric, adjusted, strict=True)]
     return differences
 
 
@@ -124,10 +111,6 @@ def least_p(differences: Sequence[Difference]) -> float:
     tested = [difference for difference in differences if difference.test.n]
     n_tests = Counter(difference.metric for difference in tested)
     return min((min(n_tests[one.metric] * 2.0 ** (1 - one.test.n), 1.0) for one in tested), default=0.0)
-
-
-def _published_mean(published: Published, row: str, image: str, metric: str) -> float:
-    return published.get(row, {}).get(image, {}).get(metric, [math.nan])[0]
 
 
 def _line(scores: StudyScores, label: str, partner: str) -> tuple[str, str]:

@@ -21,11 +21,7 @@ _MOST_COLUMNS = 7  # of a page, beside the high-res and the reference
 
 
 def read_panels(folder: Folder, case: str) -> CaseSlices:
-    """Read ``panels/<case>.npz`` and ``slices.csv`` of an evaluation.
-
-    Raises:
-        InputError: if one of them cannot be read or holds too little.
-    """
+    """Read ``panels/<case>.npz`` and ``slices.csv`` of an evaluation; ``InputError`` if one of them lacks something."""
     stored = CaseSlices.load(Path(folder) / "panels" / f"{case}.npz", needed=(LOW_RES, SUPER_RES, HIGH_RES))
     of_case = case_scores(folder, case)
     return replace(stored, scores=[of_case.get(index, {}) for index in stored.slices])
@@ -34,23 +30,10 @@ def read_panels(folder: Folder, case: str) -> CaseSlices:
 def save_panels(path: str | os.PathLike[str], folders: Mapping[str, Folder], case: str, title: str) -> list[Path]:
     """Draw low-res, the output of every row, high-res and reference side by side, errors below on one scale.
 
-    It is the middle one of the slices that were stored. Where rows were given different low-res images, each stands
-    before the first row that was given it. Many rows take several pages, on which the images are large enough to be
-    judged: ``<name>.png``, ``<name>_page_2.png`` and so on; those that an earlier call has left behind are removed.
-    Rows that were given one low-res image stay together as far as they fit.
-
-    Args:
-        path: the PNG file to write.
-        folders: the evaluation's folder of each row by the row's label.
-        case: which case to show.
-        title: line above each page.
-
-    Returns:
-        The paths of the files, one a page.
-
-    Raises:
-        InputError: if a case cannot be read or the rows show different images.
-        ValueError: if there are no rows.
+    It is the middle one of the slices that were stored in the folders of the evaluations, given by the rows' labels.
+    Each low-res image stands before the first row that was given it, those of one together as far as they fit. Many
+    rows take several pages, ``<name>.png``, ``<name>_page_2.png`` and so on; those of an earlier call are removed.
+    Raises ``InputError`` if a case cannot be read or the rows show different images.
     """
     if not folders:
         raise ValueError("there are no rows to show; pass at least one.")
@@ -92,14 +75,7 @@ def _pages(groups: Sequence[Sequence[str]]) -> list[list[tuple[Sequence[str], li
 def save_level_panels(path: str | os.PathLike[str], folder: Folder, case: str, title: str) -> Path:
     """Draw the output of each level of a progressive network beside its target, as in Fig. 8; errors below.
 
-    Args:
-        path: the PNG file to write.
-        folder: the evaluation's folder.
-        case: which case to show, in the middle one of its stored slices.
-        title: line above the page.
-
-    Raises:
-        InputError: if the case cannot be read or holds no levels.
+    It is the middle one of the slices that were stored. Raises ``InputError`` if they cannot be read or have no levels.
     """
     row = read_panels(folder, case).middle()
     levels = sorted(name for name in row.images if f"{name}_target" in row.images)
@@ -123,7 +99,5 @@ def _require_same(rows: Mapping[str, CaseSlices]) -> None:
     for other, row in others:
         truths = {label: first.images[HIGH_RES], other: row.images[HIGH_RES]}
         if row.slices != first.slices or truths[label].shape != truths[other].shape or len(same_inputs(truths)) > 1:
-            raise InputError(
-                f"the rows {label} and {other} show different slices or another high-res image; evaluate both rows on "
-                "the same data."
-            )
+            fault = "show different slices or another high-res image; evaluate both rows on the same data."
+            raise InputError(f"the rows {label} and {other} {fault}")

@@ -11,6 +11,7 @@ import yaml
 
 from bundle.errors import InputError
 from bundle.metrics import METRICS
+from bundle.settings import place_of
 from bundle.studies.comparisons import Comparison, PaperFigures, comparable
 
 FIGURES = ("curves", "sweep", "panels", "levels")
@@ -18,15 +19,9 @@ FIGURES = ("curves", "sweep", "panels", "levels")
 
 @dataclass(frozen=True)
 class Row:
-    """One method of a study: a variant, trained or not, with what distinguishes it from the variant's file.
+    """One method of a study: a variant, with config keys on top; what the paper reports for it.
 
-    Attributes:
-        label: what the row is called in tables and figures.
-        variant: name of a file in ``configs/variants``, or in ``configs/baselines`` where nothing is trained.
-        settings: config keys on top of the variant, such as ``{"factor": 3}``.
-        train: whether there are weights to be trained.
-        paper: what the paper reports for this row.
-        sweep: weight that the row varies and its value, for Fig. 3.
+    The variant is a baseline where nothing is trained. ``sweep`` is the weight that the row varies, and its value.
     """
 
     label: str
@@ -49,17 +44,7 @@ class Row:
 
 @dataclass(frozen=True)
 class StudyPlan:
-    """A study as its file describes it.
-
-    Attributes:
-        name: of the file, such as ``table1``.
-        title: heading of the table.
-        rows: what is compared.
-        orderings: what the paper puts above what, and in which metrics; ``LR`` is the low-res image.
-        figures: which of ``FIGURES`` to draw.
-        low_res: what the paper reports for the low-res image, where all rows have one factor.
-        chosen: the paper's choice of each weight that a sweep varies.
-    """
+    """A study as its file describes it, with what the paper reports for the low-res, and its choice of weights."""
 
     name: str
     title: str
@@ -73,13 +58,8 @@ class StudyPlan:
 def read_study(path: str | os.PathLike[str], configs: str | os.PathLike[str] | None = None) -> StudyPlan:
     """Read a study's YAML file.
 
-    Args:
-        path: the file.
-        configs: folder with the variants and baselines that its rows name; by default the one that holds the
-            file's folder.
-
-    Raises:
-        InputError: if the file is missing or damaged, or names a key, variant, label or figure that does not exist.
+    The variants and baselines that its rows name lie in ``configs``, by default the folder above the file's. Raises
+    ``InputError`` if the file is missing or damaged, or names a key, variant, label or figure that does not exist.
     """
     file = Path(path)
     folder = Path(configs or file.parent.parent)
@@ -87,7 +67,10 @@ def read_study(path: str | os.PathLike[str], configs: str | os.PathLike[str] | N
         content = dict(yaml.safe_load(file.read_text(encoding="utf-8")))
         rows = [_row(dict(row), folder) for row in content.pop("rows")]
         low_res = _published(content.pop("low_res", {}))
-        orderings = [_ordering(*ordering) for ordering in content.pop("orderings", [])]
+        orderings = [
+            Comparison(str(first), str(second), tuple(*metrics or [METRICS]))  # all metrics, where none are named
+            for first, second, *metrics in content.pop("orderings", [])
+        ]
         plan = StudyPlan(file.stem, rows=rows, low_res=low_res, orderings=orderings, **content)
     except FileNotFoundError as error:
         known = ", ".join(sorted(other.stem for other in file.parent.glob("*.yaml")))
@@ -98,6 +81,11 @@ def read_study(path: str | os.PathLike[str], configs: str | os.PathLike[str] | N
     return plan
 
 
+def full_key(key: str) -> str:
+    """Return a key as variants write it: ``model::factor`` for ``factor``."""
+    return place_of(key, {"model": {}, "recipe": {"loss_weights": {}}}) or key
+
+
 def _row(content: dict[str, Any], configs: Path) -> Row:
     """Return a row of the file, without settings that its variant has anyway: they would make another run of it."""
     paper, sweep = _published(content.pop("paper", {})), dict(content.pop("sweep", {}))
@@ -106,13 +94,9 @@ def _row(content: dict[str, Any], configs: Path) -> Row:
     row = Row(**content, paper=paper, sweep=varied)
     file = configs / row.file
     variant = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    own = {key: value for key, value in settings.items() if key not in variant or variant[key] != value}
+    known = {full_key(key): value for key, value in variant.items()}
+    own = {key: value for key, value in settings.items() if known.get(full_key(key), ...) != value}
     return replace(row, settings=own)
-
-
-def _ordering(first: str, second: str, metrics: Sequence[str] = tuple(METRICS)) -> Comparison:
-    """Return what the paper claims of two rows: in all metrics, where none are named."""
-    return Comparison(str(first), str(second), tuple(metrics))
 
 
 def _published(content: Mapping[str, Sequence[float]]) -> dict[str, tuple[float, ...]]:

@@ -1,47 +1,52 @@
 # SPDX-License-Identifier: Apache-2.0
 """Train and evaluate what a study compares, one process after the other, and never the same thing twice."""
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import logging
+import os
 import platform
+import re
 import shlex
+import signal
 import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-import yaml
 
+from bundle.config_files import SEPARATOR, read_config
 from bundle.engines import supports_bfloat16
 from bundle.errors import InputError
 from bundle.files import atomic_path, writable_folder
 from bundle.keys import IMAGE, REFERENCE
-from bundle.studies.plan import Row
-from bundle.studies.stage_process import run_in_subprocess
+from bundle.settings import place_of
+from bundle.studies.plan import Row, full_key
 
 logger = logging.getLogger(__name__)
 
 Stage = Literal["training", "evaluating"]
-CONFIGS: Mapping[Stage, str] = {"training": "train.yaml", "evaluating": "evaluate.yaml"}
 RESULTS: Mapping[Stage, str] = {"training": "model.pt", "evaluating": "evaluation/slices.csv"}
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What all rows of a study share.
+@dataclass
+class StudyRunner:
+    """Bring every row of a study to its scores.
 
-    Attributes:
-        bundle_root: folder that holds ``configs``.
-        output_dir: folder of the runs, one for each data set and scale.
-        scale: name of a file in ``configs/scales``, laid over train.yaml before the variant.
-        training: keys given to every training, such as ``dataset_dir`` and ``seed``.
-        evaluating: keys given to every evaluation.
-        n_folds: folds of the cross-validation, ``None`` without.
-        data: what the runs depend on beside their settings, see :func:`data_fingerprint`.
+    A stage that was finished with the same settings, on the same data and split, is skipped; an evaluation also
+    belongs to the training before it. An interrupted training goes on where its last checkpoint left it. A row
+    that fails is named and does not stop the others.
+
+    ``output_dir`` holds the runs of one data set and scale; ``scale`` names a file in ``configs/scales``, laid over
+    train.yaml before the variant. ``training`` and ``evaluating`` are keys given to every training and evaluation;
+    ``data`` is what the runs depend on beside their settings, see :func:`data_fingerprint`.
     """
 
     bundle_root: Path
@@ -51,35 +56,19 @@ class Settings:
     evaluating: Mapping[str, Any] = field(default_factory=dict)
     n_folds: int | None = None
     data: str = ""
-
-
-class StudyRunner:
-    """Bring every row of a study to its scores.
-
-    A stage that was finished with the same settings, on the same data and split, is skipped; an evaluation also
-    belongs to the training before it. An interrupted training goes on where its last checkpoint left it. A row
-    that fails is named and does not stop the others.
-
-    Args:
-        settings: what all rows share.
-    """
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.seconds: list[float] = []
+    _seconds: list[float] = field(default_factory=list, init=False)
 
     def run(self, rows: Sequence[Row]) -> dict[str, str]:
-        """Run all rows, each run once.
-
-        Returns:
-            What failed: a sentence by the name of the run.
-        """
+        """Run all rows, each run once; return what failed, a sentence by the name of the run."""
         runs: dict[str, Row] = {}
         for row in rows:
             runs.setdefault(row.run, row)
-        stages: Mapping[bool, Sequence[Stage]] = {True: ("training", "evaluating"), False: ("evaluating",)}
         steps = [
-            (row, fold, stage) for row in runs.values() for fold in self.folders(row) for stage in stages[row.train]
+            (row, fold, stage)
+            for row in runs.values()
+            for fold in self.folders(row)
+            for stage in RESULTS
+            if row.train or stage == "evaluating"
         ]
         failed: dict[str, str] = {}
         for number, (row, fold, stage) in enumerate(steps):
@@ -96,24 +85,31 @@ class StudyRunner:
 
     def folders(self, row: Row) -> dict[int | None, Path]:
         """Return the folder of each fold's run; of a single nameless one without cross-validation."""
-        base, n_folds = self.settings.output_dir / row.run, self.settings.n_folds
-        return {fold: base / f"fold_{fold}" for fold in range(n_folds)} if n_folds else {None: base}
+        base = self.output_dir / row.run
+        return {fold: base / f"fold_{fold}" for fold in range(self.n_folds)} if self.n_folds else {None: base}
 
     def _time_left(self, n_steps: int) -> str:
         """Return an estimate for the steps that are left, at the mean duration of those that have run."""
-        minutes = statistics.fmean(self.seconds or [0]) * n_steps / 60
-        return f" (about {minutes:.0f} min left, if all steps take alike)" if self.seconds else ""
+        minutes = statistics.fmean(self._seconds or [0]) * n_steps / 60
+        return f" (about {minutes:.0f} min left, if all steps take alike)" if self._seconds else ""
 
     def _stage(self, row: Row, fold: int | None, stage: Stage) -> None:
-        """Run one stage, unless it was finished with the same settings."""
+        """Run one stage, unless it was finished with the same configs and command, on the same data and training."""
         folder = self.folders(row)[fold]
-        arguments = self._arguments(row, fold, stage)
-        fingerprint = self._fingerprint(row, stage, arguments, folder)
+        variant = {**read_config(self.bundle_root / "configs" / row.file), **row.settings}
+        files, given = self._training(row, variant) if stage == "training" else self._evaluation(row, variant)
+        given |= {"output_dir" if stage == "training" else "training_dir": str(folder)}
+        given |= {} if fold is None else {"fold": fold}
+        flags = [part for key, value in given.items() for part in (f"--{key}", _as_flag(value))]
+        arguments = ["--config_file", repr(files) if len(files) > 1 else files[0], *flags]
+        configs = [read_config(self.bundle_root / file) for file in files]
+        trained = read_finished(folder, "training").get("finished") if stage == "evaluating" else None
+        fingerprint = _hash([configs, variant, arguments, self.data, trained])
         if read_finished(folder, stage).get("settings") == fingerprint and (folder / RESULTS[stage]).is_file():
             logger.info("%s: %s is done.", folder, stage)
             return
-        seconds = run_in_subprocess(self.settings.bundle_root, stage, arguments, writable_folder(folder))
-        self.seconds.append(seconds)
+        seconds = run_in_subprocess(self.bundle_root, stage, arguments, writable_folder(folder))
+        self._seconds.append(seconds)
         content = {
             "settings": fingerprint,
             "seconds": round(seconds, 1),
@@ -121,48 +117,28 @@ class StudyRunner:
             "hardware": _hardware(),
             "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         }
-        with atomic_path(_done(folder, stage)) as temporary:
+        with atomic_path(folder / f"{stage}.done.json") as temporary:
             temporary.write_text(json.dumps(content, indent=2) + "\n")
 
-    def _arguments(self, row: Row, fold: int | None, stage: Stage) -> list[str]:
-        """Return the command line of a stage, after ``monai.bundle run training``."""
-        folder, variant = str(self.folders(row)[fold]), self._variant(row)
-        files = [f"configs/{CONFIGS[stage]}"]
-        if stage == "training":
-            files += [f"configs/scales/{self.settings.scale}.yaml", f"configs/{row.file}"]
-            given = {**self.settings.training, **row.settings, "output_dir": folder}
-            if twice := sorted((set(self.settings.training) - {"seed"}) & set(variant)):
-                raise InputError(f"{', '.join(twice)} tells the rows apart; leave it out of training_settings.")
-        else:
-            base = self._config(CONFIGS[stage])
-            known = {key: value for key, value in variant.items() if key in base}
-            given = {**self.settings.evaluating, **known, "training_dir": folder}
-            given |= {} if row.train else {"ckpt_path": None}
-        given |= {} if fold is None else {"fold": fold}
-        flags = [part for key, value in given.items() for part in (f"--{key}", _as_flag(value))]
-        return ["--config_file", repr(files) if len(files) > 1 else files[0], *flags]
+    def _training(self, row: Row, variant: Mapping[str, Any]) -> tuple[list[str], dict[str, Any]]:
+        """Return the config files and keys of a training."""
+        own = set(map(full_key, variant))
+        if twice := sorted(key for key in self.training if key != "seed" and full_key(key) in own):
+            raise InputError(f"{', '.join(twice)} tells the rows apart; leave it out of training_settings.")
+        names = ["train", f"scales/{self.scale}", row.file.removesuffix(".yaml")]
+        return [f"configs/{name}.yaml" for name in names], {**self.training, **row.settings}
 
-    def _config(self, name: str) -> dict[str, Any]:
-        return dict(yaml.safe_load((self.settings.bundle_root / "configs" / name).read_text()))
-
-    def _variant(self, row: Row) -> dict[str, Any]:
-        """Return the settings that make a row what it is."""
-        return {**self._config(row.file), **row.settings}
-
-    def _fingerprint(self, row: Row, stage: Stage, arguments: Sequence[str], folder: Path) -> str:
-        """Return a hash that changes with the command, the configs, the data and, for an evaluation, the training."""
-        names = ["inference.yaml", CONFIGS[stage]]  # inference.yaml defines network and preprocessing of all
-        names += [f"scales/{self.settings.scale}.yaml"] if stage == "training" else []
-        content: list[Any] = [self._config(name) for name in names]
-        content += [self._variant(row), list(arguments), self.settings.data]
-        content += [read_finished(folder, "training").get("finished")] if stage == "evaluating" else []
-        return _hash(content)
+    def _evaluation(self, row: Row, variant: Mapping[str, Any]) -> tuple[list[str], dict[str, Any]]:
+        """Return the config file and keys of an evaluation: of the variant, those that evaluate.yaml has."""
+        base = read_config(self.bundle_root / "configs" / "evaluate.yaml")
+        known = {key: variant[key] for key in variant if key.split(SEPARATOR)[0] in base or place_of(key, base)}
+        return ["configs/evaluate.yaml"], {**self.evaluating, **known} | ({} if row.train else {"ckpt_path": None})
 
 
 def read_finished(folder: Path, stage: Stage) -> dict[str, Any]:
     """Return what a stage left when it was finished: settings, seconds, command, hardware; empty before."""
     try:
-        return dict(json.loads(_done(folder, stage).read_text(encoding="utf-8")))
+        return dict(json.loads((folder / f"{stage}.done.json").read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return {}
 
@@ -172,10 +148,6 @@ def data_fingerprint(pairs: Sequence[Mapping[str, str]], splits: Mapping[str, Se
     files = [Path(pair[key]) for pair in pairs for key in (IMAGE, REFERENCE)]
     stats = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file()]
     return _hash([stats, splits])
-
-
-def _done(folder: Path, stage: Stage) -> Path:
-    return folder / f"{stage}.done.json"
 
 
 def _hash(content: Any) -> str:
@@ -196,7 +168,68 @@ def _hardware() -> str:
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name()}, {precision}"
     about = Path("/proc/cpuinfo")  # of Linux
-    lines = about.read_text().splitlines() if about.is_file() else []
-    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    processor = models[0] if models else platform.processor() or platform.machine()
+    found = re.search(r"^model name\s*:\s*(.*\S)", about.read_text() if about.is_file() else "", re.MULTILINE)
+    processor = found[1] if found else platform.processor() or platform.machine()
     return f"{processor}, {torch.get_num_threads()} threads, {precision}"
+
+
+def run_in_subprocess(root: Path, stage: str, arguments: Sequence[str], folder: Path) -> float:
+    """Run a stage as users do, its output on the screen and in a log that goes on from attempt to attempt.
+
+    The run's folder gets ``<stage>.log`` and, while the stage is not finished, ``<stage>.seconds``. Returns the seconds
+    it took, earlier attempts that were interrupted included. Raises ``InputError`` if the stage fails, with the last
+    line it wrote, or another process works in the folder.
+    """
+    command = [sys.executable, "-W", "ignore", "-m", "monai.bundle", "run", stage, *arguments]
+    log, total = folder / f"{stage}.log", folder / f"{stage}.seconds"
+    start = time.monotonic()
+    with _locked(folder) as lock, log.open("ab") as stream:
+        begin = stream.tell()
+        before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # stops the process below, too
+        try:
+            status = _follow(command, root, stream.fileno(), lock)
+        finally:
+            signal.signal(signal.SIGTERM, before)
+            seconds = time.monotonic() - start + (float(total.read_text()) if total.is_file() else 0.0)
+            total.write_text(f"{seconds:.1f}\n")
+    if status:
+        written = log.read_bytes()[begin:].decode(errors="replace")
+        raise InputError(f"{stage} failed: {_reason(status, written)} (log: {log})")
+    total.unlink()
+    return seconds
+
+
+def _follow(command: Sequence[str], root: Path, log: int, lock: int) -> int:
+    """Run a command, copy what it writes, and return its exit status; stop it when this process is stopped."""
+    with subprocess.Popen(
+        command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, pass_fds=[lock]
+    ) as process:
+        assert process.stdout is not None
+        try:
+            while part := os.read(process.stdout.fileno(), 4096):  # as it comes: progress bars rewrite their line
+                os.write(log, part)
+                sys.stderr.write(part.decode(errors="replace"))
+                sys.stderr.flush()
+        except BaseException:
+            process.terminate()
+            raise
+    return process.returncode
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[int]:
+    """Keep others out of a folder while a process that inherits the descriptor yielded lives."""
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise InputError(f"{folder}: another process is working here; wait for it, or stop it first.") from error
+        yield file.fileno()
+
+
+def _reason(status: int, written: str) -> str:
+    """Return why a process failed: the signal that killed it, or the last line it wrote."""
+    if status < 0:
+        return f"it was killed by {signal.Signals(-status).name}; was there enough memory?"
+    lines = [line.strip() for line in written.splitlines() if line.strip()]
+    return lines[-1].removeprefix("error: ") if lines else f"exit status {status}"

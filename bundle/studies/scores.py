@@ -16,23 +16,15 @@ from bundle.keys import CASE, LOW_RES, SUBJECT, SUPER_RES, SUPER_RES_CONSISTENT
 from bundle.reports.columns import image_title, whole_and_head
 from bundle.reports.score_sheet import KEYS
 
-IMAGES: Final = (LOW_RES, SUPER_RES, SUPER_RES_CONSISTENT)
-"""What a study compares; other images in the file are not looked at."""
-
-Folder = str | os.PathLike[str]
-"""Where an evaluation has written its report."""
-
+IMAGES: Final = (LOW_RES, SUPER_RES, SUPER_RES_CONSISTENT)  # others in the file are not looked at
+Folder = str | os.PathLike[str]  # where an evaluation has written its report
 _SAME = 1e-3  # scores and intensities that differ by less are of the same image, computed on another machine
 
 
 def read_scores(folder: Folder) -> pd.DataFrame:
-    """Read ``slices.csv`` of an evaluation.
+    """Read ``slices.csv`` of an evaluation: a column a metric by subject, case, slice and image; NaN where blank.
 
-    Returns:
-        A column for each metric, indexed by subject, case, slice and image; NaN for blank cells.
-
-    Raises:
-        InputError: if there is no such file, or it is not what an evaluation writes.
+    Raises ``InputError`` if there is no such file, or it is not what an evaluation writes.
     """
     path = Path(folder) / "slices.csv"
     try:
@@ -53,23 +45,16 @@ def read_scores(folder: Folder) -> pd.DataFrame:
 def case_scores(folder: Folder, case: str) -> dict[int, dict[str, dict[str, float]]]:
     """Read the scores of a case's slices: by index, image and metric."""
     scores = read_scores(folder)
-    found: dict[int, dict[str, dict[str, float]]] = {}
-    for (_, _, index, image), of_image in scores[scores.index.get_level_values(CASE) == case].iterrows():
-        found.setdefault(index, {})[image] = of_image.to_dict()
-    return found
+    slices = scores[scores.index.get_level_values(CASE) == case].groupby(level="slice")
+    return {index: images.droplevel([SUBJECT, CASE, "slice"]).to_dict("index") for index, images in slices}
 
 
 class StudyScores:
-    """The scores of several rows on the same slices.
+    """The scores of several rows on the same slices, read from the evaluations' folders by the rows' labels.
 
     A slice whose score is not finite, or missing, in one image of one row is left out of that metric for all
-    of them. An image of a row without any finite score has none, and leaves no slice out.
-
-    Args:
-        folders: the evaluation's folder of each row by the row's label.
-
-    Raises:
-        InputError: if a folder's scores cannot be read, or the rows differ in slices or metrics.
+    of them. An image of a row without any finite score has none, and leaves no slice out. Raises ``InputError`` if
+    scores cannot be read, or the rows differ in slices or metrics.
     """
 
     def __init__(self, folders: Mapping[str, Folder]) -> None:
@@ -89,16 +74,14 @@ class StudyScores:
         self.subjects = list(self._scores.index.unique(SUBJECT))
         self.n_slices = len(self._scores)
 
-    def has(self, label: str, image: str, metric: str | None = None) -> bool:
-        """Tell whether an image of a row has a finite score, in one metric or in any."""
-        return any(self._finite[label, one, image].any() for one in ([metric] if metric else self.metrics))
+    def has(self, label: str, image: str) -> bool:
+        """Tell whether an image of a row has a finite score, in any metric."""
+        return bool(self._finite[label].xs(image, axis=1, level=1).any(axis=None))
 
     def sample(self, label: str, image: str, metric: str, subject: str | None = None) -> pd.Series:
-        """Return the scores of an image of a row on the compared slices, of one subject or all.
-
-        They are indexed by subject, case and slice. There are none where the image has no finite score.
-        """
-        scores = self._scores[label, metric, image][self._compared(metric) & self.has(label, image, metric)]
+        """Return the scores of an image of a row on the compared slices; none where it has no finite score."""
+        column = label, metric, image
+        scores = self._scores[column][self._compared(metric) & self._finite[column].any()]
         return scores if subject is None else scores[scores.index.get_level_values(SUBJECT) == subject]
 
     def n_left_out(self, metric: str) -> int:
@@ -107,9 +90,8 @@ class StudyScores:
 
     def low_res_groups(self) -> list[list[str]]:
         """Return the rows' labels, those together that were given the same low-res images."""
-        return same_inputs(
-            {label: self._scores[label].xs(LOW_RES, axis=1, level=1).to_numpy() for label in self.labels}
-        )
+        low_res = self._scores.xs(LOW_RES, axis=1, level=2)
+        return same_inputs({label: low_res[label].to_numpy() for label in self.labels})
 
     def _compared(self, metric: str) -> pd.Series:
         finite = self._finite.xs(metric, axis=1, level=1)
@@ -135,10 +117,9 @@ def line_label(row: str, image: str) -> str:
 
 
 def low_res_title(rows: Sequence[str], n_groups: int) -> str:
-    """Return the title of the low-res image that some rows were given.
+    """Return the title of the low-res image of some rows: ``LR`` for one group of them.
 
-    It is ``LR`` where all rows were given the same; else the words that their labels end with alike tell it
-    apart, as in ``LR 2x``, or the first label.
+    Else the words that their labels end with alike tell it apart, as in ``LR 2x``, or the first label.
     """
     title = image_title(LOW_RES)
     if n_groups == 1:

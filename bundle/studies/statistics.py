@@ -1,11 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Means, bootstrap intervals and paired tests of scores: over subjects where there are enough, else over slices.
 
-The subject is what a study draws at random; slices of one subject resemble each other. Statistics over slices treat
-them as independent: their intervals are too narrow and their p-values too small. They are the last resort of
-a study of few subjects, and every result says which of the two it rests on.
-
-Scores are a series of finite values, one a slice, whose index has a level ``subject``.
+Slices of one subject resemble each other: over them intervals are too narrow and p-values too small, and results say
+so. Scores are a series of finite values, one a slice, whose index has a level ``subject``.
 """
 
 from collections.abc import Sequence
@@ -22,9 +19,7 @@ from bundle.reports.columns import Spread, format_score
 Unit = Literal["subjects", "slices"]
 Values = npt.NDArray[np.float64]
 
-OVER_SLICES = "\N{DAGGER}"
-"""Marks what rests on slices where there are too few subjects."""
-
+OVER_SLICES = "\N{DAGGER}"  # marks what rests on slices where there are too few subjects
 LEVEL = 0.95
 MIN_SUBJECTS_INTERVAL = 5  # of fewer, resampling reaches too few different means
 MIN_SUBJECTS_TEST = 6  # of fewer, no signed-rank test can reach p < 0.05: 2 / 2**5 = 0.0625
@@ -39,11 +34,6 @@ class Interval(NamedTuple):
     high: float
     over: Unit
 
-    def text(self, metric: str, sign: str = "", more_digits: int = 0) -> str:
-        """Return `` [low, high]`` with the digits of a metric, and the mark of slices."""
-        low, high = (format_score(metric, bound, sign, more_digits) for bound in (self.low, self.high))
-        return f" [{low}, {high}]{OVER_SLICES if self.over == 'slices' else ''}"
-
 
 class Summary(NamedTuple):
     """Scores in figures: over the means of subjects, over all slices, and an interval where there can be one."""
@@ -52,10 +42,6 @@ class Summary(NamedTuple):
     slices: Spread
     interval: Interval | None
 
-    def interval_text(self, metric: str) -> str:
-        """Return the interval as it stands behind a mean, or nothing where there is none."""
-        return self.interval.text(metric) if self.interval else ""
-
 
 class SignedRank(NamedTuple):
     """The two-sided p-value of Wilcoxon's test, of how many pairs, and what they are. NaN without a pair."""
@@ -63,6 +49,17 @@ class SignedRank(NamedTuple):
     p: float
     n: int
     over: Unit
+
+
+def mark(over: Unit) -> str:
+    """Return the mark of what rests on slices."""
+    return OVER_SLICES if over == "slices" else ""
+
+
+def interval_text(interval: Interval | None, metric: str, sign: str = "", more_digits: int = 0) -> str:
+    """Return an interval as it stands behind a mean, with the digits of its metric; nothing where there is none."""
+    bounds = [format_score(metric, bound, sign, more_digits) for bound in interval[:2]] if interval else []
+    return f" [{', '.join(bounds)}]{mark(interval.over)}" if interval else ""
 
 
 def subject_means(scores: pd.Series) -> Values:
@@ -78,9 +75,8 @@ def summarise(scores: pd.Series) -> Summary:
 def bootstrap_interval(scores: pd.Series, n_resamples: int = N_RESAMPLES) -> Interval | None:
     """Return the 95 % percentile interval (Efron 1979) of the mean over subjects, by ``n_resamples`` means.
 
-    From 5 subjects on, their means are resampled. With fewer, slices are, within each subject: the
-    interval then says nothing of how subjects differ. The random numbers are the same in every call.
-    There is none where a subject's only slice leaves nothing to resample.
+    From 5 subjects on, their means are resampled, with fewer the slices within each. The random numbers are the same in
+    every call. There is none where a subject's only slice leaves nothing to resample.
     """
     over = _unit(scores, MIN_SUBJECTS_INTERVAL)
     groups = _by_subject(scores) if over == "slices" else [subject_means(scores)]

@@ -5,7 +5,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import pandas as pd
 
@@ -15,36 +14,22 @@ from bundle.keys import CASE, LOW_RES, SUPER_RES
 from bundle.reports.text_table import markdown_table
 from bundle.settings import read_record
 from bundle.studies.comparisons import comparable
-from bundle.studies.curves import Training, save_curves
 from bundle.studies.panels import save_level_panels, save_panels
 from bundle.studies.plan import Row, StudyPlan
+from bundle.studies.plots import Training, line_styles, save_curves, save_sweeps
 from bundle.studies.runner import RESULTS, StudyRunner, read_finished
 from bundle.studies.scores import StudyScores
-from bundle.studies.style import line_styles
-from bundle.studies.sweep import Sweep, save_sweeps
 from bundle.studies.table import StudyTable
 
 logger = logging.getLogger(__name__)
 
 
-class TrainingCourse(NamedTuple):
-    """What the record of a training says: updates, those of MSE alone and patches an update, for print; and numbers."""
-
-    counts: list[str]
-    epoch_length: int
-    levels: int
-
-
 @dataclass
 class Study:
-    """Run a study and report it.
+    """Run a study and report it into a folder.
 
-    Args:
-        plan: what is compared.
-        runner: brings each row to its scores.
-        cases: pairs that are tested, whose slices the figures show.
-        output_dir: folder of the report.
-        protocol: how the low-res was made and what was scored.
+    ``cases`` are the pairs that are tested, whose slices the figures show; ``protocol`` says how the low-res was made
+    and what was scored.
     """
 
     plan: StudyPlan
@@ -54,11 +39,7 @@ class Study:
     protocol: str
 
     def run(self) -> None:
-        """Run all rows, then report those that succeeded.
-
-        Raises:
-            InputError: if a row failed, after the others are reported.
-        """
+        """Run all rows, then report those that succeeded; ``InputError`` thereafter if one failed."""
         failed = self.runner.run(self.plan.rows)
         rows = [row for row in self.plan.rows if row.run not in failed]
         if rows:
@@ -78,7 +59,8 @@ class Study:
         text = "\n\n".join([f"# {self.plan.title}", table.markdown(), self._effort(rows)])
         with atomic_path(self.output_dir / "table.md") as temporary:
             temporary.write_text(text + "\n", encoding="utf-8")
-        self._figures(rows, folders, table.scores)
+        self._draw_plots(rows, table.scores)
+        self._draw_cases(rows, folders)
         logger.info("%s\n\n%s\n", self.output_dir, text)
 
     def _scores(self, row: Row) -> Path:
@@ -106,44 +88,45 @@ class Study:
             minutes = [sum(float(done.get("seconds", 0)) / 60 for done in stage) for stage in (training, evaluating)]
             times = [f"{minutes[0]:.1f}" if row.train else "-", f"{minutes[1]:.1f}"]
             hardware = [str(done["hardware"]) for done in (*training, *evaluating) if "hardware" in done]
-            lines.append([row.label, f"`{row.run}`", *_course(folders[-1]).counts, *times, *(hardware or [""])[-1:]])
-        scale = self.runner.settings.scale
-        return f"Scale: `configs/scales/{scale}.yaml`.\n\n" + markdown_table(header, lines)
+            counts = ["-"] * 3
+            if record := read_record(folders[-1] / "model.pt"):
+                recipe = record.recipe
+                updates = int(record.about.get("iterations", 1))
+                counts = [str(n) for n in (updates, recipe.fidelity_iterations, recipe.batch_size)]
+            lines.append([row.label, f"`{row.run}`", *counts, *times, *(hardware or [""])[-1:]])
+        return f"Scale: `configs/scales/{self.runner.scale}.yaml`.\n\n" + markdown_table(header, lines)
 
-    def _figures(self, rows: Sequence[Row], folders: Mapping[str, Path], scores: StudyScores) -> None:
-        """Draw what the study's file asks for."""
-        runs = {row.label: next(iter(self.runner.folders(row).values())) for row in rows}  # the first fold's
-        courses = {label: _course(folder) for label, folder in runs.items()}
+    def _draw_plots(self, rows: Sequence[Row], scores: StudyScores) -> None:
+        """Draw curves, of the first fold, and sweeps, where the study's file asks for them."""
         if "curves" in self.plan.figures:
-            trained = [row.label for row in rows if row.train]
-            trainings = [Training(one, runs[one] / "tensorboard", courses[one].epoch_length) for one in trained]
+            runs = {row.label: self._first_fold(row) for row in rows if row.train}
+            trainings = [Training(label, run / "tensorboard", _epoch_length(run)) for label, run in runs.items()]
             styles = line_styles([row.label for row in self.plan.rows])  # a row that failed leaves the others' alone
             save_curves(self.output_dir / "curves.png", trainings, styles)
         if "sweep" in self.plan.figures:
-            save_sweeps(self.output_dir / "sweep.png", scores, _sweeps(rows, self.plan.chosen))
+            points: dict[str, dict[float, str]] = {}
+            for name, value, label in ((*row.sweep, row.label) for row in rows if row.sweep):
+                points.setdefault(name.replace("_", " "), {})[float(value)] = label
+            chosen = {name.replace("_", " "): value for name, value in self.plan.chosen.items()}
+            save_sweeps(self.output_dir / "sweep.png", scores, points, chosen)
+
+    def _draw_cases(self, rows: Sequence[Row], folders: Mapping[str, Path]) -> None:
+        """Draw each case as all rows show it, and the levels of progressive networks, where asked for."""
+        records = {row.label: read_record(self._first_fold(row) / "model.pt") for row in rows}
         for case in dict.fromkeys(pair[CASE] for pair in self.cases):
             if "panels" in self.plan.figures:
                 save_panels(self.output_dir / f"{case}.png", folders, case, title=self.plan.title)
             for row in rows if "levels" in self.plan.figures else []:
-                if courses[row.label].levels > 1:
+                if (record := records[row.label]) and record.model.levels > 1:
                     path = self.output_dir / f"{case}_levels_{row.run}.png"
                     save_level_panels(path, folders[row.label], case, title=row.label)
 
+    def _first_fold(self, row: Row) -> Path:
+        return next(iter(self.runner.folders(row).values()))
 
-def _course(folder: Path) -> TrainingCourse:
-    """Read the record of the training in the folder of a run; of a baseline there is none."""
+
+def _epoch_length(folder: Path) -> int:
+    """Return the iterations an epoch of the training in the folder of a run."""
     record = read_record(folder / "model.pt")
-    if record is None:
-        return TrainingCourse(["-"] * 3, 1, 1)
-    updates, epochs = int(record.about.get("iterations", 1)), int(record.about.get("epochs", 1))
-    counts = [str(n) for n in (updates, record.recipe.fidelity_iterations, record.recipe.batch_size)]
-    return TrainingCourse(counts, max(updates // max(epochs, 1), 1), record.model.levels)
-
-
-def _sweeps(rows: Sequence[Row], chosen: Mapping[str, float]) -> list[Sweep]:
-    """Return the rows of each weight that is varied, with the paper's choice."""
-    points: dict[str, dict[float, str]] = {}
-    for row in rows:
-        if row.sweep:
-            points.setdefault(row.sweep[0], {})[float(row.sweep[1])] = row.label
-    return [Sweep(name.replace("_", " "), of_weight, chosen.get(name)) for name, of_weight in points.items()]
+    about = record.about if record else {}
+    return max(int(about.get("iterations", 1)) // max(int(about.get("epochs", 1)), 1), 1)

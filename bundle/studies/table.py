@@ -2,7 +2,7 @@
 """The table of a study: every row beside the paper's, what differs between rows, and the protocol."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,16 +12,10 @@ from bundle.files import atomic_path
 from bundle.keys import LOW_RES, SUPER_RES, SUPER_RES_CONSISTENT
 from bundle.reports.columns import format_score, metric_title, whole_and_head
 from bundle.reports.text_table import markdown_table
-from bundle.studies.comparisons import SIGNIFICANT, Comparison, Difference, PaperFigures, Published, compare, least_p
+from bundle.studies import statistics
+from bundle.studies.comparisons import SIGNIFICANT, Comparison, PaperFigures, Published, compare, least_p
 from bundle.studies.scores import Folder, StudyScores, line_label, low_res_title
-from bundle.studies.statistics import (
-    MIN_SUBJECTS_INTERVAL,
-    MIN_SUBJECTS_TEST,
-    N_RESAMPLES,
-    OVER_SLICES,
-    Summary,
-    summarise,
-)
+from bundle.studies.statistics import OVER_SLICES, Summary, interval_text, summarise
 
 _HEADERS = {
     "table": [
@@ -38,10 +32,7 @@ _NO_INTERVAL = (None, None, None)
 
 
 class Line(NamedTuple):
-    """One line of a study's table: an image of a row, with its own and the paper's figures by metric.
-
-    A low-res image belongs to the first of the rows that were given it; ``given`` is that row in every line.
-    """
+    """An image of a row, with its own and the paper's figures by metric; ``given`` is the first row of its low-res."""
 
     label: str
     row: str
@@ -52,19 +43,11 @@ class Line(NamedTuple):
 
 
 class StudyTable:
-    """Tabulate the scores of a study's rows.
+    """Tabulate the scores of a study's rows, read from the evaluations' folders by the rows' labels, in their order.
 
     A row's output with data consistency stands below the one without; the low-res image stands above the first
-    of the rows that were given it.
-
-    Args:
-        folders: of the evaluations by the rows' labels, in the order of the table.
-        comparisons: which lines to compare.
-        published: what the paper reports.
-        protocol: what a reader must know to compare the figures: the end of the footnote.
-
-    Raises:
-        InputError: if scores cannot be read, rows cannot be compared, or a comparison names no row.
+    of the rows that were given it. ``protocol`` ends the footnotes. Raises ``InputError`` if scores cannot be read,
+    rows cannot be compared, or a comparison names no row.
     """
 
     def __init__(
@@ -76,37 +59,34 @@ class StudyTable:
     ) -> None:
         self.scores = StudyScores(folders)
         self.protocol = protocol
-        self.lines = _lines(self.scores, published or {})
+        self.lines = list(_lines(self.scores, published or {}))
         self.differences = compare(self.scores, comparisons, published or {})
 
     def markdown(self) -> str:
         """Return the table as Markdown: scores, those inside the head, over slices, differences, footnotes.
 
-        Of two to four subjects, each has a table of its own in place of the one over all slices.
-
-        Differences and scores over slices are printed of whole slices; the files have them inside the head too.
+        Each of two to four subjects has a table instead of the one over all slices, which is, like differences, of
+        whole slices.
         """
         whole, inside = whole_and_head(self.scores.metrics)
         n_subjects, n_slices = len(self.scores.subjects), self.scores.n_slices
         over = f"{n_subjects} subjects ({n_slices} slices)" if n_subjects > 1 else f"{n_slices} slices of 1 subject"
         parts = [f"Mean ± SD over {over}, the same in every row, and the 95 % interval of the mean:"]
         parts += [self._score_table(metrics) for metrics in (whole, inside) if metrics]
-        if 1 < n_subjects < MIN_SUBJECTS_INTERVAL:
-            for subject in self.scores.subjects:
+        if 1 < n_subjects < statistics.MIN_SUBJECTS_INTERVAL:
+            for subject in self.scores.subjects:  # a mean over few that differ much hides what each shows
                 parts += [f"Subject {subject}, mean ± SD over slices:", self._slice_table([*whole, *inside], subject)]
         elif n_subjects > 1:
             parts += [f"Over the {n_slices} slices, mean ± SD:", self._slice_table(whole)]
         if shown := [difference for difference in self.differences if difference.metric in whole]:
             claims = ", and whether the order that the paper claims held here" * any(one.verdict for one in shown)
-            parts += [f"Paired differences{claims}:", _difference_table(shown)]
+            header = ["difference", "metric", "mean [95 % interval]", "paper", "p (Holm)", "the paper's order"]
+            columns = zip(header, *(difference.cells() for difference in shown), strict=True)
+            parts += [f"Paired differences{claims}:", _table(column for column in columns if any(column[1:]))]
         return "\n\n".join([*parts, *self._footnotes()])
 
     def write(self, folder: str | os.PathLike[str]) -> None:
-        """Write ``table.csv`` and ``differences.csv`` in full precision, blank where there is no figure.
-
-        Raises:
-            InputError: if the folder cannot be written.
-        """
+        """Write ``table.csv`` and ``differences.csv`` in full precision, blank where there is no figure."""
         summaries = []
         for line in self.lines:
             for metric, (subjects, slices, interval) in line.summaries.items():
@@ -116,9 +96,9 @@ class StudyTable:
                 summaries.append([line.label, line.row, line.image, metric, *counts, *figures, *published])
         differences = []
         for one in self.differences:
-            compared = [one.comparison.first, one.comparison.second, one.metric, one.mean]
+            compared = [*one.comparison[:2], one.metric, one.mean, *(one.interval or _NO_INTERVAL)]
             tested = [one.test.p, one.p_holm, one.test.n, one.test.over if one.test.n else None]
-            differences.append([*compared, *(one.interval or _NO_INTERVAL), *tested, one.published, one.verdict])
+            differences.append([*compared, *tested, one.published, one.verdict])
         for name, rows in {"table": summaries, "differences": differences}.items():
             with atomic_path(Path(folder) / f"{name}.csv") as temporary:
                 pd.DataFrame(rows, columns=_HEADERS[name]).to_csv(temporary, index=False, lineterminator="\n")
@@ -131,44 +111,37 @@ class StudyTable:
             if any(metric in line.published for line in self.lines):
                 published = [line.published.get(metric, ()) for line in self.lines]
                 columns.append(["paper", *(" ± ".join(format_score(metric, one) for one in of) for of in published)])
-        header, *rows = zip(*columns, strict=True)
-        return markdown_table(header, rows)
+        return _table(columns)
 
     def _slice_table(self, metrics: Sequence[str], subject: str | None = None) -> str:
-        """Return the table of all lines over all slices, or those of one subject with their interval.
-
-        A mean over few subjects that differ much hides what each shows.
-        """
-        rows = []
-        for line in self.lines:
-            cells = []
-            for metric in metrics:
+        """Return the table of all lines over all slices, or those of one subject with their interval."""
+        columns = [["method", *(line.label for line in self.lines)]]
+        for metric in metrics:
+            columns.append([metric_title(metric)])
+            for line in self.lines:
                 summary = summarise(self.scores.sample(line.row, line.image, metric, subject))
-                cells.append(summary.slices.text(metric) + (summary.interval_text(metric) if subject else ""))
-            rows.append([line.label, *cells])
-        return markdown_table(["method", *map(metric_title, metrics)], rows)
+                interval = interval_text(summary.interval, metric) if subject else ""
+                columns[-1].append(summary.slices.text(metric) + interval)
+        return _table(columns)
 
     def _footnotes(self) -> list[str]:
         """Return how the figures were made, what is optimistic in them, what was left out, and the protocol."""
         notes = [
             "A subject's score is the mean over its slices; SD with n - 1; in bold the best mean of the rows "
-            f"that were given the same low-res; intervals: percentile bootstrap, {N_RESAMPLES} resamples."
+            f"that were given the same low-res; intervals: percentile bootstrap, {statistics.N_RESAMPLES} resamples."
         ]
-        if self.differences:
-            notes[0] += (
-                " p: Wilcoxon's signed-rank test, two-sided, Holm's correction over the differences of a metric."
-            )
-        if any(line.published for line in self.lines):
-            notes[0] += " paper: mean ± SD as published, on the paper's own data."
+        tests = " p: Wilcoxon's signed-rank test, two-sided, Holm's correction over the differences of a metric."
+        paper = " paper: mean ± SD as published, on the paper's own data."
+        notes[0] += tests * bool(self.differences) + paper * any(line.published for line in self.lines)
         intervals = [summary.interval for line in self.lines for summary in line.summaries.values()]
         if any(interval and interval.over == "slices" for interval in intervals):
             notes.append(
-                f"{OVER_SLICES} Interval over slices, since there are fewer than {MIN_SUBJECTS_INTERVAL} subjects. "
-                "It is optimistic: slices of a subject resemble each other, and other subjects may differ."
+                f"{OVER_SLICES} Interval over slices, since there are fewer than {statistics.MIN_SUBJECTS_INTERVAL} "
+                "subjects. It is optimistic: slices of a subject resemble each other, and other subjects may differ."
             )
         if any(one.test.n and one.test.over == "slices" for one in self.differences):
             notes.append(
-                f"{OVER_SLICES} p over slices, since there are fewer than {MIN_SUBJECTS_TEST} subjects. "
+                f"{OVER_SLICES} p over slices, since there are fewer than {statistics.MIN_SUBJECTS_TEST} subjects. "
                 "It is optimistic: slices are not independent."
             )
         if (least := least_p(self.differences)) >= SIGNIFICANT:
@@ -180,11 +153,9 @@ class StudyTable:
         return [*notes, self.protocol] if self.protocol else notes
 
 
-def _lines(scores: StudyScores, published: Published) -> list[Line]:
-    """Return the lines of the table, in order."""
+def _lines(scores: StudyScores, published: Published) -> Iterable[Line]:
     groups = scores.low_res_groups()
     group_of = {row: group for group in groups for row in group}
-    lines = []
     for row in scores.labels:
         first = group_of[row][0]
         titles = {LOW_RES: low_res_title(group_of[row], len(groups))} if row == first else {}
@@ -192,26 +163,20 @@ def _lines(scores: StudyScores, published: Published) -> list[Line]:
         for image, title in titles.items():
             if image == SUPER_RES or scores.has(row, image):
                 summaries = {metric: summarise(scores.sample(row, image, metric)) for metric in scores.metrics}
-                lines.append(Line(title, row, image, first, summaries, published.get(row, {}).get(image, {})))
-    return lines
+                yield Line(title, row, image, first, summaries, published.get(row, {}).get(image, {}))
 
 
-def _score_cells(metric: str, lines: Sequence[Line]) -> list[str]:
-    """Return ``mean ± SD [interval]`` of each line, in bold the best of the rows that were given the same low-res."""
-    cells = []
+def _score_cells(metric: str, lines: Sequence[Line]) -> Iterable[str]:
+    """Yield ``mean ± SD [interval]`` of each line, in bold the best of the rows that were given the same low-res."""
     for line in lines:
-        subjects, slices, _ = summary = line.summaries[metric]
+        subjects, slices, interval = line.summaries[metric]
         rivals = [other for other in lines if other.given == line.given]
         means = [other.summaries[metric].subjects.mean for other in rivals if other.summaries[metric].subjects.n]
-        mark = "**" if subjects.mean == max(means, default=None) and len({other.row for other in rivals}) > 1 else ""
+        bold = "**" if subjects.mean == max(means, default=None) and len({other.row for other in rivals}) > 1 else ""
         text = (subjects if subjects.n > 1 else slices).text(metric)
-        cells.append(f"{mark}{text}{mark}{summary.interval_text(metric)}")
-    return cells
+        yield f"{bold}{text}{bold}{interval_text(interval, metric)}"
 
 
-def _difference_table(differences: Sequence[Difference]) -> str:
-    """Return the differences as a table, without columns of the paper's where it has nothing to say."""
-    header = ["difference", "metric", "mean [95 % interval]", "paper", "p (Holm)", "the paper's order"]
-    columns = zip(header, *(difference.cells() for difference in differences), strict=True)
-    titles, *rows = zip(*(column for column in columns if any(column[1:])), strict=True)
-    return markdown_table(titles, rows)
+def _table(columns: Iterable[Sequence[str]]) -> str:
+    header, *rows = zip(*columns, strict=True)
+    return markdown_table(header, rows)

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from bundle.drawing.png import save_plot
-from bundle.studies import curves, sweep
+from bundle.studies import plots
 
 Scores = Mapping[tuple[str, int], Mapping[str, Sequence[object]]]
 """By subject and slice the cells of each image."""
@@ -40,6 +40,5 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
         figures.append(figure)
         return save_plot(figure, path)
 
-    for module in (curves, sweep):
-        monkeypatch.setattr(module, "save_plot", save)
+    monkeypatch.setattr(plots, "save_plot", save)
     return figures

@@ -12,8 +12,7 @@ from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
 from bundle.errors import InputError
-from bundle.studies.curves import Training, read_curves, save_curves
-from bundle.studies.style import line_styles
+from bundle.studies.plots import Training, line_styles, read_curves, save_curves
 
 Logged = Mapping[str, Sequence[tuple[int, float]]]
 
@@ -41,20 +40,20 @@ def test_iterations_are_averaged_over_each_epoch(tmp_path: Path) -> None:
     values = [4.0, 2.0, 3.0, 1.0, 9.0]
     folder = log(tmp_path / "run", {"mse": list(enumerate(values, 1))})
     found = read_curves(Training("a", folder, 2))["mse"]
-    assert found.epochs.tolist() == [1, 2, 3]
+    assert found.index.tolist() == [1, 2, 3]
     np.testing.assert_allclose(found.values, [3, 2, 9])  # the last epoch has run for one iteration
 
 
 def test_losses_that_begin_late_begin_at_their_epoch(tmp_path: Path) -> None:
     found = read_curves(Training("a", log(tmp_path, GAN), 2))
     assert list(found) == ["perceptual", "mse", "wasserstein_distance", "PSNR", "SSIM"]
-    assert found["perceptual"].epochs.tolist() == [3, 4]
+    assert found["perceptual"].index.tolist() == [3, 4]
     np.testing.assert_allclose(found["perceptual"].values, [(1 + 5 / 6) / 2, (5 / 7 + 5 / 8) / 2], rtol=1e-6)
 
 
 def test_scores_of_validation_are_by_epoch(tmp_path: Path) -> None:
     found = read_curves(Training("a", log(tmp_path, GAN), 2))["PSNR"]
-    assert found.epochs.tolist() == [2, 4]
+    assert found.index.tolist() == [2, 4]
     assert found.values.tolist() == [30, 31.5]
 
 
@@ -62,7 +61,7 @@ def test_what_a_resumed_training_logs_again_replaces_the_first(tmp_path: Path) -
     log(tmp_path, {"mse": [(1, 1.0), (2, 1.0), (3, 1.0)]}, ".1", begin=1000)
     log(tmp_path, {"mse": [(3, 5.0), (4, 7.0)]}, ".2", begin=2000)
     found = read_curves(Training("a", tmp_path, 2))["mse"]
-    assert found.epochs.tolist() == [1, 2]
+    assert found.index.tolist() == [1, 2]
     assert found.values.tolist() == [1, 6]
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from bundle.errors import InputError
-from bundle.studies import stage_process as process
-from bundle.studies.stage_process import run_in_subprocess
+from bundle.studies import runner as process
+from bundle.studies.runner import run_in_subprocess
 
 Program = Callable[[str], None]
 POPEN = subprocess.Popen
@@ -63,7 +63,7 @@ def test_a_terminated_study_takes_its_stage_with_it(tmp_path: Path) -> None:
     study = f"""
 import subprocess, sys
 from pathlib import Path
-from bundle.studies import stage_process as process
+from bundle.studies import runner as process
 popen = subprocess.Popen
 process.subprocess.Popen = lambda _, **options: popen([sys.executable, "-c", {stage!r}], **options)
 process.run_in_subprocess(Path({str(tmp_path)!r}), "training", [], Path({str(tmp_path)!r}))

@@ -11,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bundle.reports.columns import Spread
-from bundle.studies.statistics import Interval, bootstrap_interval, holm, signed_rank, subject_means, summarise
+from bundle.studies.statistics import (
+    Interval,
+    bootstrap_interval,
+    holm,
+    interval_text,
+    signed_rank,
+    subject_means,
+    summarise,
+)
 
 
 def sample(*groups: list[float]) -> pd.Series:
@@ -108,9 +116,9 @@ def test_interval_is_left_out_where_a_subjects_only_slice_cannot_be_resampled(gr
 
 
 def test_interval_is_printed_with_the_digits_of_its_metric() -> None:
-    assert Interval(0.9012, 0.95, "subjects").text("ssim") == " [0.901, 0.950]"
-    assert Interval(30, 31.234, "slices").text("psnr") == " [30.00, 31.23]\N{DAGGER}"
-    assert summarise(sample()).interval_text("psnr") == ""
+    assert interval_text(Interval(0.9012, 0.95, "subjects"), "ssim") == " [0.901, 0.950]"
+    assert interval_text(Interval(30, 31.234, "slices"), "psnr") == " [30.00, 31.23]\N{DAGGER}"
+    assert interval_text(None, "psnr") == ""
 
 
 def test_signed_rank_test_of_six_gains_of_six_is_one_in_32() -> None:

@@ -14,7 +14,7 @@ import yaml
 from monai.bundle import run
 
 from bundle.errors import InputError
-from bundle.studies import Row, Settings, Study, StudyPlan, StudyRunner, data_fingerprint, runner
+from bundle.studies import Row, Study, StudyPlan, StudyRunner, data_fingerprint, runner
 from bundle.studies.comparisons import Comparison
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,15 +63,13 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
     return made
 
 
-def settings(folder: Path, n_folds: int | None = None, **training: object) -> Settings:
-    return Settings(ROOT, folder / "runs", "small", {"seed": 0, **training}, {"slices_per_volume": 2}, n_folds)
+def study_runner(folder: Path, n_folds: int | None = None, **training: object) -> StudyRunner:
+    return StudyRunner(ROOT, folder / "runs", "small", {"seed": 0, **training}, {"slices_per_volume": 2}, n_folds)
 
 
 def study(folder: Path, rows: Sequence[Row] = ROWS, n_folds: int | None = None, **training: object) -> Study:
     plan = StudyPlan("mine", "My study", rows, [Comparison("one", "two", ("psnr",))], ["panels"], {"psnr": (27.0, 1.0)})
-    return Study(
-        plan, StudyRunner(settings(folder, n_folds, **training)), [{"case": "sub-A"}], folder / "report", "How."
-    )
+    return Study(plan, study_runner(folder, n_folds, **training), [{"case": "sub-A"}], folder / "report", "How.")
 
 
 def test_every_row_is_trained_where_it_can_be_and_evaluated(calls, tmp_path) -> None:
@@ -115,7 +113,7 @@ def test_other_data_or_a_lost_result_make_a_stage_run_again(calls, tmp_path) -> 
     (tmp_path / "runs" / "one_level_2x" / "evaluation" / "slices.csv").unlink()
     study(tmp_path, ROWS[:1]).run()
     assert [stage for stage, _ in calls[2:]] == ["evaluating"]
-    other = StudyRunner(replace(settings(tmp_path), data="another split"))
+    other = replace(study_runner(tmp_path), data="another split")
     other.run(ROWS[:1])
     assert [stage for stage, _ in calls[3:]] == ["training", "evaluating"]
 
@@ -184,7 +182,7 @@ def test_report_holds_table_figures_scale_and_what_it_took(calls, tmp_path) -> N
 
 def test_progress_names_the_row_and_estimates_what_is_left(calls, tmp_path, caplog) -> None:
     caplog.set_level(logging.INFO, "bundle")
-    StudyRunner(settings(tmp_path)).run(ROWS)
+    study_runner(tmp_path).run(ROWS)
     lines = [record.message for record in caplog.records if record.message.startswith("[")]
     assert lines[0] == "[1/5] one: training"
     assert lines[3].startswith("[4/5] two: evaluating (about 2 min left")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from bundle.studies.style import axis_title, line_styles
+from bundle.studies.plots import axis_title, line_styles
 
 # Viénot, Brettel and Mollon 1999: what protanopes and deuteranopes see of linear RGB.
 PROTANOPE = np.array([[0.11238, 0.88762, 0], [0.11238, 0.88762, 0], [0.00401, -0.00401, 1]])

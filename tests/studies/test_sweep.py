@@ -9,9 +9,9 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from bundle.studies.plots import save_sweeps
 from bundle.studies.scores import StudyScores
 from bundle.studies.statistics import summarise
-from bundle.studies.sweep import Sweep, save_sweeps
 
 Evaluation = Callable[..., Path]
 WEIGHTS = (0.01, 0.1, 1.0)
@@ -37,7 +37,7 @@ def points(*weights: float) -> dict[float, str]:
 def test_sweep_shows_means_with_intervals_on_a_logarithmic_axis(
     tmp_path: Path, study: StudyScores, drawn: list[Figure]
 ) -> None:
-    path = save_sweeps(tmp_path / "new" / "sweep.png", study, [Sweep("weight", points(1.0, 0.01, 0.1))])
+    path = save_sweeps(tmp_path / "new" / "sweep.png", study, {"weight": points(1.0, 0.01, 0.1)}, {})
     with Image.open(path) as image:
         assert image.format == "PNG"
     psnr, ssim = drawn[0].axes
@@ -55,7 +55,7 @@ def test_sweep_shows_means_with_intervals_on_a_logarithmic_axis(
 
 
 def test_sweeps_stand_side_by_side_on_one_scale(tmp_path: Path, study: StudyScores, drawn: list[Figure]) -> None:
-    save_sweeps(tmp_path / "sweep.png", study, [Sweep("first", points(0.01, 0.1)), Sweep("second", points(0.1, 1.0))])
+    save_sweeps(tmp_path / "sweep.png", study, {"first": points(0.01, 0.1), "second": points(0.1, 1.0)}, {})
     panels = drawn[0].axes
     assert len(panels) == 4
     assert panels[0].get_ylim() == panels[1].get_ylim() != panels[2].get_ylim()
@@ -63,8 +63,8 @@ def test_sweeps_stand_side_by_side_on_one_scale(tmp_path: Path, study: StudyScor
 
 
 def test_sweep_marks_the_choice_of_the_paper(tmp_path: Path, study: StudyScores, drawn: list[Figure]) -> None:
-    save_sweeps(tmp_path / "a.png", study, [Sweep("weight", points(*WEIGHTS), chosen=0.1)])
-    save_sweeps(tmp_path / "b.png", study, [Sweep("weight", points(*WEIGHTS))])
+    save_sweeps(tmp_path / "a.png", study, {"weight": points(*WEIGHTS)}, {"weight": 0.1})
+    save_sweeps(tmp_path / "b.png", study, {"weight": points(*WEIGHTS)}, {})
     marked, plain = (figure.axes for figure in drawn)
     assert [len(first.lines) - len(second.lines) for first, second in zip(marked, plain, strict=True)] == [1, 1]
     assert list(marked[0].lines[0].get_xdata()) == [0.1, 0.1]
@@ -73,23 +73,25 @@ def test_sweep_marks_the_choice_of_the_paper(tmp_path: Path, study: StudyScores,
 
 def test_sweep_of_too_few_scores_has_no_interval(tmp_path: Path, evaluation: Evaluation, drawn: list[Figure]) -> None:
     study = StudyScores({"row 1": evaluation("a", {("A", 0): {"super_res": [30]}})})
-    save_sweeps(tmp_path / "a.png", study, [Sweep("weight", points(1.0))])
+    save_sweeps(tmp_path / "a.png", study, {"weight": points(1.0)}, {})
     assert len(drawn[0].axes[0].lines) == 1
 
 
 def test_sweep_is_the_same_file_each_time(tmp_path: Path, study: StudyScores) -> None:
     first, second = (
-        save_sweeps(tmp_path / name, study, [Sweep("weight", points(*WEIGHTS))]) for name in ("a.png", "b.png")
+        save_sweeps(tmp_path / name, study, {"weight": points(*WEIGHTS)}, {}) for name in ("a.png", "b.png")
     )
     assert first.read_bytes() == second.read_bytes()
 
 
 @pytest.mark.parametrize("weights", [(), (0.0, 1.0), (-1.0,)])
-def test_weights_that_have_no_logarithm_are_refused(weights: tuple[float, ...]) -> None:
+def test_weights_that_have_no_logarithm_are_refused(
+    tmp_path: Path, study: StudyScores, weights: tuple[float, ...]
+) -> None:
     with pytest.raises(ValueError, match=r"the sweep of the MSE is over \[.*\]; pass weights above 0"):
-        Sweep("the MSE", points(*weights))
+        save_sweeps(tmp_path / "a.png", study, {"the MSE": points(*weights)}, {})
 
 
 def test_no_sweeps_are_refused(tmp_path: Path, study: StudyScores) -> None:
     with pytest.raises(ValueError, match="pass at least one"):
-        save_sweeps(tmp_path / "a.png", study, [])
+        save_sweeps(tmp_path / "a.png", study, {}, {})
