@@ -201,12 +201,6 @@ def place_of(name: str, config: Mapping[str, Any]) -> str | None:
     return None
 
 
-def own_name(place: str) -> str:
-    """Return the name of a setting by itself, such as ``factor`` of ``model::factor``; see :func:`place_of`."""
-    *_, block, name = ["", *place.split("::")]
-    return f"{name}{_WEIGHT}" if block == "loss_weights" else name
-
-
 def setting_names(kind: type[ModelSettings] | type[Recipe]) -> list[str]:
     """Return the names of some settings."""
     return [f.name for f in dataclasses.fields(kind)]
