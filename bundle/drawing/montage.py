@@ -23,13 +23,10 @@ _MINUS, _TIMES = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
 
 @dataclass(frozen=True)
 class MontageColumn:
-    """One column of a montage: an image of a case, in each of its slices.
+    """One column of a montage: an image of a case by its name, in each of its slices, which all columns share.
 
-    Attributes:
-        case: whose image it is; all columns show the same slices.
-        image: the image's name.
-        target: name of the image that it should be; by default it is compared with nothing and has no error.
-        label: the heading, where it is not the image's short title.
+    It has errors where it is compared with a ``target``, the name of the image that it should be; ``label`` is the
+    heading, where it is not the image's short title.
     """
 
     case: CaseSlices
@@ -78,9 +75,8 @@ def save_montage(
         path: the file to write, ending in ``.png``.
         columns: at least one with a target; the case of the first has the ground truth, ``high_res``.
         title: line above the columns, such as the case and the factor.
-        error_end: upper end of the error scale, for montages that are to be compared with each other. By default
-            the 99th percentile of the errors of all compared images together, rounded up.
-        errors_below: whether the errors stand below the images, in rows of their own, or beside them.
+        error_end: upper end of the error scale; by default the 99th percentile of all errors, rounded up.
+        errors_below: whether the errors stand in rows of their own, below the images, or beside them.
 
     Raises:
         ValueError: if nothing is compared, or the file is not named as a PNG file.
@@ -89,26 +85,23 @@ def save_montage(
     compared = [column for column in columns if column.target]
     if not compared:
         raise ValueError(f"a montage of {[c.heading for c in columns]} has nothing to compare; give a column a target.")
-    case = columns[0].case
-    truth = case.images[HIGH_RES]
+    truth = columns[0].case.images[HIGH_RES]
     grey_end, box = grey_window(truth)
     scale = Scale(ERRORS, 0, error_end or error_limit([box.crop(column.errors) for column in compared]))
     scores_a_line = 2 if len(columns) + (0 if errors_below else len(compared)) <= 6 else 1
     images = [[c.image_tile(k, box, grey_end, scores_a_line) for c in columns] for k in range(len(truth))]
     errors = [[c.error_tile(k, box, scale) for c in columns] for k in range(len(truth))]
-    labels = [f"slice {index}" for index in case.slices]
+    labels = [f"slice {index}" for index in columns[0].case.slices]
     middle = len(truth) // 2
     detail = detail_box(box.crop(truth[middle]), _ZOOM)
     labels.append(f"{labels[middle]} {_TIMES} {_ZOOM}")
     images.append([_part(tile, detail) for tile in images[middle]])
     errors.append([tile and _part(tile, detail) for tile in errors[middle]])
     images[middle] = [replace(tile, mark=detail) for tile in images[middle]]
-    rows = []
+    rows: list[TileRow] = []
     for label, shown, below in zip(labels, images, errors, strict=True):
-        if errors_below:
-            rows += [TileRow(label, shown), TileRow("error", below)]
-        else:
-            rows.append(TileRow(label, [*shown, *(tile for tile in below if tile)]))
+        beside = [TileRow(label, [*shown, *filter(None, below)])]
+        rows += [TileRow(label, shown), TileRow("error", below)] if errors_below else beside
     return save_paletted(draw_page(rows, title), path)
 
 

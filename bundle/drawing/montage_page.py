@@ -23,9 +23,7 @@ _GAP, _GROUP_GAP, _LINE, _CAPTION_GAP = 0.03, 0.14, 0.13, 0.12
 _HEADING_LINE, _LETTER = 0.15, 0.071  # a letter's mean width
 _BAR_GAP, _BAR, _BAR_LABELS = 0.1, 0.12, 0.56
 _PAGE, _INK, _QUIET = "black", "white", "#b8b8b8"
-
-Place = tuple[float, float, float, float]
-"""Left, top, width and height in inches."""
+Place = tuple[float, float, float, float]  # left, top, width and height
 
 
 class TileRow(NamedTuple):
@@ -48,12 +46,10 @@ class TileRow(NamedTuple):
 
 
 def draw_page(rows: Sequence[TileRow], title: str) -> Figure:
-    """Draw tiles as a figure of its own: pyplot's global state is neither read nor changed.
+    """Draw rows from top to bottom as a figure of its own: pyplot's global state is neither read nor changed.
 
-    Args:
-        rows: from top to bottom. The first one names the columns and, in its first tile, the patient's sides; all
-            errors share one scale, that of the colour bar at the right.
-        title: the line above all.
+    The first row names the columns and, in its first tile, the patient's sides; all errors share one scale, that of
+    the colour bar at the right.
     """
     top_row = rows[0].drawn
     lefts, width = _column_places(top_row)
@@ -85,8 +81,7 @@ def _column_places(tiles: Sequence[Tile]) -> tuple[list[float], float]:
     """Return the left edge of each column and the width of all."""
     gaps = [_GROUP_GAP if _is_error(after) and not _is_error(before) else _GAP for before, after in pairwise(tiles)]
     width = (_WIDTH - _LABELS - sum(gaps) - _BAR_GAP - _BAR - _BAR_LABELS) / len(tiles)
-    offsets = np.cumsum([_LABELS, *(width + gap for gap in gaps)])
-    return [float(offset) for offset in offsets], width
+    return np.cumsum([_LABELS, *(width + gap for gap in gaps)]).tolist(), width
 
 
 def _draw_tile(figure: Figure, tile: Tile, place: Place) -> None:
@@ -107,8 +102,7 @@ def _draw_bar(figure: Figure, scale: Scale, place: Place) -> None:
     errors = ScalarMappable(Normalize(scale.low, scale.high), scale.colours)
     bar = figure.colorbar(errors, cax=axes, extend="max", extendfrac=0.03, format="%g")
     bar.locator = MaxNLocator(5, steps=[1, 2, 2.5, 5, 10])
-    bar.outline.set_edgecolor(_QUIET)
-    bar.outline.set_linewidth(0.5)
+    bar.outline.set(edgecolor=_QUIET, linewidth=0.5)
     axes.tick_params(colors=_INK, labelsize=7, width=0.5, length=2)
     bar.set_label("error (1 = peak)", color=_INK, size=8)
 

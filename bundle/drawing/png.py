@@ -21,11 +21,7 @@ _PAGE_DPI, _PLOT_DPI = 180, 150
 
 
 def save_plot(figure: Figure, path: str | os.PathLike[str]) -> Path:
-    """Save a plot on white, the same bytes for the same plot; return its path.
-
-    Args:
-        figure: one of its own, not pyplot's.
-        path: the file to write.
+    """Save a plot, a figure of its own and not pyplot's, on white: the same bytes for the same plot.
 
     Raises:
         ValueError: if the path does not end in ``.png``.
@@ -42,8 +38,7 @@ def save_paletted(figure: Figure, path: str | os.PathLike[str]) -> Path:
     """Save a page of tiles, on black, with a palette of 256 colours: about a third of the size of full colour.
 
     The noise in the last bits of an image cannot be compressed. With 112 levels of grey, and as many of the
-    error colours, a pixel changes by one level of 255 on average, which nobody sees. Arguments and errors as for
-    :func:`save_plot`.
+    error colours, a pixel changes by one level of 255 on average, which nobody sees. Errors as for :func:`save_plot`.
     """
     target = _png_path(path)
     canvas = FigureCanvasAgg(figure)
@@ -66,10 +61,8 @@ def _png_path(path: str | os.PathLike[str]) -> Path:
 
 
 def _nearest(pixels: npt.NDArray[np.uint8], palette: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Return the index of the nearest colour of the palette for each pixel (rows, columns, 3), without dithering.
-
-    Pillow's own search compares the upper six bits only, which leaves 64 levels of grey and no white.
-    """
+    """Return the index of the nearest colour of the palette for each pixel (rows, columns, 3), without dithering."""
+    # Pillow's own search compares the upper six bits only, which leaves 64 levels of grey and no white.
     packed = pixels.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], dtype=np.uint32)
     table = np.zeros(1 << 24, dtype=np.uint8)  # all colours there are; only those in use are filled in
     table[packed] = 1

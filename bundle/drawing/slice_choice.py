@@ -27,9 +27,7 @@ class Box(NamedTuple):
 def quartile_slices(slices: Sequence[int], n: int = 3) -> list[int]:
     """Return ``n`` slices that divide the given ones into equal parts: for 3, those at the quartiles.
 
-    Args:
-        slices: indices of the slices that hold tissue.
-        n: how many to choose; all of them where there are no more.
+    All of them where there are no more.
 
     Raises:
         ValueError: if there are no slices or ``n`` is less than 1.
@@ -43,12 +41,9 @@ def quartile_slices(slices: Sequence[int], n: int = 3) -> list[int]:
 
 
 def tissue_box(images: Image | Sequence[Image], threshold: float, margin: int = 4) -> Box:
-    """Return the smallest box that holds everything above a threshold in any of the images, and a margin.
+    """Return the smallest box that holds everything above a threshold in any of the images, and a margin in pixels.
 
-    Args:
-        images: arrays (rows, columns) of one shape.
-        threshold: pixels up to it are background; the whole image is returned where all are.
-        margin: pixels to add on each side, as far as there are any.
+    Images (rows, columns) have one shape; the whole of it is returned where nothing is above the threshold.
     """
     tissue = np.any([image > threshold for image in images], axis=0)
     height, width = tissue.shape
@@ -62,12 +57,8 @@ def tissue_box(images: Image | Sequence[Image], threshold: float, margin: int = 
 def detail_box(image: Image, part: int) -> Box:
     """Return the box with the most detail in the middle of an image: the largest mean squared gradient.
 
-    Only boxes inside the central half of each side compete, since the strongest edges of a head, scalp and skull, are
-    not what a reader looks for.
-
-    Args:
-        image: the ground truth, array (rows, columns).
-        part: how many times each side of the image is that of the box, at least 2.
+    Each side of the image (rows, columns) is ``part`` times that of the box, at least 2. Only boxes inside the central
+    half of each side compete, since the strongest edges of a head, scalp and skull, are not what a reader looks for.
     """
     height, width = (max(side // part, 1) for side in image.shape)
     squares = [np.gradient(image, axis=axis) ** 2 for axis in (0, 1) if image.shape[axis] > 1]

@@ -11,9 +11,8 @@ from bundle.drawing.slice_choice import Box, Image, tissue_box
 _BACKGROUND = 0.05  # of the grey window: darker pixels do not keep a tile from being cropped
 _ROUND_STEPS = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 20.0)  # 20 where 10 is missed by rounding
 
-
+# Images (rows, columns): a list of them, or an array (n, rows, columns).
 Stack = Image | Sequence[Image]
-"""Images (rows, columns): a list of them, or an array (n, rows, columns)."""
 
 
 def grey_limit(images: Stack) -> float:

@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The quality page of a case: one HTML file to look at before its output is relied on."""
 
-import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +15,7 @@ from bundle.keys import LOW_RES, PRED, REFERENCE, UNCERTAINTY
 from bundle.pages.case_tiles import DIFFERENCE_LIMIT, UNCERTAINTY_LIMIT, case_tiles, with_scores
 from bundle.pages.embedded import data_uri, painted
 from bundle.pages.fact_text import FactGroup, fact_groups, sentence_text
-from bundle.pages.template import render, save_page
+from bundle.pages.template import render
 
 _THUMBNAIL_HEIGHT = 96
 
@@ -33,12 +31,8 @@ class Origin(NamedTuple):
 def case_page(record: Case, images: CaseSlices, origin: Origin) -> str:
     """Return the page of a case as HTML that needs no other file and no network.
 
-    A ``meta`` element named ``thumbnail`` at its head holds a small picture, input beside output, for the batch's page.
-
-    Args:
-        record: warnings and facts of the case.
-        images: the slices to show, as :func:`bundle.pages.case_tiles.case_tiles` takes them.
-        origin: of the output.
+    It shows the record's warnings and facts, and slices as :func:`bundle.pages.case_tiles.case_tiles` takes them. A
+    ``meta`` element ``thumbnail`` at its head holds a small picture, input beside output, for the batch's page.
     """
     images = with_scores(images)
     tiles = case_tiles(images)
@@ -57,16 +51,6 @@ def case_page(record: Case, images: CaseSlices, origin: Origin) -> str:
         difference_limit=DIFFERENCE_LIMIT,
         uncertainty_limit=UNCERTAINTY_LIMIT,
     )
-
-
-def save_case_page(path: str | os.PathLike[str], record: Case, images: CaseSlices, origin: Origin) -> Path:
-    """Write the page of a case, as :func:`case_page` makes it.
-
-    Raises:
-        InputError: if the file cannot be written.
-    """
-    save_page(Path(path), case_page(record, images, origin))
-    return Path(path)
 
 
 def _score_groups(scores: Sequence[Scores]) -> list[FactGroup]:

@@ -16,10 +16,9 @@ from bundle.metrics import psnr, ssim
 from bundle.pages.residual import kspace_residual, measured_block
 from bundle.reports.columns import format_score
 
+# Ends of scales, as parts of the grey window: the same on every page, so pages compare.
 DIFFERENCE_LIMIT = 0.2
-"""End of the scale of differences, as a part of the grey window: the same on every page, so pages compare."""
 UNCERTAINTY_LIMIT = 0.1
-"""Likewise of the uncertainty."""
 _MINUS = "\N{MINUS SIGN}"
 
 
@@ -38,9 +37,8 @@ def with_scores(case: CaseSlices) -> CaseSlices:
 def case_tiles(case: CaseSlices) -> list[list[Tile]]:
     """Return the tiles of each slice: input, output, and what helps to judge the output.
 
-    Args:
-        case: whole slices of ``low_res`` and ``pred``, and any of ``reference``, ``high_res`` and ``uncertainty``,
-            which is NaN in slices where it is not known. Scores, where there are any, become a caption.
+    The case has whole slices of ``low_res`` and ``pred``, and any of ``reference``, ``high_res`` and ``uncertainty``,
+    which is NaN in slices where it is not known. Scores, where there are any, become a caption.
     """
     limit, box = grey_window([*case.images[LOW_RES], *case.images[PRED]])
     cropped = replace(case, images={name: box.crop(image) for name, image in case.images.items()})
@@ -87,8 +85,7 @@ def _residual_tile(whole: CaseSlices, position: int) -> Tile:
 
 
 def _scores_text(scores: Mapping[str, Mapping[str, float]]) -> str:
-    texts = [
+    return "; ".join(
         f"{name} {format_score('psnr', scores[image]['psnr'])} dB, SSIM {format_score('ssim', scores[image]['ssim'])}"
         for name, image in (("input", LOW_RES), ("output", PRED))
-    ]
-    return "; ".join(texts)
+    )

@@ -13,8 +13,7 @@ from scipy.ndimage import gaussian_gradient_magnitude, gaussian_laplace
 from bundle.drawing.slice_choice import Image
 from bundle.drawing.tile import GREY, MARK, Scale
 
-LARGEST_SIDE = 512
-"""Pixels; larger pictures are made smaller, so that a page stays below 2 MB whatever the matrix."""
+_LARGEST_SIDE = 512  # pixels; larger pictures are made smaller, so that a page stays below 2 MB whatever the matrix
 _GREY_QUALITY = 92  # lossy: off by about one level of grey in 255, at a third of the size of lossless
 _COLOUR_QUALITY = 75  # maps of noise, whose size would be twice that of all else
 
@@ -38,12 +37,8 @@ def outlines(image: Image) -> PIL.Image.Image:
 def edges(image: Image, sigma: float = 1.2) -> npt.NDArray[np.bool_]:
     """Return the outlines in an image (rows, columns): zero crossings of its Laplacian where it is steep.
 
-    Marr and Hildreth 1980, doi:10.1098/rspb.1980.0020. Steep is a slope above 30 % of what the
-    steepest 2 % of all pixels have, so faint texture leaves none.
-
-    Args:
-        image: array (rows, columns).
-        sigma: smoothing in pixels, before the derivatives.
+    Marr and Hildreth 1980, doi:10.1098/rspb.1980.0020, with a smoothing of ``sigma`` pixels. Steep is a slope above
+    30 % of what the steepest 2 % of all pixels have, so faint texture leaves none.
     """
     smooth = np.nan_to_num(np.asarray(image, dtype=np.float32))
     positive = gaussian_laplace(smooth, sigma) > 0
@@ -68,8 +63,8 @@ def css_gradient(colours: Colormap) -> str:
 
 
 def _shrunk(image: Image) -> Image:
-    """Return an image no larger than ``LARGEST_SIDE``, smoothed as far as that asks for; NaN spreads."""
-    factor = LARGEST_SIDE / max(image.shape)
+    """Return an image no larger than ``_LARGEST_SIDE``, smoothed as far as that asks for; NaN spreads."""
+    factor = _LARGEST_SIDE / max(image.shape)
     if factor >= 1:
         return np.asarray(image, dtype=np.float32)
     columns, rows = (max(round(side * factor), 1) for side in reversed(image.shape))

@@ -4,6 +4,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+# Topics in the order of the page; any other follows under its own name.
 _TITLES: Final = {
     "low_res": "Low-res input",
     "registration": "Alignment of the reference",
@@ -13,10 +14,8 @@ _TITLES: Final = {
     "data_consistency": "Data consistency",
     "time": "Time",
 }
-"""Topics in the order of the page; any other follows under its own name."""
-
-_SHARE: Final = "%"
-"""Unit of a part of 1, shown in percent."""
+_SHARE: Final = "%"  # unit of a part of 1
+# Label and unit of facts whose names need words.
 _KNOWN: Final = {
     ("low_res", "case"): ("How it came", ""),
     ("low_res", "matrix_before"): ("Matrix as it came", ""),
@@ -55,18 +54,15 @@ _KNOWN: Final = {
     ("data_consistency", "disagreement"): ("Network's departure from the measurement", _SHARE),
     ("data_consistency", "restored"): ("Measurement put back", ""),
 }
-"""Label and unit of facts whose names need words."""
+# Facts for programs.
 _HIDDEN: Final = {
     ("registration", "matrix"),
     ("input", "target_histogram"),
     ("input", "reference_histogram"),
     ("uncertainty", "slices"),
 }
-"""Facts for programs."""
-_AXES: Final = ("factor", "matrix", "spacing", "measured")
-"""First words of facts that have a value an axis."""
-_UNITS: Final = {"mm": "mm", "degrees": "°", "s": "s", "seconds": "s", "percent": "%", "db": "dB"}
-"""By the last word of a fact's name."""
+_AXES: Final = ("factor", "matrix", "spacing", "measured")  # first words of facts that have a value an axis
+_UNITS: Final = {"mm": "mm", "degrees": "°", "s": "s", "seconds": "s", "percent": "%", "db": "dB"}  # by the last word
 
 
 class FactGroup(NamedTuple):
@@ -121,7 +117,6 @@ def _plain(value: Any, between: str = ", ") -> str:
 
 
 def _unit(name: str) -> str:
-    """Return the unit that a name such as ``shift_mm`` ends with; nothing where it has none."""
     return _UNITS.get(name.rpartition("_")[2].lower(), "")
 
 
@@ -129,6 +124,5 @@ def _words(name: str) -> str:
     """Return a name such as ``n_slices`` or ``shift_mm`` as words, without its unit."""
     words = name.split("_")
     words = words[:-1] if len(words) > 1 and _unit(name) else words
-    words = ["number", "of", *words[1:]] if words[0] == "n" else words
-    text = " ".join(words).strip()
+    text = " ".join(["number", "of", *words[1:]] if words[0] == "n" else words).strip()
     return text[:1].upper() + text[1:]

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pages from templates: one file each, with style and script inside, and every text escaped."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ def render(template: str, **values: Any) -> str:
     return _TEMPLATES.get_template(template).render(**values)
 
 
-def save_page(path: Path, page: str) -> None:
+def save_page(path: str | os.PathLike[str], page: str) -> Path:
     """Write a page whole or not at all; what UTF-8 cannot hold, such as half of a file name, becomes ``?``.
 
     Raises:
@@ -36,3 +37,4 @@ def save_page(path: Path, page: str) -> None:
     """
     with atomic_path(path) as temporary:
         temporary.write_text(page, encoding="utf-8", errors="replace")
+    return Path(path)
