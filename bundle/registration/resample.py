@@ -12,10 +12,8 @@ from nibabel.affines import apply_affine, from_matvec, voxel_sizes
 from bundle.registration.isolation import isolated
 from bundle.registration.volumes import PlacedVolume, StoredVolume, block_mean, refuse_shear
 
-SLAB_VOXELS: Final = 2**24
-"""Voxels computed at a time: 64 MB, however large the target."""
-MARGIN: Final = 16
-"""Voxels of the reference about a slab that its spline coefficients see; further ones count for less than 1e-9."""
+SLAB_VOXELS: Final = 2**24  # computed at a time: 64 MB, however large the target
+MARGIN: Final = 16  # voxels about a slab that its spline coefficients see; further ones count for less than 1e-9
 
 
 def resample(
@@ -28,12 +26,9 @@ def resample(
 
     Args:
         reference: the volume as scanned, magnitudes with air at or near 0.
-        shape: (X, Y, Z) of the target.
+        shape: (X, Y, Z) of the target, and of the float32 result.
         affine: (4, 4) of the target, voxel index to RAS mm.
         matrix: (4, 4), rigid, RAS mm, target point to reference point.
-
-    Returns:
-        float32 (X, Y, Z).
 
     Raises:
         InputError: if the voxel axes of either are not at right angles.

@@ -8,38 +8,22 @@ the scanner's coordinates and the heads' centres on each other; the better goes 
 
 import time
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
-from nibabel.affines import apply_affine
+from nibabel.affines import apply_affine, from_matvec
+from scipy.ndimage import distance_transform_edt
 from scipy.spatial.transform import Rotation
 
 from bundle.errors import InputError
 from bundle.registration.isolation import isolated
-from bundle.registration.volumes import (
-    COARSE,
-    PlacedVolume,
-    head,
-    overlap_fraction,
-    positions,
-    refuse_shear,
-    widened,
-)
+from bundle.registration.volumes import COARSE, PlacedVolume, head, overlap_fraction, positions, refuse_shear
 
-Start = Literal["header", "moments"]
-
-LEVELS: Final = (
-    # voxel size, smoothing and first step in mm; part of the voxels that is sampled
-    (4 * COARSE, 4.0, 1.0, 1.0),
-    (2 * COARSE, 2.0, 0.5, 0.5),
-    (COARSE, 0.0, 0.25, 0.2),
-)
-"""Small first steps keep a finer level where the coarser one led: steps of 1 mm left it for another peak, 1 mm off,
-on real pairs."""
-MARGIN: Final = 15.0
-"""Air about the head that is sampled, in mm: without it the outline would not count."""
-MOMENTS_GAIN: Final = 1.05
-"""How much better the moments start must be than the header's to be taken."""
+# Voxel size, smoothing and first step in mm; part of the voxels that is sampled. Small first steps keep a finer level
+# where the coarser one led: steps of 1 mm left it for another peak, 1 mm off, on real pairs.
+LEVELS: Final = ((4 * COARSE, 4.0, 1.0, 1.0), (2 * COARSE, 2.0, 0.5, 0.5), (COARSE, 0.0, 0.25, 0.2))
+MARGIN: Final = 15.0  # mm of air about the head that are sampled: without it the outline would not count
+MOMENTS_GAIN: Final = 1.05  # how much better the moments start must be than the header's to be taken
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,14 +33,13 @@ class Registration:
     Attributes:
         matrix: (4, 4), rigid, RAS mm: a point of the target to the same point of the anatomy in the reference.
         metric_start: mutual information in nats where the headers put the reference, 0 where they put it outside.
-        metric_end: mutual information in nats where registration put it.
+        metric_end: the same where registration put it.
         overlap_start: part of the target's head that the headers put into the reference's field of view, in [0, 1].
-        overlap: the same part where registration put it.
-        rotation_degrees: angle between the headers' and the registration's placement.
-        shift_mm: how far registration moved the centre of the target's head.
-        displacement_mm: how far it moved the voxels of the target's head, on average: turn and shift together.
-        start: which start won.
-        seconds: time taken.
+        overlap: the same where registration put it.
+        rotation_degrees: angle between both places.
+        shift_mm: distance between both places of the centre of the target's head.
+        displacement_mm: the same of its voxels, on average: turn and shift together.
+        start: which start won, ``header`` or ``moments``.
     """
 
     matrix: np.ndarray
@@ -67,18 +50,15 @@ class Registration:
     rotation_degrees: float
     shift_mm: float
     displacement_mm: float
-    start: Start
+    start: str
     seconds: float
 
 
 def register(target: PlacedVolume, reference: PlacedVolume) -> Registration:
-    """Find the rigid motion between two scans of one head.
+    """Find the rigid motion between two scans of one head, of two contrasts on any two grids.
 
-    The result depends on the two volumes alone: not on the number of threads, and not on earlier calls.
-
-    Args:
-        target: the volume that stays; it may be blurred by zero-filling.
-        reference: the volume to place, another contrast on any grid.
+    The target may be blurred by zero-filling. The result depends on the two volumes alone: not on the number of
+    threads, and not on earlier calls.
 
     Raises:
         InputError: if the voxel axes of a volume are not at right angles, or the two cannot be brought to overlap.
@@ -90,10 +70,9 @@ def register(target: PlacedVolume, reference: PlacedVolume) -> Registration:
     mask = head(fixed)
     places = positions(mask, fixed.affine)
     centre = places.mean(axis=0)
-    moments = np.eye(4)
-    moments[:3, 3] = positions(head(moving), moving.affine).mean(axis=0) - centre
+    moments = from_matvec(np.eye(3), positions(head(moving), moving.affine).mean(axis=0) - centre)
     starts = {"header": (np.eye(4), MOMENTS_GAIN), "moments": (moments, 1.0)}
-    sampled = widened(mask, fixed.spacing, MARGIN).astype(np.uint8)
+    sampled = (distance_transform_edt(~mask, sampling=fixed.spacing) <= MARGIN).astype(np.uint8)
     levels = [(np.rint(voxel / fixed.spacing).clip(1).astype(int).tolist(), *others) for voxel, *others in LEVELS]
     images = (fixed.voxels, fixed.affine), (moving.voxels, moving.affine)
     found = isolated("find_motion", *images, sampled, centre, starts, levels)
