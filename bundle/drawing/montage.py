@@ -2,7 +2,7 @@
 """Montages: the images of a case side by side, with their scores and errors."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,9 +11,8 @@ import numpy as np
 from bundle.drawing.case_slices import CaseSlices
 from bundle.drawing.montage_page import TileRow, draw_page
 from bundle.drawing.png import save_paletted
-from bundle.drawing.slice_choice import Box, Image, detail_box
+from bundle.drawing.slice_choice import Box, Image, detail_box, error_limit, grey_limit, grey_window
 from bundle.drawing.tile import ERRORS, GREY, Scale, Tile
-from bundle.drawing.windows import error_limit, grey_limit, grey_window
 from bundle.keys import HIGH_RES, REFERENCE
 from bundle.reports.columns import format_score, image_title, metric_title, whole_and_head
 
@@ -45,11 +44,13 @@ class MontageColumn:
         return np.asarray(np.abs(self.case.images[self.image] - self.case.images[self.target or self.image]))
 
     def image_tile(self, position: int, box: Box, grey_end: float, scores_a_line: int) -> Tile:
-        """Return the image in a slice; the reference, of another contrast, has a grey window of its own."""
+        """Return the image in a slice, with scores of the whole slice: ``PSNR 27.15   SSIM 0.793``."""
         images = box.crop(self.case.images[self.image])
+        # the reference is of another contrast
         scale = Scale(GREY, 0, grey_limit(images) if self.image == REFERENCE else grey_end)
         scores = self.case.scores[position].get(self.image, {}) if self.case.scores else {}
-        caption = _caption(scores, scores_a_line)
+        texts = [f"{metric_title(name)} {format_score(name, scores[name])}" for name in whole_and_head(scores)[0]]
+        caption = "\n".join("   ".join(texts[k : k + scores_a_line]) for k in range(0, len(texts), scores_a_line))
         return Tile(images[position], scale, self.heading, "", caption, self.case.aspect, self.case.sides)
 
     def error_tile(self, position: int, box: Box, scale: Scale) -> Tile | None:
@@ -67,16 +68,10 @@ def save_montage(
 ) -> Path:
     """Draw images side by side, with scores and absolute errors, and save the page as a PNG file.
 
-    All images but the reference share one grey window, from 0 to the 99.8th percentile of the ground truth, and all
-    errors one scale, which the colour bar states. Tiles are cropped to the tissue of the ground truth. The last row
-    shows the part of the middle slice that holds the most detail.
-
-    Args:
-        path: the file to write, ending in ``.png``.
-        columns: at least one with a target; the case of the first has the ground truth, ``high_res``.
-        title: line above the columns, such as the case and the factor.
-        error_end: upper end of the error scale; by default the 99th percentile of all errors, rounded up.
-        errors_below: whether the errors stand in rows of their own, below the images, or beside them.
+    All images but the reference share one grey window, from 0 to the 99.8th percentile of the ground truth, which is
+    ``high_res`` of the first column's case, and are cropped to its tissue. All errors share one scale, that of the
+    colour bar, to ``error_end`` or the 99th percentile of all errors, rounded up; they stand beside the images or in
+    rows of their own below them. The last row shows the part of the middle slice that holds the most detail.
 
     Raises:
         ValueError: if nothing is compared, or the file is not named as a PNG file.
@@ -107,10 +102,3 @@ def save_montage(
 
 def _part(tile: Tile, box: Box) -> Tile:
     return replace(tile, image=box.crop(tile.image), caption="")
-
-
-def _caption(scores: Mapping[str, float], scores_a_line: int) -> str:
-    """Return scores of the whole slice, some in each line: ``PSNR 27.15   SSIM 0.793``."""
-    metrics, _ = whole_and_head(scores)
-    texts = [f"{metric_title(metric)} {format_score(metric, float(scores[metric]))}" for metric in metrics]
-    return "\n".join("   ".join(texts[k : k + scores_a_line]) for k in range(0, len(texts), scores_a_line))

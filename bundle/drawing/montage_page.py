@@ -40,9 +40,9 @@ class TileRow(NamedTuple):
     @property
     def foot(self) -> float:
         """Height of the captions, and of the gap to the next row."""
-        n_lines = max(tile.caption.count("\n") + 1 if tile.caption else 0 for tile in self.drawn)
-        gap = _GROUP_GAP if all(map(_is_error, self.drawn)) else _GAP
-        return n_lines * _LINE + _CAPTION_GAP if n_lines else gap
+        if n_lines := max(len(tile.caption.splitlines()) for tile in self.drawn):
+            return n_lines * _LINE + _CAPTION_GAP
+        return _GROUP_GAP if all(map(_is_error, self.drawn)) else _GAP
 
 
 def draw_page(rows: Sequence[TileRow], title: str) -> Figure:
@@ -55,8 +55,8 @@ def draw_page(rows: Sequence[TileRow], title: str) -> Figure:
     lefts, width = _column_places(top_row)
     heights = [width / row.drawn[0].ratio for row in rows]
     headings = [textwrap.fill(tile.heading, max(int(width / _LETTER), 1)) for tile in top_row]
-    n_lines = max(heading.count("\n") + 1 for heading in headings)
-    start = (_TITLE if title else _MARGIN) + _HEADINGS + (n_lines - 1) * _HEADING_LINE
+    n_breaks = max(heading.count("\n") for heading in headings)
+    start = (_TITLE if title else _MARGIN) + _HEADINGS + n_breaks * _HEADING_LINE
     end = start + sum(heights) + sum(row.foot for row in rows)
     figure = Figure(figsize=(_WIDTH, end + _MARGIN), facecolor=_PAGE)
     _write(figure, lefts[0], 0.2, title, size=10, ha="left", weight="bold")
@@ -100,8 +100,8 @@ def _draw_bar(figure: Figure, scale: Scale, place: Place) -> None:
     """Draw the colour bar of the errors; its point says that larger errors have its last colour."""
     axes = _axes(figure, place)
     errors = ScalarMappable(Normalize(scale.low, scale.high), scale.colours)
-    bar = figure.colorbar(errors, cax=axes, extend="max", extendfrac=0.03, format="%g")
-    bar.locator = MaxNLocator(5, steps=[1, 2, 2.5, 5, 10])
+    ticks = MaxNLocator(5, steps=[1, 2, 2.5, 5, 10])
+    bar = figure.colorbar(errors, cax=axes, extend="max", extendfrac=0.03, format="%g", ticks=ticks)
     bar.outline.set(edgecolor=_QUIET, linewidth=0.5)
     axes.tick_params(colors=_INK, labelsize=7, width=0.5, length=2)
     bar.set_label("error (1 = peak)", color=_INK, size=8)
@@ -119,5 +119,5 @@ def _axes(figure: Figure, place: Place) -> Axes:
 
 def _write(figure: Figure, x: float, y: float, text: str, **style: Any) -> None:
     """Write text around a point; centred in ink unless the style says otherwise."""
-    centred: dict[str, Any] = {"ha": "center", "va": "center", "color": _INK}
-    figure.text(x / _WIDTH, 1 - y / figure.get_figheight(), text, **(centred | style))
+    style = {"ha": "center", "va": "center", "color": _INK} | style
+    figure.text(x / _WIDTH, 1 - y / figure.get_figheight(), text, **style)

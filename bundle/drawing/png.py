@@ -15,8 +15,7 @@ from scipy.spatial import cKDTree
 from bundle.drawing.tile import ERRORS, MARK, MISSING
 from bundle.files import atomic_path
 
-_N_LEVELS = 112
-_N_MARK_LEVELS = 16
+_N_LEVELS, _N_MARK_LEVELS = 112, 16
 _PAGE_DPI, _PLOT_DPI = 180, 150
 
 
@@ -44,7 +43,11 @@ def save_paletted(figure: Figure, path: str | os.PathLike[str]) -> Path:
     canvas = FigureCanvasAgg(figure)
     figure.set_dpi(_PAGE_DPI)
     canvas.draw()
-    palette = _palette()
+    levels = np.linspace(0, 1, _N_LEVELS)
+    shades = np.linspace(0, 1, _N_MARK_LEVELS + 1)[1:, None]  # of the two marks, from black
+    parts = [np.repeat(levels[:, None], 3, axis=1), ERRORS(levels)[:, :3]]
+    parts += [shades * np.asarray(to_rgb(mark)) for mark in (MARK, MISSING)]
+    palette = np.rint(255 * np.concatenate(parts)).astype(np.uint8)
     nearest = _nearest(np.asarray(canvas.buffer_rgba())[..., :3], palette)
     image = Image.frombytes("P", (nearest.shape[1], nearest.shape[0]), nearest.tobytes())
     image.putpalette(palette.tobytes())
@@ -69,12 +72,3 @@ def _nearest(pixels: npt.NDArray[np.uint8], palette: npt.NDArray[np.uint8]) -> n
     found = np.flatnonzero(table)
     _, table[found] = cKDTree(palette).query(np.stack([found >> 16, found >> 8 & 255, found & 255], axis=1))
     return table[packed]
-
-
-def _palette() -> npt.NDArray[np.uint8]:
-    """Return greys, the colours of errors, and the two marks shaded from black."""
-    levels = np.linspace(0, 1, _N_LEVELS)
-    shades = np.linspace(0, 1, _N_MARK_LEVELS + 1)[1:, None]
-    parts = [np.repeat(levels[:, None], 3, axis=1), ERRORS(levels)[:, :3]]
-    parts += [shades * np.asarray(to_rgb(mark)) for mark in (MARK, MISSING)]
-    return np.rint(255 * np.concatenate(parts)).astype(np.uint8)

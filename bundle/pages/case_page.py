@@ -59,7 +59,7 @@ def _score_groups(scores: Sequence[Scores]) -> list[FactGroup]:
     for name, image in (("input", LOW_RES), ("output", PRED)) if scores else ():
         means = {metric: np.mean([of_slice[image][metric] for of_slice in scores]) for metric in scores[0][image]}
         rows += [(f"PSNR of the {name}", f"{means['psnr']:.2f} dB"), (f"SSIM of the {name}", f"{means['ssim']:.3f}")]
-    return [FactGroup("Against the high-res image, mean of the slices shown", rows)] if rows else []
+    return [("Against the high-res image, mean of the slices shown", rows)] if rows else []
 
 
 def _thumbnail(tiles: Sequence[Tile]) -> str:

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from bundle.drawing.case_slices import CaseSlices, scores_by_slice
+from bundle.drawing.slice_choice import grey_limit, grey_window
 from bundle.drawing.tile import GREY, SIGNED, UNSIGNED, Scale, Tile
-from bundle.drawing.windows import grey_limit, grey_window
 from bundle.keys import HIGH_RES, LOW_RES, PRED, REFERENCE, UNCERTAINTY
 from bundle.metrics import psnr, ssim
 from bundle.pages.residual import kspace_residual, measured_block

@@ -2,7 +2,7 @@
 """The facts of a case's record in words and units that need no manual."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 # Topics in the order of the page; any other follows under its own name.
 _TITLES: Final = {
@@ -54,29 +54,18 @@ _KNOWN: Final = {
     ("data_consistency", "disagreement"): ("Network's departure from the measurement", _SHARE),
     ("data_consistency", "restored"): ("Measurement put back", ""),
 }
-# Facts for programs.
-_HIDDEN: Final = {
-    ("registration", "matrix"),
-    ("input", "target_histogram"),
-    ("input", "reference_histogram"),
-    ("uncertainty", "slices"),
-}
+_HIDDEN: Final = ("registration matrix", "input target_histogram", "input reference_histogram", "uncertainty slices")
 _AXES: Final = ("factor", "matrix", "spacing", "measured")  # first words of facts that have a value an axis
 _UNITS: Final = {"mm": "mm", "degrees": "°", "s": "s", "seconds": "s", "percent": "%", "db": "dB"}  # by the last word
-
-
-class FactGroup(NamedTuple):
-    """What is known of one topic: its title, and label and value of each fact."""
-
-    title: str
-    rows: list[tuple[str, str]]
+# A title, and label and value of each fact.
+FactGroup = tuple[str, list[tuple[str, str]]]
 
 
 def fact_groups(facts: Mapping[str, Mapping[str, Any]]) -> list[FactGroup]:
     """Return the facts of a record, JSON values by topic and name, topic by topic as text."""
-    order = [*(topic for topic in _TITLES if topic in facts), *(topic for topic in facts if topic not in _TITLES)]
-    groups = [FactGroup(_TITLES.get(topic, _words(topic)), list(_rows(topic, facts[topic]))) for topic in order]
-    return [group for group in groups if group.rows]
+    order = dict.fromkeys(_TITLES) | facts  # known topics first
+    groups = [(_TITLES.get(topic, _words(topic)), list(_rows(topic, facts.get(topic, {})))) for topic in order]
+    return [group for group in groups if group[1]]
 
 
 def fact_text(topic: str, name: str, value: Any) -> str:
@@ -98,7 +87,7 @@ def _rows(topic: str, values: Mapping[str, Any], prefix: str = "") -> Iterator[t
     for name, value in values.items():
         if isinstance(value, Mapping):
             yield from _rows(topic, value, f"{prefix}{name}_")
-        elif (topic, name) not in _HIDDEN:
+        elif f"{topic} {name}" not in _HIDDEN:  # facts for programs
             label, _ = _KNOWN.get((topic, name), (_words(f"{prefix}{name}"), ""))
             yield label, fact_text(topic, name, value)
 

@@ -54,7 +54,7 @@ class PlacedVolume:
         voxels = block_mean(self.voxels, blocks)
         voxels = IntensityScale.from_array(voxels).normalise(voxels)
         voxels = (voxels / np.percentile(voxels[voxels > 0], 99.9)).clip(max=1)
-        to_fine = from_matvec(np.diag(blocks), (blocks - 1) / 2)  # a block's centre, in fine voxels
+        to_fine = from_matvec(np.diag(1.0 * blocks), (blocks - 1) / 2)  # a block's centre, in fine voxels
         return PlacedVolume(voxels.astype(np.float32), self.affine @ to_fine, self.name)
 
     def box(self, slices: tuple[slice, ...]) -> np.ndarray:
