@@ -27,11 +27,9 @@ Information = Callable[[np.ndarray], float]
 class Agreement:
     """Hold how two volumes on one grid agree.
 
-    Attributes:
-        displacement: (3,), mm along the voxel axes, by which the reference seems to lie off; to about 0.5 mm where it
-            is along one axis, 1 mm where along several.
-        information: mutual information in nats over the head, at that displacement.
-        sharpness: part of it that is lost when the reference is displaced by another 4 mm, mean over the axes.
+    The displacement (3,), mm along the voxel axes, is that by which the reference seems to lie off; to about 0.5 mm
+    where it is along one axis, 1 mm where along several. The mutual information, in nats over the head, is the one
+    there; sharpness is the part of it that is lost at another 4 mm, mean over the axes.
     """
 
     displacement: np.ndarray

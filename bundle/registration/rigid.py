@@ -17,7 +17,7 @@ from scipy.spatial.transform import Rotation
 
 from bundle.errors import InputError
 from bundle.registration.isolation import isolated
-from bundle.registration.volumes import COARSE, PlacedVolume, head, overlap_fraction, positions, refuse_shear
+from bundle.registration.volumes import COARSE, PlacedVolume, head, head_places, overlap_fraction, refuse_shear
 
 # Voxel size, smoothing and first step in mm; part of the voxels that is sampled. Small first steps keep a finer level
 # where the coarser one led: steps of 1 mm left it for another peak, 1 mm off, on real pairs.
@@ -30,16 +30,10 @@ MOMENTS_GAIN: Final = 1.05  # how much better the moments start must be than the
 class Registration:
     """Hold where the reference lies, and how well.
 
-    Attributes:
-        matrix: (4, 4), rigid, RAS mm: a point of the target to the same point of the anatomy in the reference.
-        metric_start: mutual information in nats where the headers put the reference, 0 where they put it outside.
-        metric_end: the same where registration put it.
-        overlap_start: part of the target's head that the headers put into the reference's field of view, in [0, 1].
-        overlap: the same where registration put it.
-        rotation_degrees: angle between both places.
-        shift_mm: distance between both places of the centre of the target's head.
-        displacement_mm: the same of its voxels, on average: turn and shift together.
-        start: which start won, ``header`` or ``moments``.
+    The matrix (4, 4), rigid, RAS mm, leads from a point of the target to the same of the anatomy in the reference. The
+    metrics are mutual information in nats, 0 outside, the overlaps the part of the target's head in the reference's
+    field of view: where the headers and where registration put it. Between both places the centre of the target's head
+    was shifted, and its voxels were displaced, on average. The start that won is ``header`` or ``moments``.
     """
 
     matrix: np.ndarray
@@ -67,12 +61,11 @@ def register(target: PlacedVolume, reference: PlacedVolume) -> Registration:
     for volume in (target, reference):
         refuse_shear(volume.affine, volume.name)
     fixed, moving = target.coarse, reference.coarse
-    mask = head(fixed)
-    places = positions(mask, fixed.affine)
+    places = head_places(fixed)
     centre = places.mean(axis=0)
-    moments = from_matvec(np.eye(3), positions(head(moving), moving.affine).mean(axis=0) - centre)
+    moments = from_matvec(np.eye(3), head_places(moving).mean(axis=0) - centre)
     starts = {"header": (np.eye(4), MOMENTS_GAIN), "moments": (moments, 1.0)}
-    sampled = (distance_transform_edt(~mask, sampling=fixed.spacing) <= MARGIN).astype(np.uint8)
+    sampled = (distance_transform_edt(~head(fixed), sampling=fixed.spacing) <= MARGIN).astype(np.uint8)
     levels = [(np.rint(voxel / fixed.spacing).clip(1).astype(int).tolist(), *others) for voxel, *others in LEVELS]
     images = (fixed.voxels, fixed.affine), (moving.voxels, moving.affine)
     found = isolated("find_motion", *images, sampled, centre, starts, levels)
@@ -83,19 +76,14 @@ def register(target: PlacedVolume, reference: PlacedVolume) -> Registration:
         matrix=matrix,
         metric_start=metric_start,
         metric_end=metric_end,
-        overlap_start=overlap_fraction(fixed, mask, reference, np.eye(4)),
-        overlap=overlap_fraction(fixed, mask, reference, matrix),
-        rotation_degrees=rotation_degrees(matrix),
+        overlap_start=overlap_fraction(places, reference, np.eye(4)),
+        overlap=overlap_fraction(places, reference, matrix),
+        rotation_degrees=float(np.degrees(Rotation.from_matrix(matrix[:3, :3]).magnitude())),
         shift_mm=displacement_mm(matrix, centre[None]),
         displacement_mm=displacement_mm(matrix, places),
         start=start,
         seconds=time.perf_counter() - begin,
     )
-
-
-def rotation_degrees(matrix: np.ndarray) -> float:
-    """Return the angle of a rigid motion, in [0, 180]."""
-    return float(np.degrees(Rotation.from_matrix(matrix[:3, :3]).magnitude()))
 
 
 def displacement_mm(matrix: np.ndarray, places: np.ndarray) -> float:

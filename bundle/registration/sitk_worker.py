@@ -48,11 +48,9 @@ def find_motion(
     """Descend from every start at the first level, and go on from the best through the others, from coarse to fine.
 
     The mask, uint8 (X, Y, Z), says where on the target's grid to sample; a turn counts about the centre (3,), RAS mm;
-    a start has a matrix (4, 4) and a weight of the mutual information that it leads to.
-
-    Returns:
-        Name of the start that won; matrix (4, 4), rigid, RAS mm, target point to reference point; mutual information
-        in nats without any motion, and with the matrix. ``None`` if no start overlaps with the reference.
+    a start has a matrix (4, 4) and a weight of the mutual information that it leads to. Returned are the name of the
+    start that won, its matrix, target point to reference point, and the mutual information in nats without any motion
+    and with the matrix; ``None`` if no start overlaps with the reference.
     """
     pair = _Pair(to_image(*target), to_image(*reference), to_image(mask, target[1]), centre)
     reached = {}
@@ -113,13 +111,11 @@ def interpolate(
     image: Image, shape: Sequence[int], affine: np.ndarray, matrix: np.ndarray, n_threads: int
 ) -> np.ndarray:
     """Return a volume on another grid by cubic B-splines, float32; 0 outside its field of view."""
-    resampler = sitk.ResampleImageFilter()
-    resampler.SetNumberOfThreads(n_threads)
-    resampler.SetInterpolator(sitk.sitkBSpline3)
-    resampler.SetTransform(to_transform(matrix, np.zeros(3)))
-    resampler.SetReferenceImage(to_image(np.zeros((1, 1, 1), np.float32), affine))  # for its axes
-    resampler.SetSize([int(size) for size in shape])
-    return np.asarray(sitk.GetArrayFromImage(resampler.Execute(to_image(*image))).T)
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(n_threads)
+    grid = to_image(np.zeros((1, 1, 1), np.float32), affine)
+    axes = grid.GetOrigin(), grid.GetSpacing(), grid.GetDirection()
+    found = sitk.Resample(to_image(*image), list(shape), to_transform(matrix, np.zeros(3)), sitk.sitkBSpline3, *axes)
+    return np.asarray(sitk.GetArrayFromImage(found).T)
 
 
 def to_image(voxels: np.ndarray, affine: np.ndarray) -> sitk.Image:

@@ -63,11 +63,7 @@ class PlacedVolume:
 
 
 class StoredVolume:
-    """Keep the voxels of a volume in a file without a name, and none in memory, as long as a ``with`` block lasts.
-
-    Raises:
-        OSError: if the disk of temporary files (``TMPDIR``) is full.
-    """
+    """Keep the voxels of a volume in a file without a name, and none in memory, as long as a ``with`` block lasts."""
 
     def __init__(self, volume: PlacedVolume) -> None:
         self.shape, self.affine, self.name = volume.shape, volume.affine, volume.name
@@ -117,16 +113,13 @@ def head(coarse: PlacedVolume) -> np.ndarray:
     return np.asarray(pieces == np.bincount(pieces.ravel())[1:].argmax() + 1)
 
 
-def positions(mask: np.ndarray, affine: np.ndarray) -> np.ndarray:
-    """Return where the voxels of a mask lie, (n, 3) in RAS mm."""
-    return np.asarray(apply_affine(affine, np.argwhere(mask)))
+def head_places(coarse: PlacedVolume) -> np.ndarray:
+    """Return where the voxels of the head in a coarse volume lie, (n, 3) in RAS mm."""
+    return np.asarray(apply_affine(coarse.affine, np.argwhere(head(coarse))))
 
 
-def overlap_fraction(coarse: PlacedVolume, mask: np.ndarray, reference: PlacedVolume, matrix: np.ndarray) -> float:
-    """Return the part of the target's head (a mask of its coarse copy) in the reference's field of view, in [0, 1].
-
-    The matrix (4, 4), RAS mm, leads from a point of the target to one of the reference.
-    """
-    index = apply_affine(np.linalg.inv(reference.affine) @ matrix, positions(mask, coarse.affine))
-    inside = (index >= -0.5) & (index <= np.array(reference.voxels.shape) - 0.5)
+def overlap_fraction(places: np.ndarray, reference: PlacedVolume, matrix: np.ndarray) -> float:
+    """Return the part of places (n, 3) that a matrix, as of a registration, puts into the reference's field of view."""
+    index = apply_affine(np.linalg.inv(reference.affine) @ matrix, places)
+    inside = (index >= -0.5) & (index <= np.array(reference.shape) - 0.5)
     return float(inside.all(axis=1).mean())

@@ -25,7 +25,7 @@ from bundle.registration.plausibility import (
     registration_doubts,
     registration_failure,
 )
-from bundle.registration.volumes import head, overlap_fraction
+from bundle.registration.volumes import head, head_places, overlap_fraction
 from bundle.transforms.io import SPACING
 from bundle.volumes.geometry import same_grid
 
@@ -151,7 +151,7 @@ def _note(case: Case, method: str, found: Registration) -> None:
 
 def _check_headers(target: PlacedVolume, reference: PlacedVolume, case: Case) -> list[str]:
     """Return what to say of a reference that stays where its header puts it."""
-    overlap = overlap_fraction(target.coarse, head(target.coarse), reference, np.eye(4))
+    overlap = overlap_fraction(head_places(target.coarse), reference, np.eye(4))
     _details(case).update({"method": "headers", "overlap": overlap})
     if reason := overlap_failure(overlap):
         raise InputError(f"{reference.name}: this reference cannot be used, as {reason}.")

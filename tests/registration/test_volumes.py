@@ -12,8 +12,8 @@ from bundle.registration.volumes import (
     COARSE,
     block_mean,
     head,
+    head_places,
     overlap_fraction,
-    positions,
     refuse_shear,
 )
 
@@ -73,11 +73,11 @@ def test_head_is_the_largest_piece_of_tissue() -> None:
     np.testing.assert_array_equal(head(PlacedVolume(voxels, np.eye(4), "a.nii")), expected)
 
 
-def test_positions_are_those_of_the_mask_s_voxels() -> None:
-    mask = np.zeros((3, 3, 3), dtype=bool)
-    mask[2, 0, 1] = True
+def test_places_are_those_of_the_head_s_voxels() -> None:
+    voxels = np.zeros((3, 3, 3), dtype=np.float32)
+    voxels[2, 0, 1] = 1
     affine = np.array([[0, 0, 2, 10], [0.5, 0, 0, 20], [0, 3, 0, 30], [0, 0, 0, 1.0]])
-    np.testing.assert_allclose(positions(mask, affine), [[12, 21, 30]])
+    np.testing.assert_allclose(head_places(PlacedVolume(voxels, affine, "a.nii")), [[12, 21, 30]])
 
 
 @pytest.mark.parametrize(("shift", "expected"), [(0, 1.0), (5, 0.5), (-5, 0.5), (10, 0.0), (2, 0.8)])
@@ -87,7 +87,7 @@ def test_overlap_is_the_part_of_the_head_inside_the_field_of_view(shift: float, 
     reference.affine[:3, 3] = -0.25  # the same box in mm
     matrix = np.eye(4)
     matrix[0, 3] = shift
-    assert overlap_fraction(target, target.voxels > 0, reference, matrix) == pytest.approx(expected)
+    assert overlap_fraction(head_places(target), reference, matrix) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(("size", "expected"), [(10.0, 1.0), (8.0, 0.8)])
@@ -96,4 +96,4 @@ def test_overlap_counts_whole_voxels_of_the_reference(size: float, expected: flo
     affine = np.diag([size, 1, 1, 1.0])
     affine[0, 3] = 4.5  # one voxel about the middle
     reference = PlacedVolume(np.ones((1, 1, 1), dtype=np.float32), affine, "r.nii")
-    assert overlap_fraction(target, target.voxels > 0, reference, np.eye(4)) == pytest.approx(expected)
+    assert overlap_fraction(head_places(target), reference, np.eye(4)) == pytest.approx(expected)
