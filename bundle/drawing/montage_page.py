@@ -27,7 +27,7 @@ Place = tuple[float, float, float, float]  # left, top, width and height
 
 
 class TileRow(NamedTuple):
-    """One row of tiles of one shape, with a label at the left; none where the page stays empty."""
+    """One row of tiles of one shape, with a label at the left; ``None`` where the page stays empty."""
 
     label: str
     tiles: Sequence[Tile | None]
@@ -90,9 +90,9 @@ def _draw_tile(figure: Figure, tile: Tile, place: Place) -> None:
     colours, norm = tile.scale.colours.with_extremes(bad=MISSING), Normalize(tile.scale.low, tile.scale.high)
     axes.imshow(tile.image, cmap=colours, norm=norm, aspect=tile.aspect, interpolation_stage="data")
     axes.set_axis_off()
-    if tile.mark:
-        corner = (tile.mark.left - 0.5, tile.mark.top - 0.5)
-        axes.add_patch(Rectangle(corner, tile.mark.width, tile.mark.height, fill=False, color=MARK, linewidth=0.7))
+    if mark := tile.mark:
+        corner = mark.left - 0.5, mark.top - 0.5
+        axes.add_patch(Rectangle(corner, mark.width, mark.height, fill=False, color=MARK, linewidth=0.7))
     _write(figure, left + width / 2, top + height + 0.05, tile.caption, size=7, va="top")
 
 
@@ -118,6 +118,5 @@ def _axes(figure: Figure, place: Place) -> Axes:
 
 
 def _write(figure: Figure, x: float, y: float, text: str, **style: Any) -> None:
-    """Write text around a point; centred in ink unless the style says otherwise."""
     style = {"ha": "center", "va": "center", "color": _INK} | style
     figure.text(x / _WIDTH, 1 - y / figure.get_figheight(), text, **style)

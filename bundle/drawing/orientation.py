@@ -14,12 +14,10 @@ _SIDES = "RAS"
 class DisplayOrientation(NamedTuple):
     """How the slices of a volume, along its axis 2, are turned and flipped for display.
 
-    Axial slices show anterior up and the patient's right on the viewer's left (radiological convention),
-    coronal slices superior up and right on the left, sagittal slices superior up and anterior on the left.
-    An oblique slice is shown as the nearest of these, without resampling: voxels are only reordered.
-
-    ``axes`` become rows and columns, ``flipped`` are reversed, ``aspect`` is the height of a pixel divided by its
-    width, and ``sides`` are the patient's at the left and the top edge, letters of R A S.
+    Axial slices show anterior up and the patient's right on the viewer's left (radiological convention), coronal ones
+    superior up and right on the left, sagittal ones superior up and anterior on the left, oblique ones the nearest of
+    these, without resampling. ``axes`` become rows and columns, ``flipped`` are reversed; the rest is as in
+    :class:`bundle.drawing.case_slices.CaseSlices`, sides as letters of R A S.
     """
 
     axes: tuple[int, int]

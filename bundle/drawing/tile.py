@@ -37,9 +37,8 @@ class Scale:
 class Tile:
     """One picture of a slice, an array (rows, columns) in display orientation.
 
-    The ``description`` is for those who cannot see it, ``aspect`` the height of a pixel divided by its width, ``sides``
-    are the patient's at the left and the top edge, where they are to be written; the outlines of ``outlined`` are drawn
-    over the picture.
+    The ``description`` is for those who cannot see it; ``sides`` are written where they are given; the outlines of
+    ``outlined`` are drawn over the picture.
     """
 
     image: Image

@@ -37,13 +37,9 @@ def batch_page(
 ) -> str:
     """Return the page of a batch as HTML that needs no network.
 
-    Args:
-        cases: what is known of each case, JSON values: ``case`` and ``status`` (``done``, ``failed``, or ``skipped``:
-            done before), and where there are any ``reason`` (a sentence), ``warnings`` (sentences) and ``facts``
-            (values by topic and name, as in :meth:`bundle.case.Case.facts`).
-        made: when.
-        links: addresses of the cases' own pages, relative to this one, by case.
-        thumbnails: ``data:`` addresses of small pictures, input beside output, by case.
+    A case has, as JSON values, ``case`` and ``status`` (``done``, ``failed``, or ``skipped``: done before), and where
+    there are any ``reason`` (a sentence), ``warnings`` (sentences) and ``facts`` (as :meth:`bundle.case.Case.facts`).
+    By case, links are addresses of their own pages, relative to this one, thumbnails ``data:`` addresses.
     """
     columns = [column for column in _NUMBERS if any(_fact(case, *column[1:]) is not None for case in cases)]
     rows = [_row(case, columns) for case in cases]
@@ -96,8 +92,8 @@ def _thumbnail(page: Path) -> str:
 def _row(case: Mapping[str, Any], columns: Sequence[tuple[str, str, str]]) -> dict[str, Any]:
     """Return what the template shows of a case; rows with the lowest rank stand first."""
     status = str(case["status"])
-    warnings = [sentence_text(str(warning)) for warning in case.get("warnings") or ()]
     rank = _RANKS.get(status, 2)
+    warnings = [sentence_text(str(warning)) for warning in case.get("warnings") or ()]
     return {
         "case": str(case["case"]),
         "status": "done before" if status == "skipped" else status,

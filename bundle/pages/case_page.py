@@ -40,8 +40,8 @@ class Origin(NamedTuple):
 def case_page(record: Case, images: CaseSlices, origin: Origin) -> str:
     """Return the page of a case as HTML that needs no other file and no network.
 
-    It shows the record's warnings and facts, and slices as :func:`case_tiles` takes them. A
-    ``meta`` element ``thumbnail`` at its head holds a small picture, input beside output, for the batch's page.
+    It shows the record's warnings and facts, and slices as :func:`case_tiles` takes them. A ``meta`` element
+    ``thumbnail`` at its head holds a small picture, input beside output, for the batch's page.
     """
     images = with_scores(images)
     tiles = case_tiles(images)
@@ -52,10 +52,8 @@ def case_page(record: Case, images: CaseSlices, origin: Origin) -> str:
         origin=origin,
         slices=dict(zip(images.slices, tiles, strict=True)),
         ratio=tiles[0][0].ratio,
-        sides=images.sides,
+        images=images,
         groups=fact_groups(record.facts()) + _score_groups(images.scores),
-        has_reference=REFERENCE in images.images,
-        has_uncertainty=UNCERTAINTY in images.images,
         thumbnail=_thumbnail(tiles[len(tiles) // 2]),
         difference_limit=DIFFERENCE_LIMIT,
         uncertainty_limit=UNCERTAINTY_LIMIT,
@@ -72,7 +70,6 @@ def _score_groups(scores: Sequence[Scores]) -> list[FactGroup]:
 
 
 def _thumbnail(tiles: Sequence[Tile]) -> str:
-    """Return input and output of a slice, side by side."""
     width = max(round(_THUMBNAIL_HEIGHT * tiles[0].ratio), 1)
     both = PIL.Image.new("RGB", (2 * width, _THUMBNAIL_HEIGHT))
     for position, tile in enumerate(tiles[:2]):
@@ -85,10 +82,8 @@ def with_scores(case: CaseSlices) -> CaseSlices:
     if HIGH_RES not in case.images:
         return case
     truth, *images = (torch.tensor(case.images[name])[:, None] for name in (HIGH_RES, LOW_RES, PRED))
-    scores = {
-        name: {metric.__name__: metric(truth, image) for metric in (psnr, ssim)}
-        for name, image in zip((LOW_RES, PRED), images, strict=True)
-    }
+    pairs = zip((LOW_RES, PRED), images, strict=True)
+    scores = {name: {"psnr": psnr(truth, image), "ssim": ssim(truth, image)} for name, image in pairs}
     return replace(case, scores=scores_by_slice(scores, range(len(truth))))
 
 

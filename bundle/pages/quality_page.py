@@ -34,10 +34,10 @@ class QualityPaged(SaveImaged):
     """Write ``<output_dir>/<output>.html``, the quality page of a case, beside its output.
 
     Place it between data consistency and :class:`bundle.transforms.RestoreNatived`: volumes (1, H, W, D) on the
-    normalised scale. It shows the slices whose uncertainty is known, and fills up with those at the quartiles of
-    the tissue, and names the file of the network's weights. A page that cannot be drawn or written becomes a warning
-    of the case: it never costs an output. A SaveImaged by name only, so that programs which leave out saving by that
-    class (MONAI Label) leave this out too.
+    normalised scale, ``low_res``, ``pred``, and any of ``reference``, ``high_res`` and ``uncertainty``. It shows the
+    slices whose uncertainty is known, and fills up with those at the quartiles of the tissue, and names the file of the
+    weights. A page that cannot be drawn or written becomes a warning of the case: it never costs an output. It derives
+    from SaveImaged by name only, so that programs that leave out saving by that class (MONAI Label) leave this out too.
     """
 
     def __init__(self, output_dir: str | os.PathLike[str], weights: str | os.PathLike[str] | None = None) -> None:
@@ -46,11 +46,7 @@ class QualityPaged(SaveImaged):
         self.weights = weights
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Write the page of one item, not a batch, and return a copy of it, unchanged.
-
-        It holds ``low_res``, ``pred`` and, where there are any, ``reference``, ``high_res``, ``uncertainty`` and
-        ``shown_uncertainty``.
-        """
+        """Write the page of one item, not a batch, and return a copy of it, unchanged."""
         item = dict(data)
         item[CASE] = case = Case.of(item)
         try:
@@ -91,7 +87,6 @@ def _images(item: Mapping[Hashable, Any]) -> CaseSlices:
 
 
 def _positions(item: Mapping[Hashable, Any]) -> list[int]:
-    """Return which slices of an item to show."""
     known = set(item.get(SHOWN_UNCERTAINTY, ()))
     if len(known) >= _N_SLICES:
         return sorted(known)

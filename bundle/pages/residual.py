@@ -15,13 +15,11 @@ _WINDOW = 5  # samples a side: single samples scatter too much to be read
 
 
 class KspaceResidual(NamedTuple):
-    """What an output adds to its input, in k-space; without a measured block, the numbers are 0.
+    """What an output adds to its input, in k-space, as shares of amplitudes.
 
-    Attributes:
-        share: array (rows, columns) in [0, 1], zero frequency at index ``size // 2``: amplitude of the difference
-            over that of the output, each the root mean square of a 5 x 5 neighbourhood.
-        inside: amplitude of the difference within the measured block over that of the input there.
-        added: amplitude of the output outside the block over that of all of it.
+    In ``share`` (rows, columns), zero frequency at index ``size // 2``, it is the difference over the output, each the
+    root mean square of 5 x 5 neighbours. ``inside`` is the difference within the measured block over the input there,
+    ``added`` the output outside the block over all of it; both are 0 without a block.
     """
 
     share: Image

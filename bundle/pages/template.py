@@ -65,8 +65,8 @@ def outlines(image: Image) -> PIL.Image.Image:
 def edges(image: Image, sigma: float = 1.2) -> npt.NDArray[np.bool_]:
     """Return the outlines in an image (rows, columns): zero crossings of its Laplacian where it is steep.
 
-    Marr and Hildreth 1980, doi:10.1098/rspb.1980.0020, with a smoothing of ``sigma`` pixels. Steep is a slope above
-    30 % of what the steepest 2 % of all pixels have, so faint texture leaves none.
+    Marr and Hildreth 1980, doi:10.1098/rspb.1980.0020, smoothed by ``sigma`` pixels. Steep is a slope above 30 % of
+    what the steepest 2 % of all pixels have, so faint texture leaves none.
     """
     smooth = np.nan_to_num(np.asarray(image, dtype=np.float32))
     positive = gaussian_laplace(smooth, sigma) > 0

@@ -70,7 +70,6 @@ def find_motion(
 
 
 def _descend(pair: _Pair, matrix: np.ndarray, level: Level) -> np.ndarray:
-    """Return where the descent at one level leads from a matrix."""
     shrink, smoothing, step, sampled = level
     transform = to_transform(matrix, pair.centre)
     method = _method(pair, transform)
@@ -107,14 +106,12 @@ def _method(pair: _Pair, transform: sitk.Transform) -> sitk.ImageRegistrationMet
     return method
 
 
-def interpolate(
-    image: Image, shape: Sequence[int], affine: np.ndarray, matrix: np.ndarray, n_threads: int
-) -> np.ndarray:
+def interpolate(image: Image, shape: list[int], affine: np.ndarray, matrix: np.ndarray, n_threads: int) -> np.ndarray:
     """Return a volume on another grid by cubic B-splines, float32; 0 outside its field of view."""
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(n_threads)
     grid = to_image(np.zeros((1, 1, 1), np.float32), affine)
     axes = grid.GetOrigin(), grid.GetSpacing(), grid.GetDirection()
-    found = sitk.Resample(to_image(*image), list(shape), to_transform(matrix, np.zeros(3)), sitk.sitkBSpline3, *axes)
+    found = sitk.Resample(to_image(*image), shape, to_transform(matrix, np.zeros(3)), sitk.sitkBSpline3, *axes)
     return np.asarray(sitk.GetArrayFromImage(found).T)
 
 
@@ -149,7 +146,6 @@ def from_transform(transform: sitk.Euler3DTransform) -> np.ndarray:
 
 
 def _end_with(parent: int) -> None:
-    """End as soon as the process that asks has ended."""
     while os.getppid() == parent:
         time.sleep(0.2)
     os._exit(1)
