@@ -63,7 +63,7 @@ FactGroup = tuple[str, list[tuple[str, str]]]
 
 def fact_groups(facts: Mapping[str, Mapping[str, Any]]) -> list[FactGroup]:
     """Return the facts of a record, JSON values by topic and name, topic by topic as text."""
-    order = dict.fromkeys(_TITLES) | facts  # known topics first
+    order = dict.fromkeys((*_TITLES, *facts))  # known topics first
     groups = [(_TITLES.get(topic, _words(topic)), list(_rows(topic, facts.get(topic, {})))) for topic in order]
     return [group for group in groups if group[1]]
 
