@@ -35,7 +35,7 @@ from bundle.kspace import zero_fill
 from bundle.metrics import psnr, ssim
 from bundle.networks import build
 from bundle.registration import PlacedVolume, resample
-from bundle.registration.volumes import head, positions
+from bundle.registration.volumes import head_places
 from bundle.reports.text_table import markdown_table
 from bundle.settings import recorded
 from bundle.studies.plots import axis_title, quieten
@@ -118,7 +118,7 @@ class Trial:
         slices = torch.from_numpy(self.target.voxels).movedim(-1, 0)
         self.seen = PlacedVolume(zero_fill(slices, factor).movedim(0, -1).numpy(), self.target.affine, IMAGE)
         coarse = self.target.coarse
-        self.centre = positions(head(coarse), coarse.affine).mean(axis=0)
+        self.centre = head_places(coarse).mean(axis=0)
 
     def moved(self, motion: Motion) -> PlacedVolume:
         """Return the reference after a motion, interpolated once."""

@@ -26,7 +26,7 @@ from scipy.spatial.transform import Rotation
 from bundle import kspace
 from bundle.data.reading import read_volume
 from bundle.registration import PlacedVolume, agreement, register, resample
-from bundle.registration.volumes import head, positions
+from bundle.registration.volumes import head_places
 
 FACTOR = 4
 
@@ -71,7 +71,7 @@ def accuracy(folder: Path, registered: Path | None, n_draws: int, contrast: str)
     print(f"{'target':<26}" + "".join(f"{column:>{len(column) + 2}}" for column in columns))
     for target, reference in pairs(folder, contrast):
         coarse = target.coarse
-        places = positions(head(coarse), coarse.affine)
+        places = head_places(coarse)
         theirs = None
         if registered is not None:
             theirs = register(read(registered / f"{reference.name}.nii.gz"), reference).matrix

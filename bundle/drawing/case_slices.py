@@ -18,8 +18,8 @@ from bundle.drawing.slice_choice import Image
 from bundle.errors import InputError
 from bundle.files import atomic_path
 
+# Scores of one slice by image, then by metric.
 Scores = Mapping[str, Mapping[str, float]]
-"""Scores of one slice by image, then by metric."""
 _ABOUT = ("slices", "aspect", "edges")
 
 
@@ -27,13 +27,9 @@ _ABOUT = ("slices", "aspect", "edges")
 class CaseSlices:
     """Slices of the images of a case, in display orientation.
 
-    Attributes:
-        images: float32 arrays (n, rows, columns) by name.
-        slices: the n slices' indices in the file, counted from 0.
-        aspect: height of a pixel divided by its width.
-        sides: the patient's sides at the left and the top edge.
-        scores: those of each slice; none by default.
-        n_measured: samples of k-space that were measured along rows and columns; ``None`` where that is not known.
+    Images are float32 arrays (n, rows, columns) by name, ``slices`` indices in the file, counted from 0, ``aspect``
+    is the height of a pixel divided by its width, ``sides`` are the patient's at the left and the top edge, and
+    ``n_measured`` counts the samples of k-space that were measured along rows and columns, where that is known.
     """
 
     images: Mapping[str, Image]
@@ -59,28 +55,18 @@ class CaseSlices:
         scores: Sequence[Scores] = (),
         n_measured: tuple[int, int] | None = None,
     ) -> "CaseSlices":
-        """Turn slices from the order of the file.
+        """Turn slices, arrays (H, W, n) by name on one grid, from the order of the file.
 
-        Args:
-            volumes: arrays (H, W, n) by name, on one grid.
-            affine: 4 x 4, voxel index to mm, RAS+.
-            slices: indices in the file.
-            scores: those of each slice.
-            n_measured: samples of k-space that were measured along H and W.
+        The affine is 4 x 4, voxel index to mm, RAS+; ``n_measured`` runs along H and W.
 
         Raises:
             ValueError: if shapes differ or the affine cannot be inverted.
         """
         orientation = DisplayOrientation.of(affine)
         row, column = orientation.axes
-        return cls(
-            images={name: orientation.turn(volume).astype(np.float32) for name, volume in volumes.items()},
-            slices=list(slices),
-            aspect=orientation.aspect,
-            sides=orientation.sides,
-            scores=scores,
-            n_measured=n_measured and (n_measured[row], n_measured[column]),
-        )
+        images = {name: orientation.turn(volume).astype(np.float32) for name, volume in volumes.items()}
+        measured = n_measured and (n_measured[row], n_measured[column])
+        return cls(images, list(slices), orientation.aspect, orientation.sides, scores, measured)
 
     def middle(self) -> "CaseSlices":
         """Return the middle slice alone."""
@@ -94,12 +80,10 @@ class CaseSlices:
         Raises:
             InputError: if the file cannot be written.
         """
-        target = Path(path)
-        arrays: dict[str, Any] = dict(self.images)
-        arrays |= {"slices": np.array(self.slices), "aspect": np.array(self.aspect), "edges": np.array(self.sides)}
-        with atomic_path(target) as temporary, temporary.open("wb") as stream:
+        arrays: dict[str, Any] = {**self.images, "slices": self.slices, "aspect": self.aspect, "edges": self.sides}
+        with atomic_path(path) as temporary, temporary.open("wb") as stream:
             np.savez_compressed(stream, **arrays)
-        return target
+        return Path(path)
 
     @classmethod
     def load(cls, path: Path, needed: Sequence[str]) -> "CaseSlices":
@@ -110,7 +94,7 @@ class CaseSlices:
         """
         try:
             with np.load(path) as stored:
-                arrays = {name: stored[name] for name in stored.files}
+                arrays = dict(stored)
         except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
             raise InputError(f"{path}: cannot read the slices of this case ({error}); evaluate it again.") from error
         if missing := [name for name in (*needed, *_ABOUT) if name not in arrays]:
@@ -124,9 +108,6 @@ def scores_by_slice(
 ) -> list[Scores]:
     """Return the scores of some slices, from one value a slice by image and metric."""
     return [
-        {
-            image: {metric: float(values[position]) for metric, values in of_image.items()}
-            for image, of_image in scores.items()
-        }
-        for position in positions
+        {image: {metric: float(values[k]) for metric, values in found.items()} for image, found in scores.items()}
+        for k in positions
     ]

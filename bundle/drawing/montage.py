@@ -2,7 +2,7 @@
 """Montages: the images of a case side by side, with their scores and errors."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,9 +11,8 @@ import numpy as np
 from bundle.drawing.case_slices import CaseSlices
 from bundle.drawing.montage_page import TileRow, draw_page
 from bundle.drawing.png import save_paletted
-from bundle.drawing.slice_choice import Box, Image, detail_box
+from bundle.drawing.slice_choice import Box, Image, detail_box, error_limit, grey_limit, grey_window
 from bundle.drawing.tile import ERRORS, GREY, Scale, Tile
-from bundle.drawing.windows import error_limit, grey_limit, grey_window
 from bundle.keys import HIGH_RES, REFERENCE
 from bundle.reports.columns import format_score, image_title, metric_title, whole_and_head
 
@@ -23,13 +22,10 @@ _MINUS, _TIMES = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
 
 @dataclass(frozen=True)
 class MontageColumn:
-    """One column of a montage: an image of a case, in each of its slices.
+    """One column of a montage: an image of a case by its name, in each of its slices, which all columns share.
 
-    Attributes:
-        case: whose image it is; all columns show the same slices.
-        image: the image's name.
-        target: name of the image that it should be; by default it is compared with nothing and has no error.
-        label: the heading, where it is not the image's short title.
+    It has errors where it is compared with a ``target``, the name of the image that it should be; ``label`` is the
+    heading, where it is not the image's short title.
     """
 
     case: CaseSlices
@@ -48,11 +44,13 @@ class MontageColumn:
         return np.asarray(np.abs(self.case.images[self.image] - self.case.images[self.target or self.image]))
 
     def image_tile(self, position: int, box: Box, grey_end: float, scores_a_line: int) -> Tile:
-        """Return the image in a slice; the reference, of another contrast, has a grey window of its own."""
+        """Return the image in a slice, with scores of the whole slice: ``PSNR 27.15   SSIM 0.793``."""
         images = box.crop(self.case.images[self.image])
+        # the reference is of another contrast
         scale = Scale(GREY, 0, grey_limit(images) if self.image == REFERENCE else grey_end)
         scores = self.case.scores[position].get(self.image, {}) if self.case.scores else {}
-        caption = _caption(scores, scores_a_line)
+        texts = [f"{metric_title(name)} {format_score(name, scores[name])}" for name in whole_and_head(scores)[0]]
+        caption = "\n".join("   ".join(texts[k : k + scores_a_line]) for k in range(0, len(texts), scores_a_line))
         return Tile(images[position], scale, self.heading, "", caption, self.case.aspect, self.case.sides)
 
     def error_tile(self, position: int, box: Box, scale: Scale) -> Tile | None:
@@ -70,17 +68,10 @@ def save_montage(
 ) -> Path:
     """Draw images side by side, with scores and absolute errors, and save the page as a PNG file.
 
-    All images but the reference share one grey window, from 0 to the 99.8th percentile of the ground truth, and all
-    errors one scale, which the colour bar states. Tiles are cropped to the tissue of the ground truth. The last row
-    shows the part of the middle slice that holds the most detail.
-
-    Args:
-        path: the file to write, ending in ``.png``.
-        columns: at least one with a target; the case of the first has the ground truth, ``high_res``.
-        title: line above the columns, such as the case and the factor.
-        error_end: upper end of the error scale, for montages that are to be compared with each other. By default
-            the 99th percentile of the errors of all compared images together, rounded up.
-        errors_below: whether the errors stand below the images, in rows of their own, or beside them.
+    All images but the reference share one grey window, from 0 to the 99.8th percentile of the ground truth, which is
+    ``high_res`` of the first column's case, and are cropped to its tissue. All errors share one scale, that of the
+    colour bar, to ``error_end`` or the 99th percentile of all errors, rounded up; they stand beside the images or in
+    rows of their own below them. The last row shows the part of the middle slice that holds the most detail.
 
     Raises:
         ValueError: if nothing is compared, or the file is not named as a PNG file.
@@ -89,35 +80,25 @@ def save_montage(
     compared = [column for column in columns if column.target]
     if not compared:
         raise ValueError(f"a montage of {[c.heading for c in columns]} has nothing to compare; give a column a target.")
-    case = columns[0].case
-    truth = case.images[HIGH_RES]
+    truth = columns[0].case.images[HIGH_RES]
     grey_end, box = grey_window(truth)
     scale = Scale(ERRORS, 0, error_end or error_limit([box.crop(column.errors) for column in compared]))
     scores_a_line = 2 if len(columns) + (0 if errors_below else len(compared)) <= 6 else 1
     images = [[c.image_tile(k, box, grey_end, scores_a_line) for c in columns] for k in range(len(truth))]
     errors = [[c.error_tile(k, box, scale) for c in columns] for k in range(len(truth))]
-    labels = [f"slice {index}" for index in case.slices]
+    labels = [f"slice {index}" for index in columns[0].case.slices]
     middle = len(truth) // 2
     detail = detail_box(box.crop(truth[middle]), _ZOOM)
     labels.append(f"{labels[middle]} {_TIMES} {_ZOOM}")
     images.append([_part(tile, detail) for tile in images[middle]])
     errors.append([tile and _part(tile, detail) for tile in errors[middle]])
     images[middle] = [replace(tile, mark=detail) for tile in images[middle]]
-    rows = []
+    rows: list[TileRow] = []
     for label, shown, below in zip(labels, images, errors, strict=True):
-        if errors_below:
-            rows += [TileRow(label, shown), TileRow("error", below)]
-        else:
-            rows.append(TileRow(label, [*shown, *(tile for tile in below if tile)]))
+        beside = [TileRow(label, [*shown, *filter(None, below)])]
+        rows += [TileRow(label, shown), TileRow("error", below)] if errors_below else beside
     return save_paletted(draw_page(rows, title), path)
 
 
 def _part(tile: Tile, box: Box) -> Tile:
     return replace(tile, image=box.crop(tile.image), caption="")
-
-
-def _caption(scores: Mapping[str, float], scores_a_line: int) -> str:
-    """Return scores of the whole slice, some in each line: ``PSNR 27.15   SSIM 0.793``."""
-    metrics, _ = whole_and_head(scores)
-    texts = [f"{metric_title(metric)} {format_score(metric, float(scores[metric]))}" for metric in metrics]
-    return "\n".join("   ".join(texts[k : k + scores_a_line]) for k in range(0, len(texts), scores_a_line))

@@ -23,13 +23,11 @@ _GAP, _GROUP_GAP, _LINE, _CAPTION_GAP = 0.03, 0.14, 0.13, 0.12
 _HEADING_LINE, _LETTER = 0.15, 0.071  # a letter's mean width
 _BAR_GAP, _BAR, _BAR_LABELS = 0.1, 0.12, 0.56
 _PAGE, _INK, _QUIET = "black", "white", "#b8b8b8"
-
-Place = tuple[float, float, float, float]
-"""Left, top, width and height in inches."""
+Place = tuple[float, float, float, float]  # left, top, width and height
 
 
 class TileRow(NamedTuple):
-    """One row of tiles of one shape, with a label at the left; none where the page stays empty."""
+    """One row of tiles of one shape, with a label at the left; ``None`` where the page stays empty."""
 
     label: str
     tiles: Sequence[Tile | None]
@@ -42,25 +40,23 @@ class TileRow(NamedTuple):
     @property
     def foot(self) -> float:
         """Height of the captions, and of the gap to the next row."""
-        n_lines = max(tile.caption.count("\n") + 1 if tile.caption else 0 for tile in self.drawn)
-        gap = _GROUP_GAP if all(map(_is_error, self.drawn)) else _GAP
-        return n_lines * _LINE + _CAPTION_GAP if n_lines else gap
+        if n_lines := max(len(tile.caption.splitlines()) for tile in self.drawn):
+            return n_lines * _LINE + _CAPTION_GAP
+        return _GROUP_GAP if all(map(_is_error, self.drawn)) else _GAP
 
 
 def draw_page(rows: Sequence[TileRow], title: str) -> Figure:
-    """Draw tiles as a figure of its own: pyplot's global state is neither read nor changed.
+    """Draw rows from top to bottom as a figure of its own: pyplot's global state is neither read nor changed.
 
-    Args:
-        rows: from top to bottom. The first one names the columns and, in its first tile, the patient's sides; all
-            errors share one scale, that of the colour bar at the right.
-        title: the line above all.
+    The first row names the columns and, in its first tile, the patient's sides; all errors share one scale, that of
+    the colour bar at the right.
     """
     top_row = rows[0].drawn
     lefts, width = _column_places(top_row)
     heights = [width / row.drawn[0].ratio for row in rows]
     headings = [textwrap.fill(tile.heading, max(int(width / _LETTER), 1)) for tile in top_row]
-    n_lines = max(heading.count("\n") + 1 for heading in headings)
-    start = (_TITLE if title else _MARGIN) + _HEADINGS + (n_lines - 1) * _HEADING_LINE
+    n_breaks = max(heading.count("\n") for heading in headings)
+    start = (_TITLE if title else _MARGIN) + _HEADINGS + n_breaks * _HEADING_LINE
     end = start + sum(heights) + sum(row.foot for row in rows)
     figure = Figure(figsize=(_WIDTH, end + _MARGIN), facecolor=_PAGE)
     _write(figure, lefts[0], 0.2, title, size=10, ha="left", weight="bold")
@@ -85,8 +81,7 @@ def _column_places(tiles: Sequence[Tile]) -> tuple[list[float], float]:
     """Return the left edge of each column and the width of all."""
     gaps = [_GROUP_GAP if _is_error(after) and not _is_error(before) else _GAP for before, after in pairwise(tiles)]
     width = (_WIDTH - _LABELS - sum(gaps) - _BAR_GAP - _BAR - _BAR_LABELS) / len(tiles)
-    offsets = np.cumsum([_LABELS, *(width + gap for gap in gaps)])
-    return [float(offset) for offset in offsets], width
+    return np.cumsum([_LABELS, *(width + gap for gap in gaps)]).tolist(), width
 
 
 def _draw_tile(figure: Figure, tile: Tile, place: Place) -> None:
@@ -95,9 +90,9 @@ def _draw_tile(figure: Figure, tile: Tile, place: Place) -> None:
     colours, norm = tile.scale.colours.with_extremes(bad=MISSING), Normalize(tile.scale.low, tile.scale.high)
     axes.imshow(tile.image, cmap=colours, norm=norm, aspect=tile.aspect, interpolation_stage="data")
     axes.set_axis_off()
-    if tile.mark:
-        corner = (tile.mark.left - 0.5, tile.mark.top - 0.5)
-        axes.add_patch(Rectangle(corner, tile.mark.width, tile.mark.height, fill=False, color=MARK, linewidth=0.7))
+    if mark := tile.mark:
+        corner = mark.left - 0.5, mark.top - 0.5
+        axes.add_patch(Rectangle(corner, mark.width, mark.height, fill=False, color=MARK, linewidth=0.7))
     _write(figure, left + width / 2, top + height + 0.05, tile.caption, size=7, va="top")
 
 
@@ -105,10 +100,9 @@ def _draw_bar(figure: Figure, scale: Scale, place: Place) -> None:
     """Draw the colour bar of the errors; its point says that larger errors have its last colour."""
     axes = _axes(figure, place)
     errors = ScalarMappable(Normalize(scale.low, scale.high), scale.colours)
-    bar = figure.colorbar(errors, cax=axes, extend="max", extendfrac=0.03, format="%g")
-    bar.locator = MaxNLocator(5, steps=[1, 2, 2.5, 5, 10])
-    bar.outline.set_edgecolor(_QUIET)
-    bar.outline.set_linewidth(0.5)
+    ticks = MaxNLocator(5, steps=[1, 2, 2.5, 5, 10])
+    bar = figure.colorbar(errors, cax=axes, extend="max", extendfrac=0.03, format="%g", ticks=ticks)
+    bar.outline.set(edgecolor=_QUIET, linewidth=0.5)
     axes.tick_params(colors=_INK, labelsize=7, width=0.5, length=2)
     bar.set_label("error (1 = peak)", color=_INK, size=8)
 
@@ -124,6 +118,5 @@ def _axes(figure: Figure, place: Place) -> Axes:
 
 
 def _write(figure: Figure, x: float, y: float, text: str, **style: Any) -> None:
-    """Write text around a point; centred in ink unless the style says otherwise."""
-    centred: dict[str, Any] = {"ha": "center", "va": "center", "color": _INK}
-    figure.text(x / _WIDTH, 1 - y / figure.get_figheight(), text, **(centred | style))
+    style = {"ha": "center", "va": "center", "color": _INK} | style
+    figure.text(x / _WIDTH, 1 - y / figure.get_figheight(), text, **style)

@@ -12,17 +12,12 @@ _SIDES = "RAS"
 
 
 class DisplayOrientation(NamedTuple):
-    """How the slices of a volume are turned and flipped for display.
+    """How the slices of a volume, along its axis 2, are turned and flipped for display.
 
-    Axial slices show anterior up and the patient's right on the viewer's left (radiological convention),
-    coronal slices superior up and right on the left, sagittal slices superior up and anterior on the left.
-    An oblique slice is shown as the nearest of these, without resampling: voxels are only reordered.
-
-    Attributes:
-        axes: the voxel axes that become rows and columns, ``(0, 1)`` or ``(1, 0)``; slices lie along axis 2.
-        flipped: the voxel axes to reverse.
-        aspect: height of a pixel divided by its width, as matplotlib's ``imshow`` takes it.
-        sides: the patient's sides at the left and the top edge, letters of R L A P S I.
+    Axial slices show anterior up and the patient's right on the viewer's left (radiological convention), coronal ones
+    superior up and right on the left, sagittal ones superior up and anterior on the left, oblique ones the nearest of
+    these, without resampling. ``axes`` become rows and columns, ``flipped`` are reversed; the rest is as in
+    :class:`bundle.drawing.case_slices.CaseSlices`, sides as letters of R A S.
     """
 
     axes: tuple[int, int]
@@ -32,10 +27,7 @@ class DisplayOrientation(NamedTuple):
 
     @classmethod
     def of(cls, affine: npt.ArrayLike) -> "DisplayOrientation":
-        """Choose the orientation.
-
-        Args:
-            affine: 4 x 4, voxel indices to millimetres, RAS+ as nibabel and NIfTI have it (not ITK's LPS).
+        """Choose by an affine, 4 x 4, voxel indices to millimetres, RAS+ as nibabel and NIfTI have it (not ITK's LPS).
 
         Raises:
             ValueError: if the affine cannot be inverted.
@@ -49,12 +41,9 @@ class DisplayOrientation(NamedTuple):
         # their negative ends: S before A before R is just what the conventions above ask for.
         row, column = (0, 1) if world[0] > world[1] else (1, 0)
         spacing = voxel_sizes(matrix)
-        return cls(
-            axes=(row, column),
-            flipped=tuple(axis for axis in (0, 1) if direction[axis] > 0),
-            aspect=float(spacing[row] / spacing[column]),
-            sides=(_SIDES[world[column]], _SIDES[world[row]]),
-        )
+        flipped = tuple(axis for axis in (0, 1) if direction[axis] > 0)
+        sides = _SIDES[world[column]], _SIDES[world[row]]
+        return cls((row, column), flipped, float(spacing[row] / spacing[column]), sides)
 
     def turn(self, volume: npt.ArrayLike) -> npt.NDArray[np.generic]:
         """Return the slices of a volume (H, W, n) as an array (n, rows, columns), the first row on top.

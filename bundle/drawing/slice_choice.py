@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What of a volume to show: chosen by fixed rules from the ground truth, never by how well the output did."""
+"""What of a volume to show, and on which scales: by fixed rules, never by how well the output did."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -8,7 +9,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import uniform_filter
 
+_BACKGROUND = 0.05  # of the grey window: darker pixels do not keep a tile from being cropped
+_ROUND_STEPS = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 20.0)  # 20 where 10 is missed by rounding
+
 Image = npt.NDArray[np.float32]
+Stack = Image | Sequence[Image]  # images (rows, columns): a list of them, or an array (n, rows, columns)
 
 
 class Box(NamedTuple):
@@ -25,11 +30,7 @@ class Box(NamedTuple):
 
 
 def quartile_slices(slices: Sequence[int], n: int = 3) -> list[int]:
-    """Return ``n`` slices that divide the given ones into equal parts: for 3, those at the quartiles.
-
-    Args:
-        slices: indices of the slices that hold tissue.
-        n: how many to choose; all of them where there are no more.
+    """Return ``n`` slices, or all, that divide the given ones into equal parts: for 3, those at the quartiles.
 
     Raises:
         ValueError: if there are no slices or ``n`` is less than 1.
@@ -42,14 +43,32 @@ def quartile_slices(slices: Sequence[int], n: int = 3) -> list[int]:
     return [ordered[part * len(ordered) // (n + 1)] for part in range(1, n + 1)]
 
 
-def tissue_box(images: Image | Sequence[Image], threshold: float, margin: int = 4) -> Box:
-    """Return the smallest box that holds everything above a threshold in any of the images, and a margin.
+def grey_limit(images: Stack) -> float:
+    """Return the upper end of the grey window, which 0.2 % of the pixels exceed; 1 where all are dark."""
+    return _percentile(images, 99.8) or 1.0
 
-    Args:
-        images: arrays (rows, columns) of one shape.
-        threshold: pixels up to it are background; the whole image is returned where all are.
-        margin: pixels to add on each side, as far as there are any.
-    """
+
+def grey_window(images: Stack) -> tuple[float, Box]:
+    """Return the upper end of the grey window of images, and the box that holds what is not background in it."""
+    limit = grey_limit(images)
+    return limit, tissue_box(images, _BACKGROUND * limit)
+
+
+def error_limit(errors: Stack) -> float:
+    """Return a round number that 99 % of all errors stay below."""
+    high = max(_percentile(errors, 99), 1e-6)
+    power = 10.0 ** math.floor(math.log10(high))
+    return power * next(step for step in _ROUND_STEPS if step * power >= high)
+
+
+def _percentile(images: Stack, percent: float) -> float:
+    """Return a percentile of all finite pixels, 0 if there are none above 0."""
+    pixels = np.concatenate([image[np.isfinite(image)] for image in images])
+    return max(float(np.percentile(pixels, percent)), 0.0) if pixels.size else 0.0
+
+
+def tissue_box(images: Stack, threshold: float, margin: int = 4) -> Box:
+    """Return the smallest box that holds what is above a threshold in any of the images, or all, and a margin."""
     tissue = np.any([image > threshold for image in images], axis=0)
     height, width = tissue.shape
     rows, columns = np.flatnonzero(tissue.any(axis=1)).tolist(), np.flatnonzero(tissue.any(axis=0)).tolist()
@@ -62,12 +81,8 @@ def tissue_box(images: Image | Sequence[Image], threshold: float, margin: int = 
 def detail_box(image: Image, part: int) -> Box:
     """Return the box with the most detail in the middle of an image: the largest mean squared gradient.
 
-    Only boxes inside the central half of each side compete, since the strongest edges of a head, scalp and skull, are
-    not what a reader looks for.
-
-    Args:
-        image: the ground truth, array (rows, columns).
-        part: how many times each side of the image is that of the box, at least 2.
+    Each side of the image (rows, columns) is ``part`` times that of the box, at least 2. Only boxes inside the central
+    half of each side compete, since the strongest edges of a head, scalp and skull, are not what a reader looks for.
     """
     height, width = (max(side // part, 1) for side in image.shape)
     squares = [np.gradient(image, axis=axis) ** 2 for axis in (0, 1) if image.shape[axis] > 1]

@@ -13,11 +13,10 @@ from urllib.parse import quote
 from bundle.pages.fact_text import fact_text, sentence_text
 from bundle.pages.template import render, save_page
 
-MAXIMUM_THUMBNAILS: Final = 500
-"""Cases beyond which a page has no small pictures: it stays below 5 MB and opens at once."""
-
+_MAXIMUM_THUMBNAILS: Final = 500  # a page of more cases has none: it stays below 5 MB and opens at once
+# Failed cases stand first, then those of another status, then what is done: with warnings, and without.
 _RANKS: Final = {"failed": 0, "done": 4, "skipped": 4}
-"""Failed cases stand first, then those of another status, then what is done: with warnings, and without."""
+# Heading, topic and name of the facts that have a column, where any case has them.
 _NUMBERS: Final = (
     ("Factor", "low_res", "factor"),
     ("Shift of the reference", "registration", "shift_mm"),
@@ -25,7 +24,6 @@ _NUMBERS: Final = (
     ("Uncer\N{SOFT HYPHEN}tainty", "uncertainty", "typical"),
     ("Time", "time", "seconds"),
 )
-"""Heading, topic and name of the facts that have a column, where any case has them."""
 _THUMBNAIL: Final = re.compile(rb'<meta name="thumbnail" content="(data:image/webp;base64,[A-Za-z0-9+/=]+)">')
 _HEAD_BYTES: Final = 100_000  # of a page, within which its thumbnail stands
 _NIFTI_ENDING: Final = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
@@ -39,16 +37,12 @@ def batch_page(
 ) -> str:
     """Return the page of a batch as HTML that needs no network.
 
-    Args:
-        cases: what is known of each case, JSON values: ``case`` and ``status`` (``done``, ``failed``, or ``skipped``:
-            done before), and where there are any ``reason`` (a sentence), ``warnings`` (sentences) and ``facts``
-            (values by topic and name, as in :meth:`bundle.case.Case.facts`).
-        made: when.
-        links: addresses of the cases' own pages, relative to this one, by case.
-        thumbnails: ``data:`` addresses of small pictures, input beside output, by case.
+    A case has, as JSON values, ``case`` and ``status`` (``done``, ``failed``, or ``skipped``: done before), and where
+    there are any ``reason`` (a sentence), ``warnings`` (sentences) and ``facts`` (as :meth:`bundle.case.Case.facts`).
+    By case, links are addresses of their own pages, relative to this one, thumbnails ``data:`` addresses.
     """
     columns = [column for column in _NUMBERS if any(_fact(case, *column[1:]) is not None for case in cases)]
-    rows = [_row(case, columns, links or {}, thumbnails or {}) for case in cases]
+    rows = [_row(case, columns) for case in cases]
     rows.sort(key=lambda row: (row["rank"], row["case"]))
     return render(
         "batch.html",
@@ -56,29 +50,27 @@ def batch_page(
         headings=[heading for heading, _, _ in columns],
         counts=Counter(row["status"] for row in rows),  # in the order of the table
         n_warned=sum(bool(row["warnings"]) for row in rows),
-        has_thumbnails=any(row["thumbnail"] for row in rows),
+        links=links or {},
+        thumbnails=thumbnails or {},
         made=made,
     )
 
 
 def save_batch_page(path: str | os.PathLike[str], cases: Sequence[Mapping[str, Any]]) -> Path:
-    """Write the page of a batch, with links to the pages of its cases and their small pictures.
+    """Write the ``.html`` page of a batch, with links to the pages of its cases and their small pictures.
 
-    Args:
-        path: the ``.html`` to write, such as ``out/index.html``.
-        cases: as for :func:`batch_page`. The ``output`` of a case, a path below the page's folder, with or without
-            the ending of a volume, tells where its own page is; without one it is ``<case>_sr``.
+    Cases are as for :func:`batch_page`. The ``output`` of one, a path below the page's folder, with or without the
+    ending of a volume, tells where its own page is; without it, that is ``<case>_sr``.
 
     Raises:
         InputError: if the file cannot be written.
     """
-    target = Path(path)
-    pages = {str(case["case"]): page for case in cases if (page := _page_of(case, target.parent)) is not None}
-    with_pictures = pages if len(cases) <= MAXIMUM_THUMBNAILS else {}
-    thumbnails = {name: _thumbnail(target.parent / page) for name, page in with_pictures.items()}
+    folder = Path(path).parent
+    pages = {str(case["case"]): page for case in cases if (page := _page_of(case, folder)) is not None}
+    with_pictures = pages if len(cases) <= _MAXIMUM_THUMBNAILS else {}
+    thumbnails = {name: _thumbnail(folder / page) for name, page in with_pictures.items()}
     links = {name: quote(page.as_posix()) for name, page in pages.items()}
-    save_page(target, batch_page(cases, datetime.now().astimezone(), links, thumbnails))
-    return target
+    return save_page(path, batch_page(cases, datetime.now().astimezone(), links, thumbnails))
 
 
 def _page_of(case: Mapping[str, Any], folder: Path) -> Path | None:
@@ -97,26 +89,19 @@ def _thumbnail(page: Path) -> str:
     return found[1].decode("ascii") if found else ""
 
 
-def _row(
-    case: Mapping[str, Any],
-    columns: Sequence[tuple[str, str, str]],
-    links: Mapping[str, str],
-    thumbnails: Mapping[str, str],
-) -> dict[str, Any]:
+def _row(case: Mapping[str, Any], columns: Sequence[tuple[str, str, str]]) -> dict[str, Any]:
     """Return what the template shows of a case; rows with the lowest rank stand first."""
-    name, status = str(case["case"]), str(case["status"])
-    warnings = [sentence_text(str(warning)) for warning in case.get("warnings") or ()]
+    status = str(case["status"])
     rank = _RANKS.get(status, 2)
+    warnings = [sentence_text(str(warning)) for warning in case.get("warnings") or ()]
     return {
-        "case": name,
+        "case": str(case["case"]),
         "status": "done before" if status == "skipped" else status,
         "tone": "bad" if rank == 0 else "warn" if warnings or rank == 2 else "good",
         "rank": rank + (not warnings),
         "reason": sentence_text(str(case.get("reason") or "")),
         "warnings": warnings,
         "numbers": [_number(topic, name, _fact(case, topic, name)) for _, topic, name in columns],
-        "link": links.get(name, ""),
-        "thumbnail": thumbnails.get(name, ""),
     }
 
 

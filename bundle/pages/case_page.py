@@ -1,25 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
 """The quality page of a case: one HTML file to look at before its output is relied on."""
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import PIL.Image
+import torch
 
 from bundle.case import Case
-from bundle.drawing.case_slices import CaseSlices, Scores
-from bundle.drawing.tile import Tile
-from bundle.keys import LOW_RES, PRED, REFERENCE, UNCERTAINTY
-from bundle.pages.case_tiles import DIFFERENCE_LIMIT, UNCERTAINTY_LIMIT, case_tiles, with_scores
-from bundle.pages.embedded import data_uri, painted
+from bundle.drawing.case_slices import CaseSlices, Scores, scores_by_slice
+from bundle.drawing.slice_choice import grey_limit, grey_window
+from bundle.drawing.tile import GREY, SIGNED, UNSIGNED, Scale, Tile
+from bundle.keys import HIGH_RES, LOW_RES, PRED, REFERENCE, UNCERTAINTY
+from bundle.metrics import psnr, ssim
 from bundle.pages.fact_text import FactGroup, fact_groups, sentence_text
-from bundle.pages.template import render, save_page
+from bundle.pages.residual import kspace_residual, measured_block
+from bundle.pages.template import data_uri, painted, render
+from bundle.reports.columns import format_score
 
 _THUMBNAIL_HEIGHT = 96
+# Ends of scales, as parts of the grey window: the same on every page, so pages compare.
+DIFFERENCE_LIMIT = 0.2
+UNCERTAINTY_LIMIT = 0.1
+_MINUS = "\N{MINUS SIGN}"
 
 
 class Origin(NamedTuple):
@@ -33,12 +40,8 @@ class Origin(NamedTuple):
 def case_page(record: Case, images: CaseSlices, origin: Origin) -> str:
     """Return the page of a case as HTML that needs no other file and no network.
 
-    A ``meta`` element named ``thumbnail`` at its head holds a small picture, input beside output, for the batch's page.
-
-    Args:
-        record: warnings and facts of the case.
-        images: the slices to show, as :func:`bundle.pages.case_tiles.case_tiles` takes them.
-        origin: of the output.
+    It shows the record's warnings and facts, and slices as :func:`case_tiles` takes them. A ``meta`` element
+    ``thumbnail`` at its head holds a small picture, input beside output, for the batch's page.
     """
     images = with_scores(images)
     tiles = case_tiles(images)
@@ -49,24 +52,12 @@ def case_page(record: Case, images: CaseSlices, origin: Origin) -> str:
         origin=origin,
         slices=dict(zip(images.slices, tiles, strict=True)),
         ratio=tiles[0][0].ratio,
-        sides=images.sides,
+        images=images,
         groups=fact_groups(record.facts()) + _score_groups(images.scores),
-        has_reference=REFERENCE in images.images,
-        has_uncertainty=UNCERTAINTY in images.images,
         thumbnail=_thumbnail(tiles[len(tiles) // 2]),
         difference_limit=DIFFERENCE_LIMIT,
         uncertainty_limit=UNCERTAINTY_LIMIT,
     )
-
-
-def save_case_page(path: str | os.PathLike[str], record: Case, images: CaseSlices, origin: Origin) -> Path:
-    """Write the page of a case, as :func:`case_page` makes it.
-
-    Raises:
-        InputError: if the file cannot be written.
-    """
-    save_page(Path(path), case_page(record, images, origin))
-    return Path(path)
 
 
 def _score_groups(scores: Sequence[Scores]) -> list[FactGroup]:
@@ -75,13 +66,79 @@ def _score_groups(scores: Sequence[Scores]) -> list[FactGroup]:
     for name, image in (("input", LOW_RES), ("output", PRED)) if scores else ():
         means = {metric: np.mean([of_slice[image][metric] for of_slice in scores]) for metric in scores[0][image]}
         rows += [(f"PSNR of the {name}", f"{means['psnr']:.2f} dB"), (f"SSIM of the {name}", f"{means['ssim']:.3f}")]
-    return [FactGroup("Against the high-res image, mean of the slices shown", rows)] if rows else []
+    return [("Against the high-res image, mean of the slices shown", rows)] if rows else []
 
 
 def _thumbnail(tiles: Sequence[Tile]) -> str:
-    """Return input and output of a slice, side by side."""
     width = max(round(_THUMBNAIL_HEIGHT * tiles[0].ratio), 1)
     both = PIL.Image.new("RGB", (2 * width, _THUMBNAIL_HEIGHT))
     for position, tile in enumerate(tiles[:2]):
         both.paste(painted(tile.image, tile.scale).resize((width, _THUMBNAIL_HEIGHT)), (position * width, 0))
     return data_uri(both)
+
+
+def with_scores(case: CaseSlices) -> CaseSlices:
+    """Return a case with PSNR and SSIM of input and output in whole slices, where there is a ground truth."""
+    if HIGH_RES not in case.images:
+        return case
+    truth, *images = (torch.tensor(case.images[name])[:, None] for name in (HIGH_RES, LOW_RES, PRED))
+    pairs = zip((LOW_RES, PRED), images, strict=True)
+    scores = {name: {"psnr": psnr(truth, image), "ssim": ssim(truth, image)} for name, image in pairs}
+    return replace(case, scores=scores_by_slice(scores, range(len(truth))))
+
+
+def case_tiles(case: CaseSlices) -> list[list[Tile]]:
+    """Return the tiles of each slice: input, output, and what helps to judge the output.
+
+    The case has whole slices of ``low_res`` and ``pred``, and any of ``reference``, ``high_res`` and ``uncertainty``,
+    which is NaN in slices where it is not known. Scores, where there are any, become a caption.
+    """
+    limit, box = grey_window([*case.images[LOW_RES], *case.images[PRED]])
+    cropped = replace(case, images={name: box.crop(image) for name, image in case.images.items()})
+    return [
+        [replace(tile, description=f"Slice {index}: {tile.description}.") for tile in _tiles(cropped, k, case, limit)]
+        for k, index in enumerate(case.slices)
+    ]
+
+
+def _tiles(case: CaseSlices, position: int, whole: CaseSlices, limit: float) -> Iterator[Tile]:
+    images = {name: image[position] for name, image in case.images.items()}
+    reference = images.get(REFERENCE)
+    tile, grey = partial(Tile, aspect=case.aspect, sides=case.sides), Scale(GREY, 0, limit)
+    yield tile(images[LOW_RES], grey, "Input", "the low-resolution input")
+    yield tile(images[PRED], grey, "Output", "the super-resolved output", outlined=reference)
+    if reference is not None:
+        own_window = Scale(GREY, 0, grey_limit(case.images[REFERENCE]))
+        yield tile(reference, own_window, "Reference", "the reference of another contrast", outlined=reference)
+    ends = f"{_MINUS}{DIFFERENCE_LIMIT:.0%}", f"+{DIFFERENCE_LIMIT:.0%}"
+    signed = Scale(SIGNED, -DIFFERENCE_LIMIT * limit, DIFFERENCE_LIMIT * limit, ends)
+    yield tile(images[PRED] - images[LOW_RES], signed, f"Output {_MINUS} input", "what the network changed")
+    yield _residual_tile(whole, position)
+    if UNCERTAINTY in images and np.isfinite(images[UNCERTAINTY]).all():
+        unsigned = Scale(UNSIGNED, 0, UNCERTAINTY_LIMIT * limit, ("0%", f"{UNCERTAINTY_LIMIT:.0%}"))
+        yield tile(images[UNCERTAINTY], unsigned, "Uncertainty", "where the output is least certain")
+    if HIGH_RES in images:
+        caption = "the truth, which was made low-res for this run"
+        yield tile(images[HIGH_RES], grey, "High-res", "the ground truth", caption)
+        caption = _scores_text(case.scores[position]) if case.scores else ""
+        yield tile(images[PRED] - images[HIGH_RES], signed, f"Output {_MINUS} high-res", "the output's error", caption)
+
+
+def _residual_tile(whole: CaseSlices, position: int) -> Tile:
+    """Return what the output adds in k-space, with the measured block marked where it is known."""
+    low_res, output = (whole.images[name][position] for name in (LOW_RES, PRED))
+    rows, columns = output.shape
+    block = whole.n_measured and measured_block((rows, columns), whole.n_measured)
+    residual = kspace_residual(low_res, output, block)
+    caption = f"in the box {residual.inside:.1%} off the input; {residual.added:.1%} of the output lies outside"
+    scale = Scale(UNSIGNED, 0, 1, ("measured", "added"))
+    description = "the share of each frequency that was not measured but added"
+    aspect = columns / (rows * whole.aspect)  # a square field of view of k-space has sides of 1 / voxel size
+    return Tile(residual.share, scale, "K-space residual", description, caption if block else "", aspect, mark=block)
+
+
+def _scores_text(scores: Mapping[str, Mapping[str, float]]) -> str:
+    return "; ".join(
+        f"{name} {format_score('psnr', scores[image]['psnr'])} dB, SSIM {format_score('ssim', scores[image]['ssim'])}"
+        for name, image in (("input", LOW_RES), ("output", PRED))
+    )

@@ -2,8 +2,9 @@
 """The facts of a case's record in words and units that need no manual."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
+# Topics in the order of the page; any other follows under its own name.
 _TITLES: Final = {
     "low_res": "Low-res input",
     "registration": "Alignment of the reference",
@@ -13,10 +14,8 @@ _TITLES: Final = {
     "data_consistency": "Data consistency",
     "time": "Time",
 }
-"""Topics in the order of the page; any other follows under its own name."""
-
-_SHARE: Final = "%"
-"""Unit of a part of 1, shown in percent."""
+_SHARE: Final = "%"  # unit of a part of 1
+# Label and unit of facts whose names need words.
 _KNOWN: Final = {
     ("low_res", "case"): ("How it came", ""),
     ("low_res", "matrix_before"): ("Matrix as it came", ""),
@@ -55,32 +54,18 @@ _KNOWN: Final = {
     ("data_consistency", "disagreement"): ("Network's departure from the measurement", _SHARE),
     ("data_consistency", "restored"): ("Measurement put back", ""),
 }
-"""Label and unit of facts whose names need words."""
-_HIDDEN: Final = {
-    ("registration", "matrix"),
-    ("input", "target_histogram"),
-    ("input", "reference_histogram"),
-    ("uncertainty", "slices"),
-}
-"""Facts for programs."""
-_AXES: Final = ("factor", "matrix", "spacing", "measured")
-"""First words of facts that have a value an axis."""
-_UNITS: Final = {"mm": "mm", "degrees": "°", "s": "s", "seconds": "s", "percent": "%", "db": "dB"}
-"""By the last word of a fact's name."""
-
-
-class FactGroup(NamedTuple):
-    """What is known of one topic: its title, and label and value of each fact."""
-
-    title: str
-    rows: list[tuple[str, str]]
+_HIDDEN: Final = ("registration matrix", "input target_histogram", "input reference_histogram", "uncertainty slices")
+_AXES: Final = ("factor", "matrix", "spacing", "measured")  # first words of facts that have a value an axis
+_UNITS: Final = {"mm": "mm", "degrees": "°", "s": "s", "seconds": "s", "percent": "%", "db": "dB"}  # by the last word
+# A title, and label and value of each fact.
+FactGroup = tuple[str, list[tuple[str, str]]]
 
 
 def fact_groups(facts: Mapping[str, Mapping[str, Any]]) -> list[FactGroup]:
     """Return the facts of a record, JSON values by topic and name, topic by topic as text."""
-    order = [*(topic for topic in _TITLES if topic in facts), *(topic for topic in facts if topic not in _TITLES)]
-    groups = [FactGroup(_TITLES.get(topic, _words(topic)), list(_rows(topic, facts[topic]))) for topic in order]
-    return [group for group in groups if group.rows]
+    order = dict.fromkeys((*_TITLES, *facts))  # known topics first
+    groups = [(_TITLES.get(topic, _words(topic)), list(_rows(topic, facts.get(topic, {})))) for topic in order]
+    return [group for group in groups if group[1]]
 
 
 def fact_text(topic: str, name: str, value: Any) -> str:
@@ -102,7 +87,7 @@ def _rows(topic: str, values: Mapping[str, Any], prefix: str = "") -> Iterator[t
     for name, value in values.items():
         if isinstance(value, Mapping):
             yield from _rows(topic, value, f"{prefix}{name}_")
-        elif (topic, name) not in _HIDDEN:
+        elif f"{topic} {name}" not in _HIDDEN:  # facts for programs
             label, _ = _KNOWN.get((topic, name), (_words(f"{prefix}{name}"), ""))
             yield label, fact_text(topic, name, value)
 
@@ -121,7 +106,6 @@ def _plain(value: Any, between: str = ", ") -> str:
 
 
 def _unit(name: str) -> str:
-    """Return the unit that a name such as ``shift_mm`` ends with; nothing where it has none."""
     return _UNITS.get(name.rpartition("_")[2].lower(), "")
 
 
@@ -129,6 +113,5 @@ def _words(name: str) -> str:
     """Return a name such as ``n_slices`` or ``shift_mm`` as words, without its unit."""
     words = name.split("_")
     words = words[:-1] if len(words) > 1 and _unit(name) else words
-    words = ["number", "of", *words[1:]] if words[0] == "n" else words
-    text = " ".join(words).strip()
+    text = " ".join(["number", "of", *words[1:]] if words[0] == "n" else words).strip()
     return text[:1].upper() + text[1:]

@@ -3,32 +3,22 @@
 
 import logging
 import os
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
-from monai.data import MetaTensor
+import torch
 from monai.transforms import SaveImaged
 from monai.utils import ImageMetaKey
 
 from bundle.case import Case
 from bundle.drawing.case_slices import CaseSlices
 from bundle.drawing.slice_choice import Image, quartile_slices
-from bundle.keys import (
-    CASE,
-    HIGH_RES,
-    IMAGE,
-    LOW_RES,
-    PRED,
-    REFERENCE,
-    SHOWN_UNCERTAINTY,
-    SLICES,
-    UNCERTAINTY,
-)
-from bundle.pages.case_page import Origin, save_case_page
+from bundle.keys import CASE, HIGH_RES, IMAGE, LOW_RES, PRED, REFERENCE, SHOWN_UNCERTAINTY, SLICES, UNCERTAINTY
+from bundle.pages.case_page import Origin, case_page
+from bundle.pages.template import save_page
 from bundle.transforms.data_consistency import measured_factors
 from bundle.transforms.io import result_path
 from bundle.version import package_version
@@ -36,7 +26,7 @@ from bundle.volumes.intensity import tissue_slices
 
 logger = logging.getLogger(__name__)
 
-N_SLICES: Final = 3
+_N_SLICES: Final = 3
 _ENOUGH: Final = 256  # pixels a side are enough to find the slices that hold tissue
 
 
@@ -44,105 +34,68 @@ class QualityPaged(SaveImaged):
     """Write ``<output_dir>/<output>.html``, the quality page of a case, beside its output.
 
     Place it between data consistency and :class:`bundle.transforms.RestoreNatived`: volumes (1, H, W, D) on the
-    normalised scale. It shows the slices whose uncertainty is known, and fills up with those at the quartiles of
-    the tissue. A page that cannot be drawn or written becomes a warning of the case: it never costs an
-    output. A SaveImaged by name only, so that programs which leave out saving by that class (MONAI Label) leave
-    this out too.
-
-    Args:
-        output_dir: folder of the outputs.
-        weights: path of the network's weights; the page names the file.
+    normalised scale, ``low_res``, ``pred``, and any of ``reference``, ``high_res`` and ``uncertainty``. It shows the
+    slices whose uncertainty is known, and fills up with those at the quartiles of the tissue, and names the file of the
+    weights. A page that cannot be drawn or written becomes a warning of the case: it never costs an output. It derives
+    from SaveImaged by name only, so that programs that leave out saving by that class (MONAI Label) leave this out too.
     """
 
-    def __init__(
-        self,
-        output_dir: str | os.PathLike[str],
-        weights: str | os.PathLike[str] | None = None,
-    ) -> None:
+    def __init__(self, output_dir: str | os.PathLike[str], weights: str | os.PathLike[str] | None = None) -> None:
         super().__init__(PRED, output_dir=Path(output_dir), print_log=False)
         self.output_dir = Path(output_dir).expanduser()
         self.weights = weights
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Write the page of one item, not a batch.
-
-        Args:
-            data: ``low_res``, ``pred`` and, where there are any, ``reference``, ``high_res``, ``uncertainty`` and
-                ``shown_uncertainty``.
-
-        Returns:
-            A copy of the item, unchanged.
-        """
+        """Write the page of one item, not a batch, and return a copy of it, unchanged."""
         item = dict(data)
         item[CASE] = case = Case.of(item)
         try:
             path = result_path(self.output_dir, item, ext=".html")
             path.unlink(missing_ok=True)  # that of an earlier run would tell of another output
-            logger.info("Wrote %s", save_case_page(path, case, self._images(item), self._origin(item)))
+            logger.info("Wrote %s", save_page(path, case_page(case, _images(item), self._origin(item))))
         except Exception as error:  # whatever it is, the output itself is sound
             logger.debug("no quality page", exc_info=True)
             case.warn(f"The quality page could not be made ({error}): look at the output in a viewer instead.")
         return item
 
-    def _images(self, item: dict[Hashable, Any]) -> CaseSlices:
-        positions = _positions(item)
-        volumes = {
-            key: _slices(item[key], positions)
-            for key in (LOW_RES, PRED, REFERENCE, HIGH_RES, UNCERTAINTY)
-            if item.get(key) is not None
-        }
-        if SHOWN_UNCERTAINTY in item:
-            volumes[UNCERTAINTY] = _known_slices(item[SHOWN_UNCERTAINTY], positions, volumes[PRED].shape[:2])
-        if REFERENCE in volumes and not volumes[REFERENCE].any():  # a run without one
-            del volumes[REFERENCE]
-        in_file = np.asarray(item.get(SLICES, np.arange(item[PRED].shape[-1])))
-        rows, columns = measured_factors(item)
-        height, width = item[PRED].shape[1:3]
-        return CaseSlices.of(
-            volumes=volumes,
-            affine=np.asarray(item[LOW_RES].affine, dtype=np.float64),
-            slices=in_file[positions].tolist(),
-            n_measured=(round(height / rows), round(width / columns)),
-        )
-
     def _origin(self, item: Mapping[Hashable, Any]) -> Origin:
-        files = {"Input": _file_name(item.get(IMAGE)), "Reference": _file_name(item.get(REFERENCE))}
-        files["Weights"] = Path(self.weights).name if self.weights else ""
-        named = {what: name for what, name in files.items() if name}
+        volumes = {"Input": item.get(IMAGE), "Reference": item.get(REFERENCE)}
+        paths = {what: getattr(read, "meta", {}).get(ImageMetaKey.FILENAME_OR_OBJ) for what, read in volumes.items()}
+        named = {what: Path(path).name for what, path in (*paths.items(), ("Weights", self.weights)) if path}
         return Origin(named, package_version(), datetime.now().astimezone())
 
 
+def _images(item: Mapping[Hashable, Any]) -> CaseSlices:
+    """Return the slices of an item to show; its uncertainty is NaN where it is not known."""
+    positions = _positions(item)
+    height, width = item[PRED].shape[1:3]
+    volumes = {
+        key: _stacked(item[key][0, ..., position] for position in positions)
+        for key in (LOW_RES, PRED, REFERENCE, HIGH_RES, UNCERTAINTY)
+        if item.get(key) is not None
+    }
+    if SHOWN_UNCERTAINTY in item:
+        unknown = torch.full((height, width), torch.nan)
+        volumes[UNCERTAINTY] = _stacked(item[SHOWN_UNCERTAINTY].get(position, unknown) for position in positions)
+    if REFERENCE in volumes and not volumes[REFERENCE].any():  # a run without one
+        del volumes[REFERENCE]
+    in_file = np.asarray(item.get(SLICES, np.arange(item[PRED].shape[-1])))
+    rows, columns = measured_factors(item)
+    n_measured = round(height / rows), round(width / columns)
+    affine = np.asarray(item[LOW_RES].affine, dtype=np.float64)
+    return CaseSlices.of(volumes, affine, in_file[positions].tolist(), n_measured=n_measured)
+
+
 def _positions(item: Mapping[Hashable, Any]) -> list[int]:
-    """Return which slices of an item to show."""
     known = set(item.get(SHOWN_UNCERTAINTY, ()))
-    if len(known) >= N_SLICES:
+    if len(known) >= _N_SLICES:
         return sorted(known)
     volume = item[LOW_RES][0]
     step = max(max(volume.shape[:2]) // _ENOUGH, 1)
-    tissue = np.flatnonzero(tissue_slices(_array(volume[::step, ::step])))
-    candidates = tissue.tolist() or list(range(volume.shape[-1]))
-    return sorted(known.union(quartile_slices(candidates, N_SLICES)))
+    tissue = np.flatnonzero(tissue_slices(volume[::step, ::step].float().numpy(force=True)))
+    return sorted(known.union(quartile_slices(tissue.tolist() or range(volume.shape[-1]), _N_SLICES)))
 
 
-def _slices(volume: Any, positions: Sequence[int]) -> Image:
-    """Return slices (H, W, n) of a volume (1, H, W, D)."""
-    return np.stack([_array(volume[0, ..., position]) for position in positions], axis=-1)
-
-
-def _known_slices(known: Mapping[int, Any], positions: Sequence[int], shape: tuple[int, ...]) -> Image:
-    """Return slices (H, W, n), NaN where they are not known."""
-    unknown = np.full(shape, np.nan, dtype=np.float32)
-    slices = [_array(known[position]) if position in known else unknown for position in positions]
-    return np.stack(slices, axis=-1)
-
-
-def _array(tensor: Any) -> npt.NDArray[np.float32]:
-    """Return a tensor, wherever it is, as an array."""
-    plain = tensor.as_tensor() if isinstance(tensor, MetaTensor) else tensor
-    return np.asarray(plain.float().numpy(force=True))
-
-
-def _file_name(volume: object) -> str:
-    """Return the name of the file that a volume was read from, without its folder, where that is known."""
-    path = volume.meta.get(ImageMetaKey.FILENAME_OR_OBJ) if isinstance(volume, MetaTensor) else None
-    return Path(str(path)).name if path else ""
+def _stacked(slices: Iterable[torch.Tensor]) -> Image:
+    """Return slices (H, W), wherever they are, as an array (H, W, n)."""
+    return np.stack([image.float().numpy(force=True) for image in slices], axis=-1)

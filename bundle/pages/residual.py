@@ -15,14 +15,11 @@ _WINDOW = 5  # samples a side: single samples scatter too much to be read
 
 
 class KspaceResidual(NamedTuple):
-    """What an output adds to its input, in k-space.
+    """What an output adds to its input, in k-space, as shares of amplitudes.
 
-    Attributes:
-        share: array (rows, columns) in [0, 1], zero frequency at index ``size // 2``: amplitude of the difference
-            over that of the output, each the root mean square of a 5 x 5 neighbourhood. 0 where the output is what
-            was measured, 1 where all of it was added.
-        inside: amplitude of the difference within the measured block over that of the input there; 0 without a block.
-        added: amplitude of the output outside the block over that of all of it; likewise.
+    In ``share`` (rows, columns), zero frequency at index ``size // 2``, it is the difference over the output, each the
+    root mean square of 5 x 5 neighbours. ``inside`` is the difference within the measured block over the input there,
+    ``added`` the output outside the block over all of it; both are 0 without a block.
     """
 
     share: Image
@@ -31,12 +28,9 @@ class KspaceResidual(NamedTuple):
 
 
 def kspace_residual(low_res: Image, super_res: Image, block: Box | None) -> KspaceResidual:
-    """Compare the k-space of two slices, arrays (rows, columns) of one scale; NaN counts as 0.
+    """Compare the k-space of two whole slices, arrays (rows, columns) of one scale; NaN counts as 0.
 
-    Args:
-        low_res: the whole slice of the input.
-        super_res: of the output.
-        block: what was measured, in samples of centred k-space; ``None`` where that is not known.
+    The block is what was measured, in samples of centred k-space; ``None`` where that is not known.
     """
     measured, output = (
         fft.fftshift(fft.fft2(np.nan_to_num(image.astype(np.float64), posinf=0.0, neginf=0.0)))

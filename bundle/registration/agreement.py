@@ -5,7 +5,9 @@ The information that two contrasts of one head share falls steeply as one is dis
 however well they were aligned. And where it is highest away from zero displacement, one of them has moved.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -13,25 +15,21 @@ import numpy as np
 from bundle.registration.volumes import PlacedVolume, head
 
 N_BINS: Final = 32
-REACH: Final = 3
-"""How far a displacement is looked for from the best one so far, in coarse voxels along each axis."""
-DISPLACED: Final = 4.0
-"""Displacement in mm by which sharpness is measured, rounded to coarse voxels."""
-ENOUGH: Final = 20_000
-"""Coarse voxels of the head below which histograms say little."""
-EVERY: Final = 2
-"""Which of the head's coarse voxels are counted."""
+REACH: Final = 3  # coarse voxels along each axis that are looked at from the best displacement so far
+DISPLACED: Final = 4.0  # mm by which sharpness is measured, rounded to coarse voxels
+ENOUGH: Final = 20_000  # coarse voxels of the head below which histograms say little
+EVERY: Final = 2  # which of the head's coarse voxels are counted
+
+Information = Callable[[np.ndarray], float]
 
 
 @dataclass(frozen=True, eq=False)
 class Agreement:
     """Hold how two volumes on one grid agree.
 
-    Attributes:
-        displacement: (3,), mm along the voxel axes, by which the reference seems to lie off; to about 0.5 mm where it
-            is along one axis, 1 mm where along several.
-        information: mutual information in nats over the head, at that displacement.
-        sharpness: part of it that is lost when the reference is displaced by another 4 mm, mean over the axes.
+    The displacement (3,), mm along the voxel axes, is that by which the reference seems to lie off; to about 0.5 mm
+    where it is along one axis, 1 mm where along several. The mutual information, in nats over the head, is the one
+    there; sharpness is the part of it that is lost at another 4 mm, mean over the axes.
     """
 
     displacement: np.ndarray
@@ -44,53 +42,23 @@ class Agreement:
         return float(np.linalg.norm(self.displacement))
 
 
-class _Displaced:
-    """Give the mutual information of a target with a displaced reference, each displacement counted once."""
-
-    def __init__(self, target: PlacedVolume, reference: PlacedVolume, mask: np.ndarray) -> None:
-        self.places = np.argwhere(mask)[::EVERY]
-        self.shape = np.array(mask.shape)
-        self.bins = [np.rint(volume.voxels * (N_BINS - 1)).astype(np.int64) for volume in (target, reference)]
-        self.known: dict[tuple[int, ...], float] = {}
-
-    def __call__(self, offset: np.ndarray) -> float:
-        """Return the information at a displacement in voxels, int (3,)."""
-        key = tuple(offset.tolist())
-        if key not in self.known:
-            moved = self.places + offset
-            inside = ((moved >= 0) & (moved < self.shape)).all(axis=1)
-            first, second = (b[tuple(p[inside].T)] for b, p in zip(self.bins, (self.places, moved), strict=True))
-            counts = np.bincount(first * N_BINS + second, minlength=N_BINS**2)
-            self.known[key] = mutual_information(counts.reshape(N_BINS, N_BINS))
-        return self.known[key]
-
-
 def agreement(target: PlacedVolume, reference: PlacedVolume) -> Agreement | None:
     """Compare a target with a reference on its grid; ``None`` where the head is too small to tell.
 
     Takes about half a second, whatever the matrix. Sees no rotation about the head's centre.
-
-    Args:
-        target: the volume to be super-resolved.
-        reference: the other contrast, on the same grid.
     """
-    fixed, moving = target.coarse, reference.coarse
-    mask = head(fixed)
+    mask = head(target.coarse)
     if mask.sum() < ENOUGH:
         return None
-    information = _Displaced(fixed, moving, mask)
+    spacing = target.coarse.spacing
+    information = _displaced(target.coarse, reference.coarse, mask)
     best = _best_offset(information)
-    steps = np.diag(np.maximum(1, np.rint(DISPLACED / fixed.spacing))).astype(int)
+    steps = np.diag(np.maximum(1, np.rint(DISPLACED / spacing))).astype(int)
     displaced = np.mean([information(best + sign * step) for step in steps for sign in (-1, 1)])
     highest = information(best)
     between = np.array([_peak(information, best, axis) for axis in np.eye(3, dtype=int)])
     sharpness = 1 - float(displaced) / highest if highest > 0 else 0.0
-    return Agreement((best + between) * fixed.spacing, highest, sharpness)
-
-
-def is_head_enough(volume: PlacedVolume) -> bool:
-    """Tell whether a volume shows enough of a head for its place to be told from histograms."""
-    return bool(head(volume.coarse).sum() >= ENOUGH)
+    return Agreement((best + between) * spacing, highest, sharpness)
 
 
 def mutual_information(counts: np.ndarray) -> float:
@@ -103,7 +71,23 @@ def mutual_information(counts: np.ndarray) -> float:
     return float((joint[seen] * np.log(joint[seen] / product[seen])).sum())
 
 
-def _best_offset(information: _Displaced) -> np.ndarray:
+def _displaced(target: PlacedVolume, reference: PlacedVolume, mask: np.ndarray) -> Information:
+    """Return the information by the displacement of the reference in voxels, int (3,), each counted once."""
+    places = np.argwhere(mask)[::EVERY]
+    bins = [np.rint(volume.voxels * (N_BINS - 1)).astype(np.int64) for volume in (target, reference)]
+
+    @cache
+    def at(offset: tuple[int, ...]) -> float:
+        moved = places + offset
+        inside = ((moved >= 0) & (moved < mask.shape)).all(axis=1)
+        first, second = (b[tuple(p[inside].T)] for b, p in zip(bins, (places, moved), strict=True))
+        counts = np.bincount(first * N_BINS + second, minlength=N_BINS**2)
+        return mutual_information(counts.reshape(N_BINS, N_BINS))
+
+    return lambda offset: at(tuple(offset.tolist()))
+
+
+def _best_offset(information: Information) -> np.ndarray:
     """Return the displacement in voxels that shares most, found axis by axis from none."""
     best, before = np.zeros(3, dtype=int), None
     while before is None or (best != before).any():
@@ -114,7 +98,7 @@ def _best_offset(information: _Displaced) -> np.ndarray:
     return best
 
 
-def _peak(information: _Displaced, best: np.ndarray, axis: np.ndarray) -> float:
+def _peak(information: Information, best: np.ndarray, axis: np.ndarray) -> float:
     """Return where between voxels the information is highest, by the parabola through three values."""
     below, here, above = (information(best + step * axis) for step in (-1, 0, 1))
     curvature = 2 * here - above - below

@@ -1,88 +1,77 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a registration can be believed, and what to say where it cannot."""
+"""Whether a registration can be believed, and what to say where it cannot: sentences without their first words."""
 
 from typing import Final
 
 from bundle.registration.agreement import Agreement
 from bundle.registration.rigid import Registration
 
-MINIMUM_OVERLAP: Final = 0.5
-"""Part of the target's head below which a reference is of no use."""
-FULL_OVERLAP: Final = 0.95
-"""Part of the target's head from which on nobody needs to be told."""
-MAXIMUM_ROTATION: Final = 20.0
-"""Degrees that a patient turns between two scans of one session, in a head coil."""
-MAXIMUM_SHIFT: Final = 50.0
-"""Millimetres that a patient moves between two scans of one session."""
+# Parts of the target's head: below the first, a reference is of no use; from the second on, nobody needs to be told.
+MINIMUM_OVERLAP, FULL_OVERLAP = 0.5, 0.95
+# Degrees and millimetres that a patient moves between two scans of one session, in a head coil.
+MAXIMUM_ROTATION, MAXIMUM_SHIFT = 20.0, 50.0
+# Part of the headers' mutual information that the registration's must reach: it is found on samples.
 WORSE: Final = 0.98
-"""Part of the headers' mutual information that the registration's must reach: it is found on samples."""
+# Displacement in mm that is worth a warning, and a registration where it is the mean over the head; from about 1 mm
+# on the output is no better than without reference (docs/registration.md has what pairs in place and moved ones show).
 SHIFTED: Final = 0.7
-"""Displacement in mm that is worth a warning, and a registration where it is the mean over the head; from about 1 mm
-on the output is no better than without reference (docs/registration.md has what pairs in place and moved ones show)."""
+# Sharpness below which the reference may show another head (docs/registration.md has the measured ranges).
 SAME_HEAD: Final = 0.33
-"""Sharpness below which the reference may show another head (docs/registration.md has the measured ranges)."""
+# Mutual information in nats below which its highest place means nothing.
 INFORMATIVE: Final = 0.1
-"""Mutual information in nats below which its highest place means nothing."""
 
 
 def overlap_failure(overlap: float) -> str | None:
     """Return why a reference with this overlap cannot be used, or ``None``."""
-    if overlap < MINIMUM_OVERLAP:
-        return f"only {overlap:.0%} of the head lies in its field of view"
-    return None
+    return f"only {overlap:.0%} of the head lies in its field of view" if overlap < MINIMUM_OVERLAP else None
 
 
-def overlap_doubt(overlap: float) -> str | None:
-    """Return what to say of a reference that leaves out a part of the head, or ``None``."""
-    if overlap < FULL_OVERLAP:
-        return f"{1 - overlap:.0%} of the head lies outside its field of view, where it cannot help"
-    return None
+def overlap_doubts(overlap: float) -> list[str]:
+    """Return what to say of a reference that leaves out a part of the head."""
+    outside = f"{1 - overlap:.0%} of the head lies outside its field of view, where it cannot help"
+    return [outside] if overlap < FULL_OVERLAP else []
 
 
-def registration_failure(registration: Registration) -> str | None:
+def registration_failure(found: Registration) -> str | None:
     """Return why a registration cannot be believed, or ``None`` where it can."""
-    if reason := overlap_failure(registration.overlap):
+    if reason := overlap_failure(found.overlap):
         return reason
-    if registration.metric_end < WORSE * registration.metric_start:
-        return (
-            f"registration ended worse than it began (mutual information {registration.metric_end:.3f} against "
-            f"{registration.metric_start:.3f})"
-        )
+    if found.metric_end < WORSE * found.metric_start:
+        information = f"mutual information {found.metric_end:.3f} against {found.metric_start:.3f}"
+        return f"registration ended worse than it began ({information})"
     # Where the headers share no space, how far they are apart says nothing of the patient.
-    in_one_space = registration.overlap_start >= MINIMUM_OVERLAP
-    if registration.rotation_degrees > MAXIMUM_ROTATION or (in_one_space and registration.shift_mm > MAXIMUM_SHIFT):
+    in_one_space = found.overlap_start >= MINIMUM_OVERLAP
+    if found.rotation_degrees > MAXIMUM_ROTATION or (in_one_space and found.shift_mm > MAXIMUM_SHIFT):
         return (
-            f"registration would turn it by {registration.rotation_degrees:.0f} degrees and move it by "
-            f"{registration.shift_mm:.0f} mm, further than a patient moves between two scans"
+            f"registration would turn it by {found.rotation_degrees:.0f} degrees and move it by "
+            f"{found.shift_mm:.0f} mm, further than a patient moves between two scans"
         )
     return None
 
 
-def is_displaced(registration: Registration) -> bool:
+def is_displaced(found: Registration) -> bool:
     """Tell whether a registration is to be believed that moves a reference on the target's own grid."""
-    believed = registration_failure(registration) is None and registration.metric_end >= INFORMATIVE
-    return believed and registration.displacement_mm > SHIFTED
+    believed = registration_failure(found) is None and found.metric_end >= INFORMATIVE
+    return believed and found.displacement_mm > SHIFTED
 
 
-def registration_doubts(registration: Registration) -> list[str]:
+def registration_doubts(found: Registration) -> list[str]:
     """Return what to say of a registration that is believed."""
-    doubts = [overlap_doubt(registration.overlap)]
-    if registration.overlap_start < MINIMUM_OVERLAP:
-        doubts.append(
-            f"the headers put it {registration.shift_mm:.0f} mm away from the image, so the heads' centres were laid "
-            "on each other and registered from there; look at the overlay"
-        )
-    return [doubt for doubt in doubts if doubt]
+    apart = (
+        f"the headers put it {found.shift_mm:.0f} mm away from the image, so the heads' centres were laid "
+        "on each other and registered from there; look at the overlay"
+    )
+    return overlap_doubts(found.overlap) + ([apart] if found.overlap_start < MINIMUM_OVERLAP else [])
 
 
-def agreement_doubts(agreement: Agreement, registered: bool) -> list[str]:
+def agreement_doubts(found: Agreement, registered: bool) -> list[str]:
     """Return what to say of the agreement of a target with the reference on its grid."""
-    if agreement.sharpness < SAME_HEAD or agreement.information < INFORMATIVE:
+    if found.sharpness < SAME_HEAD or found.information < INFORMATIVE:
         return [
             "it may be of another patient or misplaced: what it shares with the image hardly depends on where it lies "
-            f"(sharpness {agreement.sharpness:.2f}, at least {SAME_HEAD} where both show one head)"
+            f"(sharpness {found.sharpness:.2f}, at least {SAME_HEAD} where both show one head)"
         ]
-    if agreement.shift_mm > SHIFTED:
+    if found.shift_mm > SHIFTED:
         remedy = "look at the overlay" if registered else "register it (--register true)"
-        return [f"it looks shifted by about {agreement.shift_mm:.1f} mm against the image; {remedy}"]
+        return [f"it looks shifted by about {found.shift_mm:.1f} mm against the image; {remedy}"]
     return []

@@ -12,10 +12,8 @@ from nibabel.affines import apply_affine, from_matvec, voxel_sizes
 from bundle.registration.isolation import isolated
 from bundle.registration.volumes import PlacedVolume, StoredVolume, block_mean, refuse_shear
 
-SLAB_VOXELS: Final = 2**24
-"""Voxels computed at a time: 64 MB, however large the target."""
-MARGIN: Final = 16
-"""Voxels of the reference about a slab that its spline coefficients see; further ones count for less than 1e-9."""
+SLAB_VOXELS: Final = 2**24  # computed at a time: 64 MB, however large the target
+MARGIN: Final = 16  # voxels about a slab that its spline coefficients see; further ones count for less than 1e-9
 
 
 def resample(
@@ -24,16 +22,8 @@ def resample(
     """Return a reference on another grid, by cubic B-splines; 0 outside its field of view and never below.
 
     Where a voxel of the target spans several of the reference along an axis (a thick slice over a thin-slice scan),
-    it becomes their mean, as the target's own signal is.
-
-    Args:
-        reference: the volume as scanned, magnitudes with air at or near 0.
-        shape: (X, Y, Z) of the target.
-        affine: (4, 4) of the target, voxel index to RAS mm.
-        matrix: (4, 4), rigid, RAS mm, target point to reference point.
-
-    Returns:
-        float32 (X, Y, Z).
+    it becomes their mean, as the target's own signal is. The reference has air at or near 0, shape (X, Y, Z) and affine
+    (4, 4) are the target's, and the matrix, rigid, RAS mm, leads from a target point to a reference point.
 
     Raises:
         InputError: if the voxel axes of either are not at right angles.

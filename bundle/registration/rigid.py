@@ -8,55 +8,32 @@ the scanner's coordinates and the heads' centres on each other; the better goes 
 
 import time
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
-from nibabel.affines import apply_affine
+from nibabel.affines import apply_affine, from_matvec
+from scipy.ndimage import distance_transform_edt
 from scipy.spatial.transform import Rotation
 
 from bundle.errors import InputError
 from bundle.registration.isolation import isolated
-from bundle.registration.volumes import (
-    COARSE,
-    PlacedVolume,
-    head,
-    overlap_fraction,
-    positions,
-    refuse_shear,
-    widened,
-)
+from bundle.registration.volumes import COARSE, PlacedVolume, head, head_places, overlap_fraction, refuse_shear
 
-Start = Literal["header", "moments"]
-
-LEVELS: Final = (
-    # voxel size, smoothing and first step in mm; part of the voxels that is sampled
-    (4 * COARSE, 4.0, 1.0, 1.0),
-    (2 * COARSE, 2.0, 0.5, 0.5),
-    (COARSE, 0.0, 0.25, 0.2),
-)
-"""Small first steps keep a finer level where the coarser one led: steps of 1 mm left it for another peak, 1 mm off,
-on real pairs."""
-MARGIN: Final = 15.0
-"""Air about the head that is sampled, in mm: without it the outline would not count."""
-MOMENTS_GAIN: Final = 1.05
-"""How much better the moments start must be than the header's to be taken."""
+# Voxel size, smoothing and first step in mm; part of the voxels that is sampled. Small first steps keep a finer level
+# where the coarser one led: steps of 1 mm left it for another peak, 1 mm off, on real pairs.
+LEVELS: Final = ((4 * COARSE, 4.0, 1.0, 1.0), (2 * COARSE, 2.0, 0.5, 0.5), (COARSE, 0.0, 0.25, 0.2))
+MARGIN: Final = 15.0  # mm of air about the head that are sampled: without it the outline would not count
+MOMENTS_GAIN: Final = 1.05  # how much better the moments start must be than the header's to be taken
 
 
 @dataclass(frozen=True, eq=False)
 class Registration:
     """Hold where the reference lies, and how well.
 
-    Attributes:
-        matrix: (4, 4), rigid, RAS mm: a point of the target to the same point of the anatomy in the reference.
-        metric_start: mutual information in nats where the headers put the reference, 0 where they put it outside.
-        metric_end: mutual information in nats where registration put it.
-        overlap_start: part of the target's head that the headers put into the reference's field of view, in [0, 1].
-        overlap: the same part where registration put it.
-        rotation_degrees: angle between the headers' and the registration's placement.
-        shift_mm: how far registration moved the centre of the target's head.
-        displacement_mm: how far it moved the voxels of the target's head, on average: turn and shift together.
-        start: which start won.
-        seconds: time taken.
+    The matrix (4, 4), rigid, RAS mm, leads from a point of the target to the same of the anatomy in the reference. The
+    metrics are mutual information in nats, 0 outside, the overlaps the part of the target's head in the reference's
+    field of view: where the headers and where registration put it. Between both places the centre of the target's head
+    was shifted, and its voxels were displaced, on average. The start that won is ``header`` or ``moments``.
     """
 
     matrix: np.ndarray
@@ -67,18 +44,15 @@ class Registration:
     rotation_degrees: float
     shift_mm: float
     displacement_mm: float
-    start: Start
+    start: str
     seconds: float
 
 
 def register(target: PlacedVolume, reference: PlacedVolume) -> Registration:
-    """Find the rigid motion between two scans of one head.
+    """Find the rigid motion between two scans of one head, of two contrasts on any two grids.
 
-    The result depends on the two volumes alone: not on the number of threads, and not on earlier calls.
-
-    Args:
-        target: the volume that stays; it may be blurred by zero-filling.
-        reference: the volume to place, another contrast on any grid.
+    The target may be blurred by zero-filling. The result depends on the two volumes alone: not on the number of
+    threads, and not on earlier calls.
 
     Raises:
         InputError: if the voxel axes of a volume are not at right angles, or the two cannot be brought to overlap.
@@ -87,13 +61,11 @@ def register(target: PlacedVolume, reference: PlacedVolume) -> Registration:
     for volume in (target, reference):
         refuse_shear(volume.affine, volume.name)
     fixed, moving = target.coarse, reference.coarse
-    mask = head(fixed)
-    places = positions(mask, fixed.affine)
+    places = head_places(fixed)
     centre = places.mean(axis=0)
-    moments = np.eye(4)
-    moments[:3, 3] = positions(head(moving), moving.affine).mean(axis=0) - centre
+    moments = from_matvec(np.eye(3), head_places(moving).mean(axis=0) - centre)
     starts = {"header": (np.eye(4), MOMENTS_GAIN), "moments": (moments, 1.0)}
-    sampled = widened(mask, fixed.spacing, MARGIN).astype(np.uint8)
+    sampled = (distance_transform_edt(~head(fixed), sampling=fixed.spacing) <= MARGIN).astype(np.uint8)
     levels = [(np.rint(voxel / fixed.spacing).clip(1).astype(int).tolist(), *others) for voxel, *others in LEVELS]
     images = (fixed.voxels, fixed.affine), (moving.voxels, moving.affine)
     found = isolated("find_motion", *images, sampled, centre, starts, levels)
@@ -104,19 +76,14 @@ def register(target: PlacedVolume, reference: PlacedVolume) -> Registration:
         matrix=matrix,
         metric_start=metric_start,
         metric_end=metric_end,
-        overlap_start=overlap_fraction(fixed, mask, reference, np.eye(4)),
-        overlap=overlap_fraction(fixed, mask, reference, matrix),
-        rotation_degrees=rotation_degrees(matrix),
+        overlap_start=overlap_fraction(places, reference, np.eye(4)),
+        overlap=overlap_fraction(places, reference, matrix),
+        rotation_degrees=float(np.degrees(Rotation.from_matrix(matrix[:3, :3]).magnitude())),
         shift_mm=displacement_mm(matrix, centre[None]),
         displacement_mm=displacement_mm(matrix, places),
         start=start,
         seconds=time.perf_counter() - begin,
     )
-
-
-def rotation_degrees(matrix: np.ndarray) -> float:
-    """Return the angle of a rigid motion, in [0, 180]."""
-    return float(np.degrees(Rotation.from_matrix(matrix[:3, :3]).magnitude()))
 
 
 def displacement_mm(matrix: np.ndarray, places: np.ndarray) -> float:

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The program that :func:`bundle.registration.isolation.isolated` runs: what SimpleITK does for registration.
 
-It imports NumPy and SimpleITK alone, so that it starts in half a second. It is also where RAS meets LPS: NIfTI counts
-millimetres to the right, to the front and upwards, ITK to the left, to the back and upwards.
+It imports NumPy and SimpleITK alone, so that it starts in half a second. It is also where NIfTI's RAS meets ITK's LPS.
 """
 
 import os
@@ -16,19 +15,17 @@ from typing import Final, NamedTuple
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
+# Voxels (X, Y, Z), float32 or uint8, and affine (4, 4), voxel index to RAS mm.
 Image = tuple[np.ndarray, np.ndarray]
-"""Voxels (X, Y, Z), float32 or uint8, and affine (4, 4), voxel index to RAS mm."""
+# Voxels of the target that become one along each axis, smoothing and first step in mm, part of voxels sampled.
 Level = tuple[Sequence[int], float, float, float]
-"""Voxels of the target that become one along each axis, smoothing and first step in mm, part of voxels sampled."""
 
-LPS: Final = np.diag([-1.0, -1.0, 1.0, 1.0])
-"""RAS to LPS, and its own inverse."""
+LPS: Final = np.diag([-1.0, -1.0, 1.0, 1.0])  # RAS to LPS, and its own inverse
 N_BINS: Final = 32
-SEED: Final = 20200228
-"""Samples are taken at random places about a regular grid: the same ones in every run."""
+SEED: Final = 20200228  # of random places about a regular grid, where samples are taken
+# Steps are in mm of the voxel that moves most; one shrinks by the relaxation where the direction turns. With ITK's
+# default of 0.5 the descent stops short, by up to 0.3 mm on real pairs. It ends where the gradient is flat, too.
 LAST_STEP, RELAXATION, MAX_STEPS, FLAT = 1e-3, 0.8, 200, 1e-8
-"""Steps are in mm of the voxel that moves most; one shrinks by the relaxation where the direction turns. With ITK's
-default of 0.5 the descent stops short, by up to 0.3 mm on real pairs. It ends where the gradient is flat, too."""
 
 
 class _Pair(NamedTuple):
@@ -48,19 +45,12 @@ def find_motion(
     starts: Mapping[str, tuple[np.ndarray, float]],
     levels: Sequence[Level],
 ) -> tuple[str, np.ndarray, float, float] | None:
-    """Descend from every start at the first level, and go on from the best through the others.
+    """Descend from every start at the first level, and go on from the best through the others, from coarse to fine.
 
-    Args:
-        target: coarse volume.
-        reference: coarse volume.
-        mask: where on the target's grid to sample, uint8 (X, Y, Z).
-        centre: (3,), RAS mm, about which a turn counts.
-        starts: by name a matrix (4, 4) and a weight of the mutual information it leads to.
-        levels: from coarse to fine.
-
-    Returns:
-        Name of the start that won; matrix (4, 4), rigid, RAS mm, target point to reference point; mutual information
-        in nats without any motion, and with the matrix. ``None`` if no start overlaps with the reference.
+    The mask, uint8 (X, Y, Z), says where on the target's grid to sample; a turn counts about the centre (3,), RAS mm;
+    a start has a matrix (4, 4) and a weight of the mutual information that it leads to. Returned are the name of the
+    start that won, its matrix, target point to reference point, and the mutual information in nats without any motion
+    and with the matrix; ``None`` if no start overlaps with the reference.
     """
     pair = _Pair(to_image(*target), to_image(*reference), to_image(mask, target[1]), centre)
     reached = {}
@@ -80,7 +70,6 @@ def find_motion(
 
 
 def _descend(pair: _Pair, matrix: np.ndarray, level: Level) -> np.ndarray:
-    """Return where the descent at one level leads from a matrix."""
     shrink, smoothing, step, sampled = level
     transform = to_transform(matrix, pair.centre)
     method = _method(pair, transform)
@@ -117,17 +106,13 @@ def _method(pair: _Pair, transform: sitk.Transform) -> sitk.ImageRegistrationMet
     return method
 
 
-def interpolate(
-    image: Image, shape: Sequence[int], affine: np.ndarray, matrix: np.ndarray, n_threads: int
-) -> np.ndarray:
+def interpolate(image: Image, shape: list[int], affine: np.ndarray, matrix: np.ndarray, n_threads: int) -> np.ndarray:
     """Return a volume on another grid by cubic B-splines, float32; 0 outside its field of view."""
-    resampler = sitk.ResampleImageFilter()
-    resampler.SetNumberOfThreads(n_threads)
-    resampler.SetInterpolator(sitk.sitkBSpline3)
-    resampler.SetTransform(to_transform(matrix, np.zeros(3)))
-    resampler.SetReferenceImage(to_image(np.zeros((1, 1, 1), np.float32), affine))  # for its axes
-    resampler.SetSize([int(size) for size in shape])
-    return np.asarray(sitk.GetArrayFromImage(resampler.Execute(to_image(*image))).T)
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(n_threads)
+    grid = to_image(np.zeros((1, 1, 1), np.float32), affine)
+    axes = grid.GetOrigin(), grid.GetSpacing(), grid.GetDirection()
+    found = sitk.Resample(to_image(*image), shape, to_transform(matrix, np.zeros(3)), sitk.sitkBSpline3, *axes)
+    return np.asarray(sitk.GetArrayFromImage(found).T)
 
 
 def to_image(voxels: np.ndarray, affine: np.ndarray) -> sitk.Image:
@@ -161,7 +146,6 @@ def from_transform(transform: sitk.Euler3DTransform) -> np.ndarray:
 
 
 def _end_with(parent: int) -> None:
-    """End as soon as the process that asks has ended."""
     while os.getppid() == parent:
         time.sleep(0.2)
     os._exit(1)

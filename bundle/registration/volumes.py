@@ -8,27 +8,24 @@ from functools import cached_property
 from typing import Final, Literal, Self
 
 import numpy as np
-from nibabel.affines import apply_affine, voxel_sizes
+from nibabel.affines import apply_affine, from_matvec, voxel_sizes
 from scipy import ndimage
 
 from bundle.errors import InputError
 from bundle.volumes.intensity import IntensityScale, tissue_threshold
 
+# Voxel size in mm that coarse copies come close to, from below. Finer ones moved the result on real pairs by less
+# than 0.1 mm and took four times as long (docs/registration.md).
 COARSE: Final = 2.0
-"""Voxel size in mm that coarse copies come close to, from below. Finer ones moved the result on real pairs by less
-than 0.1 mm and took four times as long (docs/registration.md)."""
+# Largest cosine between two voxel axes that counts as a right angle: 0.06 degrees, 0.2 mm over a head.
 SHEAR: Final = 1e-3
-"""Largest cosine between two voxel axes that counts as a right angle: 0.06 degrees, 0.2 mm over a head."""
 
 
 @dataclass(frozen=True, eq=False)
 class PlacedVolume:
-    """Hold voxels and where they lie.
+    """Hold voxels, float32 (X, Y, Z), and where they lie: an affine (4, 4), voxel index to RAS mm.
 
-    Attributes:
-        voxels: float32 (X, Y, Z).
-        affine: float64 (4, 4), voxel index to RAS mm.
-        name: what to call the volume in messages: its file.
+    Messages call the volume by its name: its file.
     """
 
     voxels: np.ndarray
@@ -47,8 +44,18 @@ class PlacedVolume:
 
     @cached_property
     def coarse(self) -> "PlacedVolume":
-        """A small copy to compare and register by, see :func:`coarsen`; made once."""
-        return coarsen(self)
+        """A small copy, so that registration takes as long for a matrix of 1024 as for one of 256; made once.
+
+        Intensities run from 0 to 1, the 99.9th percentile of what is not air: a few bright voxels would otherwise
+        leave the histogram of the mutual information empty.
+        """
+        wanted = np.maximum(1, (COARSE / self.spacing + 1e-6).astype(int))
+        blocks = np.minimum(wanted, self.shape)
+        voxels = block_mean(self.voxels, blocks)
+        voxels = IntensityScale.from_array(voxels).normalise(voxels)
+        voxels = (voxels / np.percentile(voxels[voxels > 0], 99.9)).clip(max=1)
+        to_fine = from_matvec(np.diag(1.0 * blocks), (blocks - 1) / 2)  # a block's centre, in fine voxels
+        return PlacedVolume(voxels.astype(np.float32), self.affine @ to_fine, self.name)
 
     def box(self, slices: tuple[slice, ...]) -> np.ndarray:
         """Return the voxels of a range of indices along each axis."""
@@ -56,11 +63,7 @@ class PlacedVolume:
 
 
 class StoredVolume:
-    """Keep the voxels of a volume in a file without a name, and none in memory, as long as a ``with`` block lasts.
-
-    Raises:
-        OSError: if the disk of temporary files (``TMPDIR``) is full.
-    """
+    """Keep the voxels of a volume in a file without a name, and none in memory, as long as a ``with`` block lasts."""
 
     def __init__(self, volume: PlacedVolume) -> None:
         self.shape, self.affine, self.name = volume.shape, volume.affine, volume.name
@@ -96,55 +99,27 @@ def refuse_shear(affine: np.ndarray, name: str) -> None:
 
 def block_mean(voxels: np.ndarray, blocks: Sequence[int] | np.ndarray) -> np.ndarray:
     """Return the means of blocks of voxels; an incomplete block at the end of an axis is left out."""
-    shape = tuple(size // block for size, block in zip(voxels.shape, blocks, strict=True))
-    whole = voxels[tuple(slice(0, n * block) for n, block in zip(shape, blocks, strict=True))]
-    split = whole.reshape(shape[0], blocks[0], shape[1], blocks[1], shape[2], blocks[2])
+    shape = np.array(voxels.shape) // blocks
+    whole = voxels[tuple(map(slice, shape * blocks))]
+    split = whole.reshape(np.stack([shape, blocks], axis=1).ravel().tolist())
     return np.asarray(split.mean(axis=(1, 3, 5)))
 
 
-def coarsen(volume: PlacedVolume) -> PlacedVolume:
-    """Return a small copy, so that registration takes as long for a matrix of 1024 as for one of 256.
-
-    Intensities run from 0 to 1, the 99.9th percentile of what is not air: a few bright voxels would otherwise leave
-    the histogram of the mutual information empty.
-    """
-    wanted = [max(1, int(COARSE / size + 1e-6)) for size in volume.spacing]
-    x, y, z = (min(block, size) for block, size in zip(wanted, volume.voxels.shape, strict=True))
-    voxels = block_mean(volume.voxels, (x, y, z))
-    voxels = IntensityScale.from_array(voxels).normalise(voxels)
-    voxels = (voxels / np.percentile(voxels[voxels > 0], 99.9)).clip(max=1)
-    blocks = np.array([x, y, z, 1.0])
-    to_fine = np.diag(blocks)
-    to_fine[:3, 3] = (blocks[:3] - 1) / 2  # a block's centre, in fine voxels
-    return PlacedVolume(voxels.astype(np.float32), volume.affine @ to_fine, volume.name)
-
-
 def head(coarse: PlacedVolume) -> np.ndarray:
-    """Return where the head is in a coarse volume, bool (X, Y, Z): the largest piece of tissue.
-
-    Tissue is what lies above :func:`bundle.volumes.intensity.tissue_threshold`.
-    """
+    """Return where the head is in a coarse volume, bool (X, Y, Z): the largest piece of tissue."""
     pieces, n_pieces = ndimage.label(coarse.voxels > tissue_threshold(coarse.voxels))
     if n_pieces == 0:
         return np.ones(coarse.voxels.shape, dtype=bool)
     return np.asarray(pieces == np.bincount(pieces.ravel())[1:].argmax() + 1)
 
 
-def positions(mask: np.ndarray, affine: np.ndarray) -> np.ndarray:
-    """Return where the voxels of a mask lie, (n, 3) in RAS mm."""
-    return np.asarray(apply_affine(affine, np.argwhere(mask)))
+def head_places(coarse: PlacedVolume) -> np.ndarray:
+    """Return where the voxels of the head in a coarse volume lie, (n, 3) in RAS mm."""
+    return np.asarray(apply_affine(coarse.affine, np.argwhere(head(coarse))))
 
 
-def widened(mask: np.ndarray, spacing: np.ndarray, margin: float) -> np.ndarray:
-    """Return a mask with all voxels within ``margin`` mm of it."""
-    return np.asarray(ndimage.distance_transform_edt(~mask, sampling=spacing) <= margin)
-
-
-def overlap_fraction(coarse: PlacedVolume, mask: np.ndarray, reference: PlacedVolume, matrix: np.ndarray) -> float:
-    """Return the part of the target's head (a mask of its coarse copy) in the reference's field of view, in [0, 1].
-
-    The matrix (4, 4), RAS mm, leads from a point of the target to one of the reference.
-    """
-    index = apply_affine(np.linalg.inv(reference.affine) @ matrix, positions(mask, coarse.affine))
-    inside = (index >= -0.5) & (index <= np.array(reference.voxels.shape) - 0.5)
+def overlap_fraction(places: np.ndarray, reference: PlacedVolume, matrix: np.ndarray) -> float:
+    """Return the part of places (n, 3) that a matrix, as of a registration, puts into the reference's field of view."""
+    index = apply_affine(np.linalg.inv(reference.affine) @ matrix, places)
+    inside = (index >= -0.5) & (index <= np.array(reference.shape) - 0.5)
     return float(inside.all(axis=1).mean())

@@ -12,7 +12,7 @@ import numpy as np
 
 from bundle.drawing.case_slices import CaseSlices
 from bundle.drawing.montage import MontageColumn, save_montage
-from bundle.drawing.windows import error_limit
+from bundle.drawing.slice_choice import error_limit
 from bundle.errors import InputError
 from bundle.keys import HIGH_RES, LOW_RES, REFERENCE, SUPER_RES
 from bundle.studies.scores import Folder, case_scores, low_res_title, same_inputs

@@ -16,16 +16,16 @@ from bundle.case import Case, RegistrationFinding
 from bundle.errors import InputError
 from bundle.keys import CASE, IMAGE, REFERENCE
 from bundle.registration import PlacedVolume, Registration, StoredVolume, agreement, register, resample
-from bundle.registration.agreement import is_head_enough
+from bundle.registration.agreement import ENOUGH
 from bundle.registration.plausibility import (
     agreement_doubts,
     is_displaced,
-    overlap_doubt,
+    overlap_doubts,
     overlap_failure,
     registration_doubts,
     registration_failure,
 )
-from bundle.registration.volumes import head, overlap_fraction
+from bundle.registration.volumes import head, head_places, overlap_fraction
 from bundle.transforms.io import SPACING
 from bundle.volumes.geometry import same_grid
 
@@ -130,7 +130,7 @@ def _find_displaced(target: PlacedVolume, reference: PlacedVolume, case: Case) -
     It stays as it is where it hardly lies off, and where nobody can tell: the head is too small, or registration is
     not to be believed, as with the reference of another patient.
     """
-    if not is_head_enough(target):
+    if head(target.coarse).sum() < ENOUGH:
         return None, []
     try:
         found = register(target, reference)
@@ -151,12 +151,12 @@ def _note(case: Case, method: str, found: Registration) -> None:
 
 def _check_headers(target: PlacedVolume, reference: PlacedVolume, case: Case) -> list[str]:
     """Return what to say of a reference that stays where its header puts it."""
-    overlap = overlap_fraction(target.coarse, head(target.coarse), reference, np.eye(4))
+    overlap = overlap_fraction(head_places(target.coarse), reference, np.eye(4))
     _details(case).update({"method": "headers", "overlap": overlap})
     if reason := overlap_failure(overlap):
         raise InputError(f"{reference.name}: this reference cannot be used, as {reason}.")
     said = "it is on another grid and was laid on the image by the headers alone, as register is false"
-    return [doubt for doubt in (said, overlap_doubt(overlap)) if doubt]
+    return [said, *overlap_doubts(overlap)]
 
 
 def _compare(target: PlacedVolume, aligned: PlacedVolume, case: Case, registered: bool) -> None:

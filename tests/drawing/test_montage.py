@@ -11,8 +11,8 @@ from PIL import Image
 
 from bundle.drawing.case_slices import CaseSlices, Scores
 from bundle.drawing.montage import MontageColumn, save_montage
+from bundle.drawing.slice_choice import error_limit
 from bundle.drawing.tile import ERRORS, GREY, MARK, MISSING
-from bundle.drawing.windows import error_limit
 from bundle.errors import InputError
 
 ROWS, COLUMNS = 48, 40

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bundle.case import Case
-from bundle.pages import batch_page, save_batch_page, save_case_page
+from bundle.pages import batch_page, case_page, save_batch_page
+from bundle.pages.template import save_page
 
 MADE = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 ANY_TEXT = st.text(st.characters(exclude_characters="\r\0"), min_size=1)
@@ -120,7 +121,7 @@ def test_output_may_be_named_in_full_or_not_at_all(tmp_path: Path, parse) -> Non
 
 
 def test_thumbnails_come_from_the_pages_of_the_cases(tmp_path: Path, images, origin, parse, picture_of) -> None:
-    save_case_page(tmp_path / "sub-01_sr.html", Case("sub-01"), images, origin)
+    save_page(tmp_path / "sub-01_sr.html", case_page(Case("sub-01"), images, origin))
     (tmp_path / "sub-02_sr.html").write_text('<meta name="thumbnail" content="data:image/webp;base64,&quot;&gt;">')
     path = save_batch_page(tmp_path / "index.html", [case("sub-01"), case("sub-02")])
     (picture,) = parse(path.read_text(encoding="utf-8")).all("img")
@@ -131,7 +132,7 @@ def test_thumbnails_come_from_the_pages_of_the_cases(tmp_path: Path, images, ori
 def test_page_of_500_cases_is_below_five_megabytes_and_larger_ones_have_no_pictures(
     tmp_path: Path, images, origin, parse
 ) -> None:
-    save_case_page(tmp_path / "x.html", Case("x"), images, origin)
+    save_page(tmp_path / "x.html", case_page(Case("x"), images, origin))
     many = [case(f"sub-{i:03}", "done", "a warning. " * 20) | {"output": "x"} for i in range(500)]
     path = save_batch_page(tmp_path / "index.html", many)
     assert path.read_text(encoding="utf-8").count("data:image") == 500

@@ -13,7 +13,8 @@ from scipy.ndimage import gaussian_filter
 from bundle.case import Case
 from bundle.drawing.case_slices import CaseSlices
 from bundle.keys import HIGH_RES, REFERENCE, UNCERTAINTY
-from bundle.pages import Origin, case_page, save_case_page
+from bundle.pages import Origin, case_page
+from bundle.pages.template import save_page
 
 HOSTILE = "<script>alert('1')</script> & \"x\"=`y`\n{{ 7 * 7 }} é \N{CJK UNIFIED IDEOGRAPH-4E00}"
 ANY_TEXT = st.text(st.characters(exclude_characters="\r\0"), min_size=1)
@@ -158,9 +159,8 @@ def test_hostile_names_are_shown_as_they_are(images, parse) -> None:
 
 
 def test_saved_page_is_utf8_and_names_that_are_not_text_do_no_harm(tmp_path: Path, images, origin, parse) -> None:
-    path = save_case_page(
-        tmp_path / "new" / "page.html", record(case="caf\N{LATIN SMALL LETTER E WITH ACUTE}\udcff"), images, origin
-    )
+    page = case_page(record(case="caf\N{LATIN SMALL LETTER E WITH ACUTE}\udcff"), images, origin)
+    path = save_page(tmp_path / "new" / "page.html", page)
     assert parse(path.read_text(encoding="utf-8")).text("h1") == ["caf\N{LATIN SMALL LETTER E WITH ACUTE}?"]
     assert [file.name for file in path.parent.iterdir()] == ["page.html"]
 

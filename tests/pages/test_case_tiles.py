@@ -11,8 +11,8 @@ from bundle.drawing.case_slices import CaseSlices
 from bundle.drawing.tile import Tile
 from bundle.keys import HIGH_RES, LOW_RES, PRED, REFERENCE, UNCERTAINTY
 from bundle.kspace import project
-from bundle.pages.case_tiles import DIFFERENCE_LIMIT, case_tiles, with_scores
-from bundle.pages.embedded import painted
+from bundle.pages.case_page import DIFFERENCE_LIMIT, case_tiles, with_scores
+from bundle.pages.template import painted
 
 MINUS = "\N{MINUS SIGN}"
 ALWAYS = ["Input", "Output", f"Output {MINUS} input", "K-space residual"]

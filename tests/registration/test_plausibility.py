@@ -9,7 +9,7 @@ from bundle.registration import Agreement, Registration
 from bundle.registration.plausibility import (
     agreement_doubts,
     is_displaced,
-    overlap_doubt,
+    overlap_doubts,
     registration_doubts,
     registration_failure,
 )
@@ -52,9 +52,9 @@ def test_a_shift_between_headers_that_share_no_space_is_believed_and_said() -> N
 
 
 def test_a_part_of_the_head_without_reference_is_said() -> None:
-    assert overlap_doubt(0.95) is None
-    assert overlap_doubt(0.8) == "20% of the head lies outside its field of view, where it cannot help"
-    assert registration_doubts(dataclasses.replace(GOOD, overlap=0.8)) == [overlap_doubt(0.8)]
+    assert overlap_doubts(0.95) == []
+    assert overlap_doubts(0.8) == ["20% of the head lies outside its field of view, where it cannot help"]
+    assert registration_doubts(dataclasses.replace(GOOD, overlap=0.8)) == overlap_doubts(0.8)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from bundle import kspace
 from bundle.data.reading import read_volume
 from bundle.errors import InputError
 from bundle.registration import PlacedVolume, Registration, register
-from bundle.registration.rigid import displacement_mm, rotation_degrees
+from bundle.registration.rigid import displacement_mm
 
 from .conftest import Scan, grid, rigid
 
@@ -60,7 +60,7 @@ def test_register_finds_a_known_motion_of_a_zero_filled_target(moved: Registrati
 
 
 def test_register_tells_what_it_did(moved: Registration) -> None:
-    assert moved.rotation_degrees == pytest.approx(rotation_degrees(CASES["moved"]), abs=0.1)
+    assert moved.rotation_degrees == pytest.approx(5.42, abs=0.1)  # of turns by 3, -2 and 4 degrees
     assert moved.shift_mm == pytest.approx(np.linalg.norm([4, -6, 5]), abs=1.5)  # the head's centre is near the origin
     assert moved.overlap > 0.99
     assert 1.5 * moved.metric_start < moved.metric_end
@@ -90,12 +90,6 @@ def test_register_refuses_sheared_axes(target: PlacedVolume) -> None:
     sheared = target.affine @ np.array([[1, 0.2, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
     with pytest.raises(InputError, match=r"^T1w\.nii\.gz: the voxel axes are \d+\.\d degrees off a right angle"):
         register(target, PlacedVolume(target.voxels, sheared, "T1w.nii.gz"))
-
-
-@pytest.mark.parametrize("angle", [0, 3, 90, 180])
-def test_rotation_degrees_is_the_angle_about_any_axis(angle: float) -> None:
-    turn = rigid((20, 30, -50), (1, 2, 3))
-    assert rotation_degrees(turn @ rigid((angle, 0, 0), (4, 5, 6)) @ np.linalg.inv(turn)) == pytest.approx(angle)
 
 
 def test_displacement_of_a_point_by_a_turn_about_itself_is_none() -> None:

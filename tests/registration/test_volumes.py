@@ -11,12 +11,10 @@ from bundle.registration import PlacedVolume
 from bundle.registration.volumes import (
     COARSE,
     block_mean,
-    coarsen,
     head,
+    head_places,
     overlap_fraction,
-    positions,
     refuse_shear,
-    widened,
 )
 
 SPACINGS = st.sampled_from([(0.5, 0.5, 4.0), (-0.7, 0.9, 2.0), (1.0, 1.0, 1.0), (2.5, 0.3, 0.6)])
@@ -43,11 +41,11 @@ def test_block_mean_leaves_out_incomplete_blocks() -> None:
 
 
 @given(SPACINGS, st.tuples(st.integers(9, 20), st.integers(9, 20), st.integers(1, 9)))
-def test_coarsen_keeps_everything_in_its_place(spacing, shape) -> None:
+def test_coarse_copy_keeps_everything_in_its_place(spacing, shape) -> None:
     affine = np.diag([*spacing, 1.0])
     affine[:3, 3] = (5, -6, 7)
     fine = ramp(shape, affine)
-    coarse = coarsen(fine)
+    coarse = fine.coarse
     blocks = np.rint(coarse.spacing / fine.spacing).astype(int)
     for index in (np.zeros(3, dtype=int), np.array(coarse.voxels.shape) - 1):
         within = index * blocks + np.argwhere(np.ones(blocks))
@@ -58,10 +56,10 @@ def test_coarsen_keeps_everything_in_its_place(spacing, shape) -> None:
     assert (coarse.spacing > COARSE / 2)[np.array(shape) > 9].all()
 
 
-def test_coarsen_scales_to_what_is_bright_but_not_to_an_outlier() -> None:
+def test_coarse_copy_scales_to_what_is_bright_but_not_to_an_outlier() -> None:
     voxels = np.tile(np.linspace(0, 500, 40, dtype=np.float32), (40, 40, 1))
     voxels[3, 3, 3] = 1e6
-    coarse = coarsen(PlacedVolume(voxels, np.diag([2, 2, 2, 1.0]), "a.nii"))
+    coarse = PlacedVolume(voxels, np.diag([2, 2, 2, 1.0]), "a.nii").coarse
     assert coarse.voxels.max() == 1
     assert np.median(coarse.voxels) == pytest.approx(0.5, abs=0.02)
 
@@ -75,18 +73,11 @@ def test_head_is_the_largest_piece_of_tissue() -> None:
     np.testing.assert_array_equal(head(PlacedVolume(voxels, np.eye(4), "a.nii")), expected)
 
 
-def test_widened_reaches_as_far_in_mm_along_every_axis() -> None:
-    mask = np.zeros((21, 21, 21), dtype=bool)
-    mask[10, 10, 10] = True
-    wide = widened(mask, np.array([1.0, 2.0, 4.0]), 6.0)
-    assert [int(wide[:, 10, 10].sum()), int(wide[10, :, 10].sum()), int(wide[10, 10, :].sum())] == [13, 7, 3]
-
-
-def test_positions_are_those_of_the_mask_s_voxels() -> None:
-    mask = np.zeros((3, 3, 3), dtype=bool)
-    mask[2, 0, 1] = True
+def test_places_are_those_of_the_head_s_voxels() -> None:
+    voxels = np.zeros((3, 3, 3), dtype=np.float32)
+    voxels[2, 0, 1] = 1
     affine = np.array([[0, 0, 2, 10], [0.5, 0, 0, 20], [0, 3, 0, 30], [0, 0, 0, 1.0]])
-    np.testing.assert_allclose(positions(mask, affine), [[12, 21, 30]])
+    np.testing.assert_allclose(head_places(PlacedVolume(voxels, affine, "a.nii")), [[12, 21, 30]])
 
 
 @pytest.mark.parametrize(("shift", "expected"), [(0, 1.0), (5, 0.5), (-5, 0.5), (10, 0.0), (2, 0.8)])
@@ -96,7 +87,7 @@ def test_overlap_is_the_part_of_the_head_inside_the_field_of_view(shift: float, 
     reference.affine[:3, 3] = -0.25  # the same box in mm
     matrix = np.eye(4)
     matrix[0, 3] = shift
-    assert overlap_fraction(target, target.voxels > 0, reference, matrix) == pytest.approx(expected)
+    assert overlap_fraction(head_places(target), reference, matrix) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(("size", "expected"), [(10.0, 1.0), (8.0, 0.8)])
@@ -105,4 +96,4 @@ def test_overlap_counts_whole_voxels_of_the_reference(size: float, expected: flo
     affine = np.diag([size, 1, 1, 1.0])
     affine[0, 3] = 4.5  # one voxel about the middle
     reference = PlacedVolume(np.ones((1, 1, 1), dtype=np.float32), affine, "r.nii")
-    assert overlap_fraction(target, target.voxels > 0, reference, np.eye(4)) == pytest.approx(expected)
+    assert overlap_fraction(head_places(target), reference, np.eye(4)) == pytest.approx(expected)

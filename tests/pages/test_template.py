@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bundle.drawing.tile import GREY, MARK, SIGNED, UNSIGNED, Scale
-from bundle.pages.embedded import css_gradient, data_uri, edges, outlines, painted
+from bundle.pages.template import css_gradient, data_uri, edges, outlines, painted
 
 
 def rgb(hexadecimal: str) -> list[int]:
