@@ -14,7 +14,7 @@ from bundle.drawing.png import save_paletted
 from bundle.drawing.slice_choice import Box, Image, detail_box, error_limit, grey_limit, grey_window
 from bundle.drawing.tile import ERRORS, GREY, Scale, Tile
 from bundle.keys import HIGH_RES, REFERENCE
-from bundle.reports.columns import format_score, image_title, metric_title, whole_and_head
+from bundle.metrics.score_text import format_score, image_title, metric_title, whole_and_head
 
 _ZOOM = 3
 _MINUS, _TIMES = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"

@@ -17,10 +17,10 @@ from bundle.drawing.slice_choice import grey_limit, grey_window
 from bundle.drawing.tile import GREY, SIGNED, UNSIGNED, Scale, Tile
 from bundle.keys import HIGH_RES, LOW_RES, PRED, REFERENCE, UNCERTAINTY
 from bundle.metrics import psnr, ssim
+from bundle.metrics.score_text import format_score
 from bundle.pages.fact_text import FactGroup, fact_groups, sentence_text
 from bundle.pages.residual import kspace_residual, measured_block
 from bundle.pages.template import data_uri, painted, render
-from bundle.reports.columns import format_score
 
 _THUMBNAIL_HEIGHT = 96
 # Ends of scales, as parts of the grey window: the same on every page, so pages compare.

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bundle.files import atomic_path
 from bundle.keys import LOW_RES, SUBJECT
-from bundle.reports.columns import Spread, image_title, metric_title, whole_and_head
+from bundle.metrics.score_text import Spread, image_title, metric_title, whole_and_head
 from bundle.reports.text_table import markdown_table
 
 KEYS = ("subject", "case", "slice", "image")  # of slices.csv: person, session, index through-plane, what was scored

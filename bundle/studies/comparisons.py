@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from bundle.errors import InputError
 from bundle.keys import LOW_RES, SUPER_RES, SUPER_RES_CONSISTENT
-from bundle.reports.columns import format_score, image_title, metric_title
+from bundle.metrics.score_text import format_score, image_title, metric_title
 from bundle.studies.scores import StudyScores, line_label
 from bundle.studies.statistics import (
     Interval,

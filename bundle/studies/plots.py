@@ -17,7 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from bundle.drawing.png import save_plot
 from bundle.errors import InputError
 from bundle.keys import SUPER_RES
-from bundle.reports.columns import metric_title, whole_and_head
+from bundle.metrics.score_text import metric_title, whole_and_head
 from bundle.studies.scores import StudyScores
 from bundle.studies.statistics import summarise
 

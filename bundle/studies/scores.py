@@ -13,7 +13,7 @@ import pandas as pd
 
 from bundle.errors import InputError
 from bundle.keys import CASE, LOW_RES, SUBJECT, SUPER_RES, SUPER_RES_CONSISTENT
-from bundle.reports.columns import image_title, whole_and_head
+from bundle.metrics.score_text import image_title, whole_and_head
 from bundle.reports.score_sheet import KEYS
 
 IMAGES: Final = (LOW_RES, SUPER_RES, SUPER_RES_CONSISTENT)  # others in the file are not looked at

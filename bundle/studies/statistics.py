@@ -14,7 +14,7 @@ import pandas as pd
 from scipy.stats import bootstrap, wilcoxon
 
 from bundle.keys import SUBJECT
-from bundle.reports.columns import Spread, format_score
+from bundle.metrics.score_text import Spread, format_score
 
 Unit = Literal["subjects", "slices"]
 Values = npt.NDArray[np.float64]

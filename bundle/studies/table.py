@@ -10,7 +10,7 @@ import pandas as pd
 
 from bundle.files import atomic_path
 from bundle.keys import LOW_RES, SUPER_RES, SUPER_RES_CONSISTENT
-from bundle.reports.columns import format_score, metric_title, whole_and_head
+from bundle.metrics.score_text import format_score, metric_title, whole_and_head
 from bundle.reports.text_table import markdown_table
 from bundle.studies import statistics
 from bundle.studies.comparisons import SIGNIFICANT, Comparison, PaperFigures, Published, compare, least_p

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bundle.errors import InputError
-from bundle.reports.columns import Spread
+from bundle.metrics.score_text import Spread
 from bundle.reports.score_sheet import ScoreSheet, SubjectScores
 
 LOW_PSNR, GAIN = ("psnr", "low_res", False), ("psnr", "super_res", True)

@@ -10,7 +10,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bundle.reports.columns import Spread
+from bundle.metrics.score_text import Spread
 from bundle.studies.statistics import (
     Interval,
     bootstrap_interval,

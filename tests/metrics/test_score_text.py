@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from bundle.reports.columns import Spread, format_score, image_title, metric_title, whole_and_head
+from bundle.metrics.score_text import Spread, format_score, image_title, metric_title, whole_and_head
 
 
 @pytest.mark.parametrize(
