@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from bundle.case import Case
-from bundle.engines.weights import GeneratorLoader
+from bundle.engines.weights import GeneratorLoader, in_words
 from bundle.errors import InputError
 from bundle.networks import SingleContrastResidual, build
 from bundle.settings import IMAGES, ModelSettings, differing, recorded
@@ -18,8 +18,7 @@ class CaseNetwork:
     """Choose the network for a case: the one that takes no reference where the reference is of no use.
 
     Args:
-        network: the network.
-        model: what it is; the other must be for the same low-res images.
+        model: what the network is; the other must be for the same low-res images.
         device: where to put the other.
         on_bad_reference: ``skip`` cases whose reference cannot be used, or run a ``single_contrast`` network.
         single_contrast_path: file of that network's weights, which is built and loaded by its own training record.
@@ -64,7 +63,8 @@ def _single_contrast(path: str | Path | None, model: ModelSettings) -> nn.Module
             "or with configs/variants/single_contrast.yaml, as --single_contrast_path."
         )
     if found := differing(own, model, IMAGES):
-        what = ", ".join(f"{key} {trained}, not {wanted}" for key, (trained, wanted) in found.items())
-        raise InputError(f"{path}: these weights were trained with {what}; give others as --single_contrast_path.")
+        raise InputError(
+            f"{path}: these weights were trained with {in_words(found)}; give others as --single_contrast_path."
+        )
     GeneratorLoader(path, network).load()
     return network

@@ -4,11 +4,12 @@
 import itertools
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-import monai.inferers
 import torch
 from monai.data import MetaTensor
+from monai.inferers import Inferer
 from monai.utils import convert_to_dst_type
 from torch import Tensor
 from tqdm import tqdm
@@ -19,12 +20,12 @@ from bundle.errors import InputError
 
 logger = logging.getLogger(__name__)
 
-PIXELS_PER_BATCH: Final = {"cpu": 2**16, "cuda": 2**20}
-"""How many pixels go through the network together where nothing else is asked for, by type of device."""
+PIXELS_PER_BATCH: Final = {"cpu": 2**16, "cuda": 2**20}  # where nothing else is asked for
 MINIMUM_TILE: Final = 32
 
 
-class TiledSliceInferer(monai.inferers.Inferer):
+@dataclass(eq=False)
+class TiledSliceInferer(Inferer):
     """Super-resolve a volume slice by slice along its last axis, in mixed precision.
 
     A network's attribute ``reach``, how far an input pixel changes the output, allows to cut large slices into tiles
@@ -36,7 +37,7 @@ class TiledSliceInferer(monai.inferers.Inferer):
         slices_per_batch: slices that go through the network together; memory grows with it. ``auto`` takes one on
             a CPU, except of small slices, and more on a GPU.
         mixed_precision: see :func:`bundle.engines.autocast`; the output is float32 always.
-        progress: show a bar over the slices.
+        progress: whether a bar is shown.
         tile: largest number of positions along rows and columns that are computed at once, besides the overlap of
             tiles: pixels, or the blocks of ``multiple`` pixels that a network works on; ``None`` computes whole slices.
 
@@ -44,22 +45,18 @@ class TiledSliceInferer(monai.inferers.Inferer):
         InputError: if ``slices_per_batch`` or ``tile`` is too small.
     """
 
-    def __init__(
-        self,
-        slices_per_batch: int | Literal["auto"] = "auto",
-        mixed_precision: MixedPrecision = "auto",
-        progress: bool = False,
-        tile: int | None = 320,
-    ) -> None:
-        super().__init__()
-        if slices_per_batch != "auto" and not (isinstance(slices_per_batch, int) and slices_per_batch >= 1):
-            raise InputError(f"slices_per_batch is {slices_per_batch!r}; give 1 or more, or auto.")
+    slices_per_batch: int | Literal["auto"] = "auto"
+    mixed_precision: MixedPrecision = "auto"
+    progress: bool = False
+    tile: int | None = 320
+
+    def __post_init__(self) -> None:
+        """Check sizes."""
+        count, tile = self.slices_per_batch, self.tile
+        if count != "auto" and not (isinstance(count, int) and count >= 1):
+            raise InputError(f"slices_per_batch is {count!r}; give 1 or more, or auto.")
         if tile is not None and not (isinstance(tile, int) and tile >= MINIMUM_TILE):
             raise InputError(f"tile is {tile!r}; give {MINIMUM_TILE} pixels or more, or null for whole slices.")
-        self.slices_per_batch = slices_per_batch
-        self.mixed_precision = mixed_precision
-        self.progress = progress
-        self.tile = tile
         self._warned = False
 
     def __call__(self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -69,19 +66,18 @@ class TiledSliceInferer(monai.inferers.Inferer):
         """
         volumes = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
         outputs: list[Tensor] = []
-        several = False
         with autocast(inputs.device, self.mixed_precision), torch.no_grad():
             for volume, indices, read, kept in self._parts(volumes, network):
                 slices = volumes[volume, :, *read, indices].movedim(-1, 0)  # n, C, rows, columns
                 # on CPUs a tenth faster than with the channels first, see docs/speed.md
                 result = network(slices.contiguous(memory_format=torch.channels_last), *args, **kwargs)
-                several = not isinstance(result, Tensor)
-                images = result if several else [result]
-                outputs = outputs or [_empty_like(volumes) for _ in images]
+                images = [result] if isinstance(result, Tensor) else result
+                outputs = outputs or [_zeros_like(volumes) for _ in images]
+                rows, columns = (slice(k.start - r.start, k.stop - r.start) for r, k in zip(read, kept, strict=True))
                 for output, image in zip(outputs, images, strict=True):
-                    output[volume, :, *kept, indices] = _cut(image, read, kept).movedim(0, -1)
+                    output[volume, :, *kept, indices] = image[..., rows, columns].movedim(0, -1)
         restored = tuple(convert_to_dst_type(output, inputs)[0] for output in outputs)
-        return restored if several else restored[0]
+        return restored[0] if isinstance(result, Tensor) else restored
 
     def _parts(self, volumes: Tensor, network: Callable[..., Any]) -> Iterator[tuple[int, slice, Region, Region]]:
         """Yield what goes through the network at once: volume, slices, the region to read and the one to keep."""
@@ -92,15 +88,15 @@ class TiledSliceInferer(monai.inferers.Inferer):
         height, width = volumes.shape[2:4]
         self._warn_of_large(max(height, width), reach)
         full, nothing = (slice(0, height), slice(0, width)), True
+        size = max(height, width) if reach is None or self.tile is None else self.tile * multiple
         for volume, indices in self._batches(volumes):
             region = full
             if skips_air:
                 signal = occupied(volumes[volume, ..., indices].movedim(-1, 0))
                 if signal is None:
                     continue
-                region = region if reach is None else widened(signal, reach, (height, width), multiple)
+                region = full if reach is None else widened(signal, reach, full, multiple)
             nothing = False
-            size = self.tile * multiple if reach is not None and self.tile is not None else max(height, width)
             for read, kept in tiles(region, size, reach or 0, multiple):
                 yield volume, indices, read, kept
         if nothing:  # one call tells how many images the network returns
@@ -111,9 +107,8 @@ class TiledSliceInferer(monai.inferers.Inferer):
         n_volumes, _, height, width, n_slices = volumes.shape
         fitting = max(1, PIXELS_PER_BATCH.get(volumes.device.type, 2**16) // (height * width))
         count = fitting if self.slices_per_batch == "auto" else self.slices_per_batch
-        with tqdm(
-            total=n_volumes * n_slices, unit="slice", leave=False, disable=not self.progress or n_slices == 1
-        ) as bar:
+        hidden = not self.progress or n_slices == 1
+        with tqdm(total=n_volumes * n_slices, unit="slice", leave=False, disable=hidden) as bar:
             for volume, start in itertools.product(range(n_volumes), range(0, n_slices, count)):
                 stop = min(start + count, n_slices)
                 yield volume, slice(start, stop)
@@ -130,13 +125,7 @@ class TiledSliceInferer(monai.inferers.Inferer):
             )
 
 
-def _empty_like(volumes: Tensor) -> Tensor:
+def _zeros_like(volumes: Tensor) -> Tensor:
     """Return zeros (N, 1, H, W, D), float32, each slice in one piece of memory."""
     n_volumes, _, *shape, n_slices = volumes.shape
     return torch.zeros(n_volumes, n_slices, 1, *shape, device=volumes.device).movedim(1, -1)
-
-
-def _cut(images: Tensor, read: Region, kept: Region) -> Tensor:
-    """Return of images (n, 1, H, W) of the region ``read`` the part ``kept``."""
-    rows, columns = (slice(k.start - r.start, k.stop - r.start) for r, k in zip(read, kept, strict=True))
-    return images[..., rows, columns]

@@ -15,31 +15,21 @@ Region = tuple[slice, slice]
 
 
 def occupied(slices: Tensor) -> Region | None:
-    """Return the smallest region that holds all voxels of some slices that are not 0.
-
-    Args:
-        slices: Tensor (N, C, H, W).
-
-    Returns:
-        The region; ``None`` where every voxel is 0.
-    """
+    """Return the smallest region that holds all voxels of slices (N, C, H, W) that are not 0, if there are any."""
     signal = (slices != 0).flatten(0, 1).any(0)  # H, W
     rows, columns = (signal.any(axis).nonzero().flatten().tolist() for axis in (1, 0))
     return (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)) if rows else None
 
 
-def widened(region: Region, margin: int, shape: tuple[int, int], multiple: int = 1) -> Region:
-    """Return a region with a margin on every side, as far as the slice of some (H, W) goes.
+def widened(region: Region, margin: int, whole: Region, multiple: int = 1) -> Region:
+    """Return a region with a margin in pixels on every side, as far as the whole goes.
 
-    Args:
-        region: of the slice.
-        margin: in pixels.
-        shape: of the slice.
-        multiple: the region starts at a multiple of so many pixels, where a network needs that.
+    It starts at a multiple of so many pixels, where a network needs that and the whole does.
     """
+    starts = [part.start - margin for part in region]
     rows, columns = (
-        slice(max(_floor(axis.start - margin, multiple), 0), min(axis.stop + margin, size))
-        for axis, size in zip(region, shape, strict=True)
+        slice(max(start - start % multiple, axis.start), min(part.stop + margin, axis.stop))
+        for start, part, axis in zip(starts, region, whole, strict=True)
     )
     return rows, columns
 
@@ -60,19 +50,11 @@ def tiles(region: Region, size: int, reach: int, multiple: int = 1) -> Iterator[
     Yields:
         The region to read, and the region to keep of it. The latter are disjoint and fill the whole.
     """
-    parts = [
+    lengths = [axis.stop - axis.start for axis in region]
+    counts = [math.ceil(length / size) for length in lengths]
+    rows, columns = (
         [slice(axis.start + n * i // count, axis.start + n * (i + 1) // count) for i in range(count)]
-        for axis in region
-        for n in [axis.stop - axis.start]
-        for count in [math.ceil(n / size)]
-    ]
-    for rows, columns in itertools.product(*parts):
-        read_rows, read_columns = (
-            slice(max(_floor(kept.start - reach, multiple), axis.start), min(kept.stop + reach, axis.stop))
-            for kept, axis in zip((rows, columns), region, strict=True)
-        )
-        yield (read_rows, read_columns), (rows, columns)
-
-
-def _floor(position: int, multiple: int) -> int:
-    return position - position % multiple
+        for axis, n, count in zip(region, lengths, counts, strict=True)
+    )
+    for kept in itertools.product(rows, columns):
+        yield widened(kept, reach, region, multiple), kept

@@ -2,8 +2,8 @@
 """One training iteration: critic updates on fresh batches, then one generator update (Section III-B)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
 import ignite.distributed as idist
 import torch
@@ -23,6 +23,7 @@ from bundle.parallel import data_parallel, mean_of_processes, part_of_batch
 
 Batch = dict[str, Tensor]
 Generate = Callable[[Tensor], Tensor]
+FIDELITY: Final = GeneratorLoss(adversarial=0, mse=1, perceptual=0, texture=0)
 
 
 @dataclass
@@ -33,8 +34,6 @@ class GeneratorUpdate:
 
     Args:
         network: the generator; its parameters say on which device it runs.
-        optimizer: over the generator's parameters.
-        loss: the objective, Eq. 7.
         inferer: how the network is called, MONAI's ``SimpleInferer`` for patches.
         mixed_precision: see :func:`bundle.engines.autocast`.
         max_gradient_norm: clip the gradient to this norm; ``None``, as in the paper, does not.
@@ -57,10 +56,7 @@ class GeneratorUpdate:
 
     def generate(self, image: Tensor) -> Tensor:
         """Return super-res patches (N, 1, P, P) for ``image`` (N, 2, P, P)."""
-        return self.inferer(self._on_device(image), self.network)
-
-    def _on_device(self, image: Tensor) -> Tensor:
-        return image.to(self.device, non_blocking=True, memory_format=torch.channels_last)
+        return self.inferer(_moved(image, self.device), self.network)
 
     def __call__(self, batch: Batch, loss: GeneratorLoss, critic: nn.Module | None) -> dict[str, Tensor]:
         """Take one optimizer step by ``loss``; return its value and its terms."""
@@ -70,7 +66,7 @@ class GeneratorUpdate:
             targets = [high_res]
             if LEVEL_TARGETS in batch:
                 targets = [*batch[LEVEL_TARGETS].to(self.device, non_blocking=True).split(1, dim=1), high_res]
-            outputs = self.inferer(self._on_device(batch[IMAGE]), self._levels, every=len(targets) > 1)
+            outputs = self.inferer(_moved(batch[IMAGE], self.device), self._levels, every=len(targets) > 1)
             objective, terms = loss(outputs, targets, critic)
         _step(objective, self.network, self.optimizer, self.max_gradient_norm)
         if self.average is not None:
@@ -84,7 +80,6 @@ class CriticUpdate:
 
     Args:
         critic: scores images (N, 1, P, P).
-        optimizer: over the critic's parameters.
         batches: the critic's own shuffled stream.
         n_updates: critic updates for each generator update.
         penalty_weight: lambda4, weight of the gradient penalty.
@@ -122,7 +117,7 @@ class CriticUpdate:
     def _update(self, generate: Generate) -> dict[str, Tensor]:
         """Take one step on the stream's next batch."""
         batch = self.batches.next_batch()
-        real = batch[HIGH_RES].to(self.device, non_blocking=True, memory_format=torch.channels_last)
+        real = _moved(batch[HIGH_RES], self.device)
         n_samples = len(real) * idist.get_world_size()
         alpha = torch.rand(n_samples, generator=self.random)[part_of_batch(n_samples)]
         alpha = alpha.to(self.device, non_blocking=True)
@@ -155,8 +150,7 @@ class TrainingStep:
     """Run one iteration; pass it to an engine as ``iteration_update``.
 
     Args:
-        generator: the generator's update.
-        critic: the critic's updates; not used where the adversarial loss has weight 0.
+        critic: not used where the adversarial loss has weight 0.
         fidelity_iterations: iterations at the start that minimise the MSE alone, without the critic.
             The paper has none; a schedule for few iterations needs a start worth criticising.
     """
@@ -164,36 +158,20 @@ class TrainingStep:
     generator: GeneratorUpdate
     critic: CriticUpdate
     fidelity_iterations: int = 0
-    fidelity: GeneratorLoss = field(
-        default_factory=lambda: GeneratorLoss(adversarial=0, mse=1, perceptual=0, texture=0), init=False
-    )
 
     def __call__(self, engine: Engine, batch: Batch) -> dict[str, float]:
-        """Update critic and generator.
+        """Update critic and generator; return ``loss``, each active term before weighting, and the critic's terms.
 
-        Args:
-            engine: its ``state.iteration``, from 1, decides the phase.
-            batch: the generator's batch, ``image`` (N, 2, P, P), ``high_res`` (N, 1, P, P) and, where all
-                levels are supervised, ``level_targets`` (N, n_levels - 1, P, P).
-
-        Returns:
-            ``loss``, each active term before weighting, and the critic's terms.
+        The engine's ``state.iteration``, from 1, decides the phase. The generator's batch is ``image`` (N, 2, P, P),
+        ``high_res`` (N, 1, P, P) and, where all levels are supervised, ``level_targets`` (N, n_levels - 1, P, P).
         """
-        if engine.state.iteration <= self.fidelity_iterations:
-            terms = self.generator(batch, self.fidelity, None)
-        else:
-            if engine.state.iteration == self.fidelity_iterations + 1:
-                # Adam's moments describe gradients of another objective, orders of magnitude away
-                self.generator.optimizer.state.clear()
-            terms = self._all_losses(batch)
+        if engine.state.iteration == self.fidelity_iterations + 1:
+            # Adam's moments describe gradients of another objective, orders of magnitude away
+            self.generator.optimizer.state.clear()
+        loss = self.generator.loss if engine.state.iteration > self.fidelity_iterations else FIDELITY
+        critic_terms = self.critic(self.generator.generate) if loss.adversarial else {}
+        terms = self.generator(batch, loss, self.critic.critic if loss.adversarial else None) | critic_terms
         return {name: float(value) for name, value in mean_of_processes(terms).items()}
-
-    def _all_losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Update by the whole objective, with critic updates first where it has an adversarial term."""
-        if not self.generator.loss.adversarial:
-            return self.generator(batch, self.generator.loss, None)
-        critic_terms = self.critic(self.generator.generate)
-        return {**self.generator(batch, self.generator.loss, self.critic.critic), **critic_terms}
 
 
 class _Levels(nn.Module):
@@ -206,6 +184,11 @@ class _Levels(nn.Module):
     def forward(self, image: Tensor, every: bool) -> list[Tensor]:
         """Return the outputs of every level, or that of the last alone."""
         return self.network.forward_levels(image) if every else [self.network(image)]
+
+
+def _moved(images: Tensor, device: torch.device) -> Tensor:
+    """Return images (N, C, H, W) on a device, laid out as convolutions read them fastest."""
+    return images.to(device, non_blocking=True, memory_format=torch.channels_last)
 
 
 def _step(objective: Tensor, network: nn.Module, optimizer: Optimizer, max_norm: float | None) -> None:

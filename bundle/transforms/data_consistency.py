@@ -2,6 +2,7 @@
 """The measured block of k-space, put back behind the network."""
 
 from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
@@ -14,10 +15,10 @@ from bundle.keys import LOW_RES, MEASURED, PRED, PRED_CONSISTENT, SLICE_AXIS
 
 Item = dict[Hashable, Any]
 
-CHUNK_PIXELS: Final = 2**21
-"""How many pixels data consistency takes at a time; its Fourier transforms need about 40 bytes for each."""
+CHUNK_PIXELS: Final = 2**21  # at a time; their Fourier transforms need about 40 bytes for each
 
 
+@dataclass(eq=False)
 class DataConsistencyd(Transform):
     """Put the measured block of k-space back into the network's output, slice by slice.
 
@@ -30,9 +31,8 @@ class DataConsistencyd(Transform):
         output_key: where the result goes: ``pred`` replaces the network's output, in its own memory.
     """
 
-    def __init__(self, magnitude: bool = True, output_key: str = PRED_CONSISTENT) -> None:
-        self.magnitude = magnitude
-        self.output_key = output_key
+    magnitude: bool = True
+    output_key: str = PRED_CONSISTENT
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Item:
         """Return the item with the consistent output (1, H, W, D), on the low-res image's scale."""

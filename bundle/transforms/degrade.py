@@ -27,7 +27,6 @@ class SimulateScand(MapTransform):
     Args:
         noise: standard deviation in each channel of the receiver, relative to the volume's maximum, at least 0.
         bias: amplitude of the receive field about 1, in [0, 1).
-        keys: MetaTensors (1, X, Y, Z), magnitudes.
 
     Raises:
         InputError: if ``noise`` or ``bias`` is out of range.
@@ -85,19 +84,15 @@ class ZeroFilld(Transform):
         item = dict(data)
         item[HIGH_RES] = item[IMAGE]
         item[LOW_RES] = self._zero_filled(item[IMAGE], self.factors)
-        item[MEASURED] = self._measured(item)
+        _, height, width, n_slices = item[IMAGE].shape
+        blocks = [kspace.kept_block(n, f) for n, f in zip((height, width), self.factors, strict=True)]
+        measured = [end - start for start, end in blocks]
+        measured.insert(int(item.get(SLICE_AXIS, 2)), n_slices)  # native axes
+        item[MEASURED] = torch.tensor(measured)
         if self.level_factors:
             targets = [self._zero_filled(item[IMAGE], factors).as_tensor() for factors in self.level_factors]
             item[LEVEL_TARGETS] = MetaTensor(torch.cat(targets), meta=item[IMAGE].meta)
         return item
-
-    def _measured(self, item: Item) -> torch.Tensor:
-        """Return how many samples of k-space are left along each native axis, (3,)."""
-        _, height, width, n_slices = item[IMAGE].shape
-        blocks = [kspace.kept_block(n, f) for n, f in zip((height, width), self.factors, strict=True)]
-        measured = [end - start for start, end in blocks]
-        measured.insert(int(item.get(SLICE_AXIS, 2)), n_slices)
-        return torch.tensor(measured)
 
     def _zero_filled(self, high_res: MetaTensor, factors: tuple[float, float]) -> MetaTensor:
         """Return every slice of a volume (1, H, W, D) zero-filled; factor 1 is the volume itself."""

@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Dictionary transforms from a loaded pair to the network's input, and from its output to a volume.
 
-They stand in this order in ``configs/inference.yaml``: load, slices last, normalise, (tissue slices,)
-(zero-fill,) stack; network; (data consistency,) restore, save; those in k-space are in
-``bundle.transforms.degrade`` and ``bundle.transforms.data_consistency``. Volumes are channel-first with the slices
-along the last axis, (1, H, W, D), everywhere between :class:`SlicesLastd` and :class:`RestoreNatived`.
+Volumes are channel-first with the slices along the last axis, (1, H, W, D), everywhere between :class:`SlicesLastd`
+and :class:`RestoreNatived`.
 """
 
 from collections.abc import Hashable, Mapping
@@ -15,7 +13,6 @@ import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
-from monai.utils import ensure_tuple
 
 from bundle.errors import InputError
 from bundle.keys import HIGH_RES, IMAGE, LEVEL_TARGETS, LOW_RES, PRED, REFERENCE, SCALE, SLICE_AXIS, SLICES, UNCERTAINTY
@@ -73,8 +70,8 @@ class NormaliseIntensityd(MapTransform):
             if key == self.keys[0]:
                 # one value, or one per slice; never 0-d, which collation would turn into a number
                 item[SCALE] = {
-                    "offset": torch.as_tensor(scale.offset, dtype=torch.float32).reshape(-1),
-                    "scale": torch.as_tensor(scale.scale, dtype=torch.float32).reshape(-1),
+                    name: torch.as_tensor(getattr(scale, name), dtype=torch.float32).reshape(-1)
+                    for name in ("offset", "scale")
                 }
         return item
 
@@ -84,7 +81,7 @@ class TissueSlicesd(MapTransform):
 
     Args:
         maximum: keep at most this many, evenly spaced; ``None`` keeps all that hold tissue.
-        keys: tensors (1, H, W, D); the first, the target, decides.
+        keys: the first, the target, decides.
 
     Raises:
         InputError: if ``maximum`` is below 1.
@@ -102,11 +99,7 @@ class TissueSlicesd(MapTransform):
 
 
 class ThinSlicesd(MapTransform):
-    """Keep at most a number of evenly spaced slices.
-
-    Args:
-        maximum: number of slices to keep; ``None`` keeps all.
-        keys: tensors (C, H, W, D) with equal D; absent ones are passed over.
+    """Keep at most ``maximum`` evenly spaced slices, or all, of tensors (C, H, W, D); absent keys are passed over.
 
     Raises:
         InputError: if ``maximum`` is below 1.
@@ -142,25 +135,19 @@ class StackContrastsd(Transform):
         return dict(data) | {key: MetaTensor(volume, meta=like.meta) for key, (volume, like) in volumes.items()}
 
 
-class RestoreNatived(MapTransform):
+class RestoreNatived(Transform):
     """Give the output the target's native intensity scale and axis order, in place.
 
-    Args:
-        keys: tensors (1, H, W, D).
-        spread_keys: the same of standard deviations, which the scale alone changes; absent ones are passed over.
+    So it does the output's standard deviation, where there is one, which the scale alone changes.
     """
-
-    def __init__(self, keys: KeysCollection = PRED, spread_keys: KeysCollection = UNCERTAINTY) -> None:
-        super().__init__(keys)
-        self.spread_keys = ensure_tuple(spread_keys)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Item:
         """Return the item with tensors (1, X, Y, Z), native intensities."""
         item = dict(data)
-        for key in (*self.keys, *(key for key in self.spread_keys if key in item)):
+        for key in (PRED, UNCERTAINTY) if UNCERTAINTY in item else (PRED,):
             offset, scale = (item[SCALE][name].to(item[key].device) for name in ("offset", "scale"))
             item[key].mul_(scale)  # one value, or one a slice
-            if key in self.keys:
+            if key == PRED:
                 item[key].add_(offset)
             item[key] = item[key].movedim(-1, int(item[SLICE_AXIS]) + 1)
         return item
