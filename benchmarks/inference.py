@@ -25,7 +25,7 @@ from training_step import WholeCount, matrix_product_rate
 
 from bundle.data import find_pairs
 from bundle.engines import TiledSliceInferer, autocast
-from bundle.engines.regions import occupied, widened
+from bundle.engines.inferer import occupied, widened
 from bundle.kspace import zero_fill
 from bundle.networks import Generator, build
 from bundle.reports.text_table import markdown_table

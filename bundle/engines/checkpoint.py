@@ -26,21 +26,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass(eq=False)
 class TrainingCheckpoint:
-    """Store all that training depends on, and start from it when it is there.
+    """Store all that training depends on, and with ``resume`` start from it when it is there.
 
-    Attach it after every handler that changes a stored object, such as learning rate schedules.
-    Next to the checkpoint it writes the generator's plain state_dict, for inference, with its training
-    record as JSON under the same name.
+    Attach it after every handler that changes a stored object, such as learning rate schedules. For inference it also
+    writes the state_dict of ``kept_network``, the generator or its average, with the record as JSON under the same
+    name. A checkpoint of another record is refused.
 
     Args:
-        path: file of the checkpoint.
-        model_path: file of the generator's weights; the record goes to its name with ``.json``.
-        kept_network: the generator, or another of the same architecture whose weights are kept in its place.
-        objects: networks, optimizers, schedules and streams by name, with ``state_dict`` and ``load_state_dict``;
-            those that are ``None`` are left out.
-        record: settings of the run; a checkpoint that was made with others is refused.
+        objects: networks, optimizers, schedules and streams by name; those that are ``None`` are left out.
         interval: save every so many iterations, besides at the end of each epoch.
-        resume: continue from ``path`` where it exists; otherwise start anew and replace it.
     """
 
     path: str | os.PathLike[str]
@@ -52,7 +46,6 @@ class TrainingCheckpoint:
     resume: bool = True
 
     def __post_init__(self) -> None:
-        """Leave out what is not there."""
         self.objects = {name: thing for name, thing in self.objects.items() if thing is not None}
         if self.interval < 1:
             raise InputError(f"the interval between checkpoints is {self.interval}; give 1 iteration or more.")
@@ -90,11 +83,7 @@ class TrainingCheckpoint:
             temporary.write_text(json.dumps({**self.record.to_json(), **progress}, indent=2) + "\n")
 
     def restore(self, engine: Engine) -> None:
-        """Load the checkpoint, if there is one and it is of this run.
-
-        Raises:
-            InputError: if the file cannot be read or comes from a run with other settings.
-        """
+        """Load the checkpoint, if there is one; ``InputError`` where it is unreadable or of other settings."""
         if not (self.resume and Path(self.path).is_file()):
             return
         state = load_file(self.path, "start anew with --resume false")
@@ -115,7 +104,6 @@ class TrainingCheckpoint:
             logger.info("%s: going on after iteration %d.", self.path, engine.state.iteration)
 
     def _check_record(self, stored: Mapping[str, Any], stored_length: int, length: int) -> None:
-        """Refuse to continue under other settings."""
         found = self.record.differences(TrainingRecord.from_json(stored))
         if stored_length != length:
             found["iterations in an epoch"] = (length, stored_length)
@@ -140,7 +128,6 @@ def _random_states() -> dict[str, Any]:
 
 
 def _set_random_states(states: Mapping[str, Any]) -> None:
-    """Restore what :func:`_random_states` returned."""
     torch.set_rng_state(states["torch"])
     if torch.cuda.is_available() and states["cuda"]:
         torch.cuda.set_rng_state_all(states["cuda"])

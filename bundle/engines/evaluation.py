@@ -44,13 +44,9 @@ class EvaluationReport:
     """Compare low-res and super-res with the ground truth, slice by slice.
 
     Where there is an output with data consistency, it is scored beside the one without; PSNR and SSIM are given for
-    whole slices and for the head. Writes ``slices.csv``, ``subjects.csv``, ``table.md``, a montage per case and, as
-    arrays, the slices it shows (``panels``) into a folder, and logs the table. The evaluator it is attached to
-    decollates batches of one case, as MONAI's do.
-
-    Args:
-        output_dir: folder of the report.
-        protocol: how the low-res was made and what was scored: the footnote of the table.
+    whole slices and for the head. Writes ``slices.csv``, ``subjects.csv``, ``table.md`` with the ``protocol`` as its
+    footnote, a montage per case and, as arrays, the slices it shows (``panels``) into a folder, and logs the table.
+    The evaluator it is attached to decollates batches of one case, as MONAI's do.
     """
 
     def __init__(self, output_dir: str | os.PathLike[str], protocol: str) -> None:
@@ -60,14 +56,9 @@ class EvaluationReport:
 
     def attach(self, engine: Engine) -> None:
         """Score after every case; write at the end."""
-        engine.add_event_handler(Events.STARTED, self.start)
+        engine.add_event_handler(Events.STARTED, lambda: writable_folder(self.output_dir))
         engine.add_event_handler(Events.ITERATION_COMPLETED, self.add_case)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.publish)
-
-    def start(self, _: Engine) -> None:
-        """Begin with an empty sheet."""
-        writable_folder(self.output_dir)
-        self.scores = ScoreSheet()
 
     def add_case(self, engine: Engine) -> None:
         """Score the case that the engine has just finished, and draw its montage."""
@@ -86,15 +77,12 @@ class EvaluationReport:
         save_case_panels(path, panels, item[IMAGE].affine, [indices[position] for position in shown])
 
     def publish(self, engine: Engine) -> None:
-        """Write what all processes have scored; leave the means where handlers that follow look for metrics.
-
-        Such as ``super_res/psnr``.
-        """
+        """Write what all processes have scored; leave means such as ``super_res/psnr`` to handlers that follow."""
         self.scores = ScoreSheet(idist.all_gather(self.scores))
         *_, total = self.scores.subjects()
-        scores = total.spreads.items()
-        means = {f"{image}/{metric}": spread.mean for (metric, image, is_gain), spread in scores if not is_gain}
-        engine.state.metrics.update(means)
+        for (metric, image, is_gain), spread in total.spreads.items():
+            if not is_gain:
+                engine.state.metrics[f"{image}/{metric}"] = spread.mean
         if not is_first():
             return
         self.scores.write(self.output_dir)

@@ -3,6 +3,7 @@
 
 import itertools
 import logging
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -15,13 +16,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from bundle.engines.precision import MixedPrecision, autocast
-from bundle.engines.regions import Region, occupied, tiles, widened
 from bundle.errors import InputError
 
 logger = logging.getLogger(__name__)
 
 PIXELS_PER_BATCH: Final = {"cpu": 2**16, "cuda": 2**20}  # where nothing else is asked for
 MINIMUM_TILE: Final = 32
+Region = tuple[slice, slice]  # rows and columns of a slice, both with start and stop
 
 
 @dataclass(eq=False)
@@ -30,19 +31,13 @@ class TiledSliceInferer(Inferer):
 
     A network's attribute ``reach``, how far an input pixel changes the output, allows to cut large slices into tiles
     of bounded memory; ``maps_zero_to_zero`` to leave out air, where both contrasts are 0. Neither changes the output
-    by more than rounding. Of networks without these attributes whole slices are computed. ``multiple`` says at which
-    pixels a part of a slice may start, where a network works on blocks of them.
+    by more than rounding. ``multiple`` says at which pixels a part of a slice may start, where a network works on
+    blocks of them.
 
     Args:
-        slices_per_batch: slices that go through the network together; memory grows with it. ``auto`` takes one on
-            a CPU, except of small slices, and more on a GPU.
-        mixed_precision: see :func:`bundle.engines.autocast`; the output is float32 always.
-        progress: whether a bar is shown.
-        tile: largest number of positions along rows and columns that are computed at once, besides the overlap of
-            tiles: pixels, or the blocks of ``multiple`` pixels that a network works on; ``None`` computes whole slices.
-
-    Raises:
-        InputError: if ``slices_per_batch`` or ``tile`` is too small.
+        slices_per_batch: memory grows with it. ``auto`` takes one on a CPU, except of small slices, and more on a GPU.
+        tile: largest number of pixels, or blocks of ``multiple`` pixels, along rows and columns that are computed at
+            once, besides the overlap of tiles, 32 or more; ``None`` computes whole slices.
     """
 
     slices_per_batch: int | Literal["auto"] = "auto"
@@ -51,7 +46,6 @@ class TiledSliceInferer(Inferer):
     tile: int | None = 320
 
     def __post_init__(self) -> None:
-        """Check sizes."""
         count, tile = self.slices_per_batch, self.tile
         if count != "auto" and not (isinstance(count, int) and count >= 1):
             raise InputError(f"slices_per_batch is {count!r}; give 1 or more, or auto.")
@@ -115,7 +109,6 @@ class TiledSliceInferer(Inferer):
                 bar.update(stop - start)
 
     def _warn_of_large(self, size: int, reach: int | None) -> None:
-        """Say once why memory is not bounded."""
         if self.tile is not None and size > self.tile and reach is None and not self._warned:
             self._warned = True
             logger.warning(
@@ -129,3 +122,43 @@ def _zeros_like(volumes: Tensor) -> Tensor:
     """Return zeros (N, 1, H, W, D), float32, each slice in one piece of memory."""
     n_volumes, _, *shape, n_slices = volumes.shape
     return torch.zeros(n_volumes, n_slices, 1, *shape, device=volumes.device).movedim(1, -1)
+
+
+def occupied(slices: Tensor) -> Region | None:
+    """Return the smallest region that holds all voxels of slices (N, C, H, W) that are not 0, if there are any."""
+    signal = (slices != 0).flatten(0, 1).any(0)  # H, W
+    rows, columns = (signal.any(axis).nonzero().flatten().tolist() for axis in (1, 0))
+    return (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)) if rows else None
+
+
+def widened(region: Region, margin: int, whole: Region, multiple: int = 1) -> Region:
+    """Return a region with a margin in pixels on every side, as far as the whole goes.
+
+    It starts at a multiple of so many pixels, where a network needs that and the whole does.
+    """
+    starts = [part.start - margin for part in region]
+    rows, columns = (
+        slice(max(start - start % multiple, axis.start), min(part.stop + margin, axis.stop))
+        for start, part, axis in zip(starts, region, whole, strict=True)
+    )
+    return rows, columns
+
+
+def tiles(region: Region, size: int, reach: int, multiple: int = 1) -> Iterator[tuple[Region, Region]]:
+    """Cut a region into tiles that overlap by enough to be computed one by one.
+
+    An output pixel depends on the input within ``reach`` pixels of it. So a tile is read with a margin of that
+    width on the sides where the region goes on, and only what lies within the margin is kept, ``size`` pixels at
+    most along rows or columns: it equals what the whole region would have given.
+
+    Yields the region to read, which starts at a multiple of so many pixels where the whole does, and the region to
+    keep of it. The latter are disjoint and fill the whole.
+    """
+    lengths = [axis.stop - axis.start for axis in region]
+    counts = [math.ceil(length / size) for length in lengths]
+    rows, columns = (
+        [slice(axis.start + n * i // count, axis.start + n * (i + 1) // count) for i in range(count)]
+        for axis, n, count in zip(region, lengths, counts, strict=True)
+    )
+    for kept in itertools.product(rows, columns):
+        yield widened(kept, reach, region, multiple), kept

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One training iteration: critic updates on fresh batches, then one generator update (Section III-B)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,9 +12,9 @@ from monai.inferers import Inferer
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel
 
 from bundle.data.patches import PatchStream
-from bundle.engines.average import WeightAverage
 from bundle.engines.precision import MixedPrecision, autocast, channels_last
 from bundle.errors import InputError
 from bundle.keys import HIGH_RES, IMAGE, LEVEL_TARGETS
@@ -26,18 +26,42 @@ Generate = Callable[[Tensor], Tensor]
 FIDELITY: Final = GeneratorLoss(adversarial=0, mse=1, perceptual=0, texture=0)
 
 
+class WeightAverage(AveragedModel):
+    """Keep the exponential moving average of a network's weights over its updates.
+
+    After n updates the average moves by 1 - min(decay, (1 + n) / (10 + n)) towards the weights, so that the start is
+    soon forgotten, as TensorFlow's ``ExponentialMovingAverage`` does with ``num_updates``. A ``decay``, above 0 and
+    below 1, of 0.999 averages over about the last thousand updates.
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        if not 0 < decay < 1:
+            raise InputError(f"weight_average is {decay}; give 0 for none, or a number below 1 such as 0.999.")
+
+        def mix(averages: Sequence[Tensor], weights: Sequence[Tensor], n_updates: Tensor | int) -> None:
+            n = int(n_updates)
+            torch._foreach_lerp_(list(averages), list(weights), 1 - min(decay, (1 + n) / (10 + n)))
+
+        super().__init__(network, multi_avg_fn=mix)
+        channels_last(self.module)
+        self._trained = (network,)  # in a tuple, or it would count as a part of the average
+
+    @property
+    def network(self) -> nn.Module:
+        """Return the network that holds the average."""
+        return self.module
+
+    def update(self) -> None:
+        """Move the average towards the weights."""
+        self.update_parameters(*self._trained)
+
+
 @dataclass
 class GeneratorUpdate:
-    """Improve the generator by one step on one batch (Eq. 7).
+    """Improve the generator by one step on one batch (Eq. 7), on the device of its parameters.
 
-    A batch with targets for the levels before the last makes it the constrained objective of Eqs. 9-11.
-
-    Args:
-        network: the generator; its parameters say on which device it runs.
-        inferer: how the network is called, MONAI's ``SimpleInferer`` for patches.
-        mixed_precision: see :func:`bundle.engines.autocast`.
-        max_gradient_norm: clip the gradient to this norm; ``None``, as in the paper, does not.
-        average: follows the weights after every step, where there is one.
+    A batch with targets for the levels before the last makes it the constrained objective of Eqs. 9-11. The paper
+    does not clip gradients: ``max_gradient_norm`` is ``None``. The ``average`` follows every step.
     """
 
     network: nn.Module
@@ -49,7 +73,6 @@ class GeneratorUpdate:
     average: WeightAverage | None = None
 
     def __post_init__(self) -> None:
-        """Lay weights out as convolutions read them fastest, and have gradients averaged over the processes."""
         channels_last(self.network)
         self.device = next(self.network.parameters()).device
         self._levels = data_parallel(_Levels(self.network))
@@ -78,14 +101,8 @@ class GeneratorUpdate:
 class CriticUpdate:
     """Improve the critic by several steps, each on a fresh batch of a stream of its own (Eq. 8).
 
-    Args:
-        critic: scores images (N, 1, P, P).
-        batches: the critic's own shuffled stream.
-        n_updates: critic updates for each generator update.
-        penalty_weight: lambda4, weight of the gradient penalty.
-        mixed_precision: see :func:`bundle.engines.autocast`; the penalty is in float32 always.
-        max_gradient_norm: clip the gradient to this norm; ``None``, as in the paper, does not.
-        seed: start of the random mixing weights.
+    It scores images (N, 1, P, P). The weight of the gradient penalty, always in float32, is lambda4; the ``seed`` is
+    that of the mixing weights.
     """
 
     critic: nn.Module
@@ -98,7 +115,6 @@ class CriticUpdate:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Lay weights out as convolutions read them fastest, and seed the mixing weights."""
         if self.n_updates < 1:
             raise InputError(f"n_updates is {self.n_updates}; the critic needs at least 1 update an iteration.")
         channels_last(self.critic)
@@ -149,10 +165,8 @@ class CriticUpdate:
 class TrainingStep:
     """Run one iteration; pass it to an engine as ``iteration_update``.
 
-    Args:
-        critic: not used where the adversarial loss has weight 0.
-        fidelity_iterations: iterations at the start that minimise the MSE alone, without the critic.
-            The paper has none; a schedule for few iterations needs a start worth criticising.
+    The first ``fidelity_iterations`` minimise the MSE alone, without the critic. The paper has none; a schedule for
+    few iterations needs a start worth criticising. Nor is the critic used where its loss has weight 0.
     """
 
     generator: GeneratorUpdate
@@ -175,14 +189,13 @@ class TrainingStep:
 
 
 class _Levels(nn.Module):
-    """A generator whose every output is returned by ``forward``, which is what averages gradients."""
+    """A generator whose outputs, of ``every`` level or the last, ``forward`` returns: it is what averages gradients."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network: Any = network
 
     def forward(self, image: Tensor, every: bool) -> list[Tensor]:
-        """Return the outputs of every level, or that of the last alone."""
         return self.network.forward_levels(image) if every else [self.network(image)]
 
 

@@ -39,7 +39,6 @@ def middle_slices_of_output(output: Sequence[Mapping[str, Tensor]]) -> list[Tens
 
 
 def _middle(items: Sequence[Mapping[str, Tensor]], key: str) -> list[Tensor]:
-    """Return the middle slice of every item's volume (1, H, W, D)."""
     return [item[key][..., item[key].shape[-1] // 2].detach().float().cpu() for item in items]
 
 
@@ -84,11 +83,7 @@ def training_record(
 
 
 def run_training(trainer: Trainer) -> None:
-    """Train, and fail loudly where training diverged.
-
-    Raises:
-        InputError: if a loss became NaN or infinite; the last good checkpoint is kept.
-    """
+    """Train; ``InputError`` where a loss became NaN or infinite, with the last good checkpoint kept."""
     trainer.run()
     if trainer.should_terminate:
         raise InputError(

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trained weights: read as tensors and nothing else, and held against the record beside them."""
 
-import dataclasses
 import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +24,11 @@ class GeneratorLoader:
 
     Args:
         path: the generator's state_dict; ``None`` for a method without weights.
-        model: what it is; must equal the training record, where the weights have one. ``None`` is not compared.
+        model: must equal the training record, where the weights have one; ``None`` is not compared.
         reference_contrast: of the references at hand, likewise.
         unseen: cases that are to be scored; a warning names those that the weights were trained on.
-        fine_tuning: the weights are where training starts: a warning names what it changes of the low-res images
-            or the reference, and the structure alone must be equal.
+        fine_tuning: training starts from the weights: the structure alone must be equal, and a warning names what it
+            changes of the low-res images or the reference.
     """
 
     path: str | os.PathLike[str] | None
@@ -40,8 +39,7 @@ class GeneratorLoader:
     fine_tuning: bool = False
 
     def __post_init__(self) -> None:
-        """Name the kind of network, and the key that names the weights."""
-        self.model = self.model and dataclasses.replace(self.model, architecture=type(self.network).__name__)
+        self.model = self.model and replace(self.model, architecture=type(self.network).__name__)
         self.option = "initial_weights" if self.fine_tuning else "ckpt_path"
 
     def attach(self, engine: Engine) -> None:
@@ -49,11 +47,7 @@ class GeneratorLoader:
         engine.add_event_handler(Events.STARTED, self.load)
 
     def load(self, _: Engine | None = None) -> None:
-        """Load the weights.
-
-        Raises:
-            InputError: if the file is missing, unreadable, of another architecture or for another task.
-        """
+        """Load the weights; ``InputError`` if they are missing, unreadable, or of another architecture or task."""
         record = self.check()
         if self.path is None:
             if any(True for _ in self.network.parameters()):
@@ -73,12 +67,9 @@ class GeneratorLoader:
             ) from error
 
     def check(self) -> TrainingRecord | None:
-        """Check that weights are there and, by their training record, that they were trained for this.
+        """Check that weights are there and, by their training record, were trained for this; else ``InputError``.
 
         Returns the record; ``None`` for a method without weights and, with a warning, where they have none.
-
-        Raises:
-            InputError: if the weights are missing or were trained for something else.
         """
         if self.path is None:
             return None
@@ -117,11 +108,7 @@ def in_words(found: Mapping[Any, Sequence[Any]]) -> str:
 
 
 def load_file(path: str | os.PathLike[str], remedy: str) -> Any:
-    """Read a file of tensors and plain values, and nothing else: it cannot run code.
-
-    Raises:
-        InputError: if it is damaged or of another kind, with the remedy.
-    """
+    """Read a file of tensors and plain values and nothing else, which runs no code; ``InputError`` if it is damaged."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged archive fails in many ways

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The reference on the target's grid, wherever it was scanned."""
 
-import dataclasses
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 import numpy as np
 from monai.data import MetaTensor
@@ -24,11 +23,9 @@ from bundle.registration.plausibility import (
     registration_failure,
 )
 from bundle.registration.volumes import head, overlap_fraction
-from bundle.transforms.io import as_meta_tensor, file_name
+from bundle.transforms.io import Item, as_meta_tensor, file_name
 from bundle.volumes.geometry import same_grid
 
-Item = dict[Hashable, Any]
-OnFailure = Literal["skip", "single_contrast"]
 # where a point of the target lies in the reference, (4, 4), RAS mm, ``None`` for one that stays as it is; and doubts
 _Placement = tuple[np.ndarray | None, list[str]]
 
@@ -37,8 +34,8 @@ _Placement = tuple[np.ndarray | None, list[str]]
 class AlignReferenced(Transform):
     """Bring the reference onto the target's grid, by rigid registration where it was scanned on another.
 
-    It follows :class:`bundle.transforms.LoadPaird` (without its check of the grid) and whatever changes the target's
-    grid. The reference is interpolated at most once. An item without a reference is left alone.
+    It follows whatever loads the pair and changes the target's grid. The reference is interpolated at most once. An
+    item without a reference is left alone.
 
     Args:
         register: ``"grid"`` registers a reference that is on another grid than the target, and keeps one that is on
@@ -46,28 +43,19 @@ class AlignReferenced(Transform):
             always; false never: another grid is resampled to where the headers put it.
         on_failure: what happens to a reference that cannot be used: ``"skip"`` the case, by an ``InputError``, or
             ``"single_contrast"``: the reference becomes zeros, and the case says that it is not usable.
-
-    Raises:
-        InputError: if ``register`` or ``on_failure`` is none of these.
     """
 
     register: Literal["auto", "grid"] | bool = "auto"
-    on_failure: OnFailure = "skip"
+    on_failure: Literal["skip", "single_contrast"] = "skip"
 
     def __post_init__(self) -> None:
-        """Check choices."""
         if self.register not in ("auto", "grid", True, False):
             raise InputError(f"register is {self.register!r}; choose auto, grid, true or false.")
-        if self.on_failure not in get_args(OnFailure):
-            choices = ", ".join(get_args(OnFailure))
-            raise InputError(f"on_bad_reference is {self.on_failure!r}; choose one of {choices}.")
+        if self.on_failure not in ("skip", "single_contrast"):
+            raise InputError(f"on_bad_reference is {self.on_failure!r}; choose one of skip, single_contrast.")
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Item:
-        """Return the item with ``reference`` (1, X, Y, Z) on the target's grid, native intensities.
-
-        Raises:
-            InputError: if the reference cannot be used and the case is to be skipped.
-        """
+        """Return the item with ``reference`` (1, X, Y, Z) on the target's grid, or skip it by an ``InputError``."""
         item = dict(data)
         if REFERENCE not in item:
             return item
@@ -125,8 +113,7 @@ class AlignReferenced(Transform):
 def _find_displaced(target: PlacedVolume, reference: PlacedVolume, details: dict[str, Any]) -> _Placement:
     """Return where registration puts a reference that lies off on the target's own grid.
 
-    It stays as it is where it hardly lies off, and where nobody can tell: the head is too small, or registration is
-    not to be believed, as with the reference of another patient.
+    It stays as it is where it hardly lies off or nobody can tell, as with a small head or another patient's.
     """
     if not is_head_enough(target):
         return None, []
@@ -143,7 +130,7 @@ def _find_displaced(target: PlacedVolume, reference: PlacedVolume, details: dict
 
 def _facts(method: str, found: Registration) -> dict[str, Any]:
     """Return what registration found, as JSON values."""
-    return {"method": method, **dataclasses.asdict(found), "matrix": found.matrix.round(6).tolist()}
+    return {"method": method, **asdict(found), "matrix": found.matrix.round(6).tolist()}
 
 
 def _by_headers(target: PlacedVolume, reference: PlacedVolume, details: dict[str, Any]) -> _Placement:
@@ -158,5 +145,5 @@ def _by_headers(target: PlacedVolume, reference: PlacedVolume, details: dict[str
 
 def _placed(tensor: MetaTensor, otherwise: str) -> PlacedVolume:
     """Return a tensor (1, X, Y, Z) as a volume in its place."""
-    name = file_name(tensor) or otherwise
-    return PlacedVolume(tensor.as_tensor()[0].float().numpy(force=True), tensor.affine.numpy(force=True), name)
+    voxels = tensor.as_tensor()[0].float().numpy(force=True)
+    return PlacedVolume(voxels, tensor.affine.numpy(force=True), file_name(tensor) or otherwise)

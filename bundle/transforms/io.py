@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Dictionary transforms that read a pair of volumes and write a result, for configs.
+"""Read a pair of volumes and write a result, in place of MONAI's LoadImaged and SaveImaged.
 
-MONAI's own pair, LoadImaged and SaveImaged, accepts what cannot be super-resolved, and loses units,
-description and form codes; these stand in their place and leave the same metadata.
+Those accept what cannot be super-resolved, and lose units, description and form codes.
 """
 
 import dataclasses
@@ -30,6 +29,7 @@ from bundle.volumes.nifti import write_volume
 
 logger = logging.getLogger(__name__)
 
+Item = dict[Hashable, Any]
 RESULT_POSTFIX: Final = "sr"
 SPACING: Final = "spacing"  # beside MONAI's metadata: voxel size in mm, float64 (3,)
 
@@ -55,13 +55,8 @@ class LoadPaird(MapTransform):
         super().__init__(keys, allow_missing_keys)
         self.check_grid = check_grid
 
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Return a copy of an item of paths with volumes for them.
-
-        Raises:
-            InputError: if a path is not given, a file is refused by ``read_volume``, or the grids differ and are
-                checked.
-        """
+    def __call__(self, data: Mapping[Hashable, Any]) -> Item:
+        """Return an item with volumes; ``InputError`` if a path is missing, a file is refused, or the grids differ."""
         item = dict(data)
         target_key, *reference_keys = self.keys
         if isinstance(item.get(target_key), MetaTensor):
@@ -91,18 +86,14 @@ class LoadPaird(MapTransform):
 class SaveVolumed(SaveImaged):
     """Write results as ``<output_dir>/<case>_<postfix>.nii.gz`` under the header of the image they came from.
 
-    A pair that has ``output`` names its result itself, see :func:`result_path`. The header is the one that the
-    case carries, or else is read from the image's file. Where the image was enlarged
-    (:mod:`bundle.volumes.enlarge`), the header is that of the enlarged grid. A SaveImaged by name only, so that
-    programs which leave out saving by that class (MONAI Label) leave this out too.
+    A pair that has ``output`` names its result itself, see :func:`result_path`. The header is the one that the case
+    carries, or else is read from the image's file; where the image was enlarged, it becomes that of the enlarged grid.
+    A SaveImaged by name only, so that programs which leave out saving by that class (MONAI Label) leave this out too.
 
     Args:
-        keys: keys of the results, (1, X, Y, Z) on the grid and intensity scale of the image; absent ones are passed
-            over, but for the first.
-        output_dir: made where missing.
+        keys: results, (1, X, Y, Z) on the image's grid and scale; absent ones are passed over, but for the first.
         output_dtype: ``"float32"``, or ``"input"`` for the image file's own type.
         output_postfix: end of the file name, one for each key.
-        output_ext: ``".nii.gz"`` or ``".nii"``.
     """
 
     def __init__(
@@ -118,43 +109,36 @@ class SaveVolumed(SaveImaged):
         if output_ext not in (".nii.gz", ".nii"):
             raise InputError(f'output_ext is {output_ext!r}: choose ".nii.gz" or ".nii".')
         super().__init__(keys, output_dir=output_dir, output_ext=output_ext, print_log=False, allow_missing_keys=True)
-        self.output_dir = Path(output_dir)
+        self.output_dir, self.output_ext = Path(output_dir), output_ext
         self.output_dtype: Literal["float32", "input"] = output_dtype
         self.output_postfixes = ensure_tuple_rep(output_postfix, len(self.keys))
         if len(set(self.output_postfixes)) < len(self.keys):
             raise ValueError(f"output_postfix is {output_postfix!r}: give each of {self.keys} one of its own.")
-        self.output_ext = output_ext
 
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Write the results of one item, not a batch, and return it.
+    def __call__(self, data: Mapping[Hashable, Any]) -> Item:
+        """Write the results of one item, not a batch, and return it; ``InputError`` if the folder cannot be written.
 
-        Raises:
-            InputError: if the folder cannot be written.
-            KeyError: if the first result is not there.
-            ValueError: if a result is not (1, X, Y, Z) on the image's grid.
+        ``KeyError`` if the first result is not there, ``ValueError`` if one is not (1, X, Y, Z) on the image's grid.
         """
         item = dict(data)
         if self.keys[0] not in item:
             raise KeyError(f'the item holds no "{self.keys[0]}" to write.')
         for key, postfix in self.key_iterator(item, self.output_postfixes):
-            self._write(item, key, postfix)
+            result = torch.as_tensor(item[key])
+            source = file_name(item.get(IMAGE)) or file_name(item[key])
+            if source is None:
+                raise ValueError(f'neither "{IMAGE}" nor "{key}" knows its file: load the image by LoadPaird.')
+            if result.ndim != 4 or result.shape[0] != 1:
+                raise ValueError(f'"{key}" is {tuple(result.shape)}: one volume (1, X, Y, Z) can be saved.')
+            named = {**item, CASE: str(item.get(CASE) or _stem(source))}
+            path = result_path(self.output_dir, named, postfix, self.output_ext)
+            voxels = result[0].float().numpy(force=True)
+            like = Case.of(item).header or read_header(source)
+            if any(new > old for new, old in zip(voxels.shape, like.voxels.shape, strict=True)):
+                like = regrid(like, voxels.shape)
+            write_volume(path, voxels, like, self.output_dtype)
+            logger.info("Wrote %s", path)
         return item
-
-    def _write(self, item: Mapping[Hashable, Any], key: Hashable, postfix: str) -> None:
-        result = torch.as_tensor(item[key])
-        source = file_name(item.get(IMAGE)) or file_name(item[key])
-        if source is None:
-            raise ValueError(f'neither "{IMAGE}" nor "{key}" knows its file: load the image by LoadPaird.')
-        if result.ndim != 4 or result.shape[0] != 1:
-            raise ValueError(f'"{key}" is {tuple(result.shape)}: one volume (1, X, Y, Z) can be saved.')
-        named = {**item, CASE: str(item.get(CASE) or _stem(source))}
-        path = result_path(self.output_dir, named, postfix, self.output_ext)
-        voxels = result[0].float().numpy(force=True)
-        like = Case.of(item).header or read_header(source)
-        if any(new > old for new, old in zip(voxels.shape, like.voxels.shape, strict=True)):
-            like = regrid(like, voxels.shape)
-        write_volume(path, voxels, like, self.output_dtype)
-        logger.info("Wrote %s", path)
 
 
 def result_path(
@@ -162,10 +146,8 @@ def result_path(
 ) -> Path:
     """Return where a result of an item is written: its ``output`` below the folder, or its ``case`` and ``postfix``.
 
-    Behind an ``output`` the postfix stands where it is not that of the super-res.
-
-    Raises:
-        InputError: if the file would lie outside the folder.
+    Behind an ``output`` the postfix stands where it is not that of the super-res. ``InputError`` if the file would lie
+    outside the folder.
     """
     if output := item.get(OUTPUT):
         below = Path(f"{output}{'' if postfix == RESULT_POSTFIX else f'_{postfix}'}{ext}")
@@ -205,5 +187,4 @@ def file_name(value: object) -> str | None:
 
 
 def _stem(path: str) -> str:
-    """Return a file's name without the ending of its format."""
     return Path(path).name.removesuffix(".gz").removesuffix(".nii")

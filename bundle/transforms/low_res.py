@@ -19,7 +19,7 @@ from bundle.errors import InputError
 from bundle.keys import CASE, IMAGE, MEASURED, REFERENCE
 from bundle.kspace import in_plane_factors, kept_block
 from bundle.settings import TrainingRecord
-from bundle.transforms.io import as_meta_tensor, file_name
+from bundle.transforms.io import Item, as_meta_tensor, file_name
 from bundle.volumes.enlarge import enlarge_voxels, regrid_affine
 from bundle.volumes.geometry import through_plane_axis
 from bundle.volumes.measured_block import BLOCK_TOLERANCE, COARSER, InPlaneAxis, occupied_block
@@ -27,8 +27,7 @@ from bundle.volumes.measured_block import BLOCK_TOLERANCE, COARSER, InPlaneAxis,
 logger = logging.getLogger(__name__)
 
 Mode = Literal["auto", "zero_filled", "small"]
-Item = dict[Hashable, Any]
-
+Shape = tuple[int, ...]
 CASES: Final = ("zero-filled", "small matrix", "zero-filled and small matrix")
 
 
@@ -37,17 +36,14 @@ class MeasuredBlockd(Transform):
     """Find out how much of the target's k-space was measured, and bring a small matrix to the network's.
 
     It follows :class:`bundle.transforms.LoadPaird` and precedes all that looks at the grid. The item gets
-    ``measured_samples`` and its case the finding; a target that is enlarged changes its shape, affine and metadata. An
-    item that has been here passes, and what the case knows of its file is not looked for again.
+    ``measured_samples`` and its case the finding. An item that has been here passes, and what the case knows of its
+    file is not looked for again.
 
     Args:
-        factor: factor that the weights were trained for; a number, or a pair [rows, columns].
+        factor: that of the weights; a number, or a pair [rows, columns].
         mode: ``auto`` looks at k-space and at the reference's voxels; ``zero_filled`` takes the target as zero-filled
             by ``factor``, unseen; ``small`` enlarges it by ``factor``, unseen.
         weights: training records of other weights by file name, to be named where the factor is another.
-
-    Raises:
-        InputError: if ``factor`` or ``mode`` is none.
     """
 
     factor: float | Sequence[float]
@@ -55,7 +51,6 @@ class MeasuredBlockd(Transform):
     weights: Mapping[str, TrainingRecord] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Check choices."""
         if self.mode not in get_args(Mode):
             raise InputError(f"low_res is {self.mode!r}; choose one of {', '.join(get_args(Mode))}.")
         self.factors = in_plane_factors(self.factor)
@@ -63,8 +58,7 @@ class MeasuredBlockd(Transform):
     def __call__(self, data: Mapping[Hashable, Any]) -> Item:
         """Return the item with the target on the network's matrix, and ``measured_samples``.
 
-        Raises:
-            InputError: if the target is at full resolution, or low-res by another factor than the weights'.
+        ``InputError`` if the target is at full resolution, or low-res by another factor than the weights'.
         """
         item = dict(data)
         item[CASE] = case = Case.of(item)
@@ -73,39 +67,32 @@ class MeasuredBlockd(Transform):
         shape, found = list(item[IMAGE].shape[1:]), case.low_res
         if found is None or found.matrix_before != shape:
             look = {"auto": self._found, "zero_filled": self._zero_filled, "small": self._small}[self.mode]
-            found = look(item)
-            _say(case, found, logging.DEBUG if case.low_res else logging.INFO)
-        case.low_res = found
+            found = case.low_res = look(item)
         if found.matrix_after != shape:
-            item[IMAGE] = _enlarged(item[IMAGE], found.matrix_after)
+            affine = regrid_affine(item[IMAGE].affine.numpy(), shape, found.matrix_after)
+            voxels = enlarge_voxels(item[IMAGE][0].numpy(force=True), found.matrix_after)
+            meta = {**item[IMAGE].meta, MetaKeys.ORIGINAL_AFFINE: affine.copy()}
+            item[IMAGE] = as_meta_tensor(voxels, affine, meta)
         item[MEASURED] = torch.tensor(found.measured)
         return item
 
     def _zero_filled(self, item: Item) -> LowResFinding:
-        """Take the target as it is."""
         shape = tuple(item[IMAGE].shape[1:])
         slice_axis = _slice_axes(item[IMAGE])[0]
         blocks = (kept_block(n, f) for n, f in zip(_in_plane(shape, slice_axis), self.factors, strict=True))
-        return _finding(
-            item[IMAGE],
-            CASES[0],
-            slice_axis,
-            shape,
-            _replaced(shape, slice_axis, [end - start for start, end in blocks]),
-        )
+        measured = _replaced(shape, slice_axis, [end - start for start, end in blocks])
+        return _finding(item, CASES[0], slice_axis, shape, measured)
 
     def _small(self, item: Item) -> LowResFinding:
-        """Enlarge the target by the weights' factor."""
         shape = tuple(item[IMAGE].shape[1:])
         zooms = _zooms(item)
         axes = _slice_axes(item[IMAGE])
         # small voxels between thin slices: the reference tells which axes are too coarse
         slice_axis = next((axis for axis in axes if min(_in_plane(zooms, axis)) > COARSER), axes[0])
         sizes = [round(n * f) for n, f in zip(_in_plane(shape, slice_axis), self.factors, strict=True)]
-        return _finding(item[IMAGE], CASES[1], slice_axis, _replaced(shape, slice_axis, sizes), shape)
+        return _finding(item, CASES[1], slice_axis, _replaced(shape, slice_axis, sizes), shape)
 
     def _found(self, item: Item) -> LowResFinding:
-        """Look at k-space and at the reference's voxels."""
         target = item[IMAGE]
         shape = tuple(target.shape[1:])
         for slice_axis in _slice_axes(target):
@@ -117,7 +104,7 @@ class MeasuredBlockd(Transform):
             affine = regrid_affine(target.affine.numpy(), shape, enlarged)
             if through_plane_axis(voxel_sizes(affine), enlarged) == slice_axis:
                 case = CASES[0] if enlarged == shape else CASES[1] if measured == shape else CASES[2]
-                return _finding(target, case, slice_axis, enlarged, measured, [axis.block.drop_db for axis in axes])
+                return _finding(item, case, slice_axis, enlarged, measured, [axis.block.drop_db for axis in axes])
         raise InputError(self._refusal(item))
 
     def _axes(self, item: Item, slice_axis: int) -> list[InPlaneAxis]:
@@ -152,11 +139,8 @@ class MeasuredBlockd(Transform):
     def _other_weights(self, axes: Sequence[InPlaneAxis]) -> str:
         """Name weights that would fit, or else those that there are."""
         known = {name: in_plane_factors(record.model.factor) for name, record in self.weights.items()}
-        fitting = [
-            name
-            for name, factors in known.items()
-            if all(abs(axis.total / f - 1) <= BLOCK_TOLERANCE for axis, f in zip(axes, factors, strict=True))
-        ]
+        pairs = {name: zip(axes, factors, strict=True) for name, factors in known.items()}
+        fitting = [name for name in known if all(abs(a.total / f - 1) <= BLOCK_TOLERANCE for a, f in pairs[name])]
         if fitting:
             return f"give {' or '.join(fitting)} as --ckpt_path"
         others = ", ".join(f"{name} for {_times(factors)}" for name, factors in known.items())
@@ -164,44 +148,19 @@ class MeasuredBlockd(Transform):
 
 
 def _finding(
-    target: MetaTensor,
-    case: str,
-    slice_axis: int,
-    shape: tuple[int, ...],
-    measured: tuple[int, ...],
-    drop_db: list[float] | None = None,
+    item: Item, case: str, slice_axis: int, after: Shape, measured: Shape, drop_db: list[float] | None = None
 ) -> LowResFinding:
-    """Return what was found; shapes along native axes, ``shape`` after enlarging."""
-    before, affine = target.shape[1:], target.affine.numpy()
-    sizes, samples = (_in_plane(numbers, slice_axis) for numbers in (shape, measured))
-    return LowResFinding(
-        case=case,
-        slice_axis=slice_axis,
-        matrix_before=list(before),
-        matrix_after=list(shape),
-        spacing_before=voxel_sizes(affine).tolist(),
-        spacing_after=voxel_sizes(regrid_affine(affine, before, shape)).tolist(),
-        measured=list(measured),
-        factor=[size / n for size, n in zip(sizes, samples, strict=True)],
-        drop_db=drop_db,
-    )
-
-
-def _say(case: Case, found: LowResFinding, level: int) -> None:
-    """Log what was found."""
-    before, after, measured = (
-        _in_plane(numbers, found.slice_axis) for numbers in (found.matrix_before, found.matrix_after, found.measured)
-    )
-    logger.log(
-        level,
-        "%s: low-res image, %s%s; %d x %d samples of k-space on a matrix of %d x %d, factor %s.",
-        case,
-        found.case,
-        "" if before == after else f" of {before[0]} x {before[1]}, enlarged",
-        *measured,
-        *after,
-        _times(found.factor),
-    )
+    """Return what was found, and say it once; the matrix ``after`` enlarging and the samples along native axes."""
+    before, affine = tuple(item[IMAGE].shape[1:]), item[IMAGE].affine.numpy()
+    (rows, columns), sizes, samples = (_in_plane(numbers, slice_axis) for numbers in (before, after, measured))
+    factor = [size / n for size, n in zip(sizes, samples, strict=True)]
+    enlarged = "" if before == after else f" of {rows} x {columns}, enlarged"
+    level = logging.DEBUG if item[CASE].low_res else logging.INFO
+    message = "%s: low-res image, %s%s; %d x %d samples of k-space on a matrix of %d x %d, factor %s."
+    logger.log(level, message, item[CASE], case, enlarged, *samples, *sizes, _times(factor))
+    matrices, grids = (list(before), list(after)), (affine, regrid_affine(affine, before, after))
+    coarse, fine = (voxel_sizes(grid).tolist() for grid in grids)
+    return LowResFinding(case, slice_axis, *matrices, coarse, fine, list(measured), factor, drop_db)
 
 
 def _slice_axes(volume: MetaTensor) -> list[int]:
@@ -221,22 +180,14 @@ def _zooms(item: Item) -> list[float]:
     return [sizes[axis] / others[matched.index(axis)] for axis in range(3)]
 
 
-def _enlarged(volume: MetaTensor, shape: Sequence[int]) -> MetaTensor:
-    """Return a volume (1, X, Y, Z) with a larger matrix, its affine and metadata to match."""
-    affine = regrid_affine(volume.affine.numpy(), volume.shape[1:], shape)
-    voxels = enlarge_voxels(volume[0].numpy(force=True), shape)
-    return as_meta_tensor(voxels, affine, {**volume.meta, MetaKeys.ORIGINAL_AFFINE: affine.copy()})
-
-
 def _in_plane(values: Sequence[Any], slice_axis: int) -> list[Any]:
     """Return the values of rows and columns, given those of the native axes."""
     return [value for axis, value in enumerate(values) if axis != slice_axis]
 
 
-def _replaced(shape: Sequence[int], slice_axis: int, in_plane: Sequence[int]) -> tuple[int, ...]:
+def _replaced(shape: Sequence[int], slice_axis: int, in_plane: Sequence[int]) -> Shape:
     """Return a shape with other numbers of rows and columns."""
-    remaining = iter(in_plane)
-    return tuple(n if axis == slice_axis else next(remaining) for axis, n in enumerate(shape))
+    return (*in_plane[:slice_axis], shape[slice_axis], *in_plane[slice_axis:])
 
 
 def _times(numbers: Sequence[float]) -> str:

@@ -8,7 +8,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from bundle.engines import TiledSliceInferer
-from bundle.engines.regions import occupied, tiles, widened
+from bundle.engines.inferer import occupied, tiles, widened
 from bundle.errors import InputError
 from bundle.networks import DataConsistency, FastGenerator, Generator, SingleContrastResidual, ZengCascade
 
