@@ -4,7 +4,7 @@
 import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,10 @@ class GeneratorLoader:
                 "give the settings they were trained with (fusion, levels, residual, bias ...) or another "
                 f"--{self.option}."
             ) from error
+
+    def expected(self) -> dict[str, Any]:
+        """Return what the weights must have been trained for, as JSON values."""
+        return (asdict(self.model) if self.model else {}) | {"reference_contrast": self.reference_contrast}
 
     def check(self) -> TrainingRecord | None:
         """Check that weights are there and, by their training record, were trained for this; else ``InputError``.

@@ -129,7 +129,6 @@ def _find_displaced(target: PlacedVolume, reference: PlacedVolume, details: dict
 
 
 def _facts(method: str, found: Registration) -> dict[str, Any]:
-    """Return what registration found, as JSON values."""
     return {"method": method, **asdict(found), "matrix": found.matrix.round(6).tolist()}
 
 

@@ -108,13 +108,11 @@ class MeasuredBlockd(Transform):
         raise InputError(self._refusal(item))
 
     def _axes(self, item: Item, slice_axis: int) -> list[InPlaneAxis]:
-        """Return what is known of rows and columns."""
         blocks = occupied_block(np.moveaxis(item[IMAGE][0].numpy(force=True), slice_axis, -1))
         zooms = [zoom if zoom > COARSER else 1.0 for zoom in _in_plane(_zooms(item), slice_axis)]
         return [InPlaneAxis(*known) for known in zip(blocks, zooms, self.factors, strict=True)]
 
     def _refusal(self, item: Item) -> str:
-        """Return why the target does not fit the weights, and what to do."""
         target = item[IMAGE]
         axes = self._axes(item, _slice_axes(target)[0])
         factors = _times(self.factors)
