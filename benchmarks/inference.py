@@ -25,7 +25,7 @@ from training_step import WholeCount, matrix_product_rate
 
 from bundle.data import find_pairs
 from bundle.engines import TiledSliceInferer, autocast
-from bundle.engines.regions import occupied, widened
+from bundle.engines.inferer import occupied, widened
 from bundle.kspace import zero_fill
 from bundle.networks import Generator, build
 from bundle.reports.text_table import markdown_table
@@ -200,7 +200,7 @@ def air(folders: list[Path], levels: int, factor: float, rounded: bool) -> None:
             total += shape[0] * shape[1]
             n_air += region is None
             if region is not None:
-                rows_, columns = widened(region, reach, shape)
+                rows_, columns = widened(region, reach, (slice(0, shape[0]), slice(0, shape[1])))
                 computed += (rows_.stop - rows_.start) * (columns.stop - columns.start)
         matrix = " x ".join(map(str, stack.shape[1:]))
         rows.append([f"{folder.name}/{pair['case']}", matrix, str(n_air), f"{100 * (1 - computed / total):.0f} %"])

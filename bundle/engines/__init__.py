@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training, evaluation and inference engines: adapters to ignite and MONAI."""
 
-from bundle.engines.average import WeightAverage
 from bundle.engines.case_network import CaseNetwork
 from bundle.engines.checkpoint import TrainingCheckpoint
 from bundle.engines.evaluation import EvaluationReport, protocol
 from bundle.engines.inferer import TiledSliceInferer
 from bundle.engines.precision import autocast, supports_bfloat16, use_machine
-from bundle.engines.step import CriticUpdate, GeneratorUpdate, TrainingStep
+from bundle.engines.step import CriticUpdate, GeneratorUpdate, TrainingStep, WeightAverage
 from bundle.engines.training import (
     LossProgress,
     StopOnNan,

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from bundle.case import Case
-from bundle.engines.weights import GeneratorLoader
+from bundle.engines.weights import GeneratorLoader, in_words
 from bundle.errors import InputError
 from bundle.networks import SingleContrastResidual, build
 from bundle.settings import IMAGES, ModelSettings, differing, recorded
@@ -17,15 +17,9 @@ from bundle.settings import IMAGES, ModelSettings, differing, recorded
 class CaseNetwork:
     """Choose the network for a case: the one that takes no reference where the reference is of no use.
 
-    Args:
-        network: the network.
-        model: what it is; the other must be for the same low-res images.
-        device: where to put the other.
-        on_bad_reference: ``skip`` cases whose reference cannot be used, or run a ``single_contrast`` network.
-        single_contrast_path: file of that network's weights, which is built and loaded by its own training record.
-
-    Raises:
-        InputError: if that network is needed and not given, or needs a reference, or is for other low-res images.
+    Cases whose reference cannot be used are skipped, or go through a network without one, which is built and loaded
+    by the training record beside its own weights. ``InputError`` if it is needed and not given, or needs a reference,
+    or is for other low-res images than ``model``.
     """
 
     def __init__(
@@ -38,19 +32,17 @@ class CaseNetwork:
     ) -> None:
         if on_bad_reference not in ("skip", "single_contrast"):
             raise InputError(f"on_bad_reference is {on_bad_reference!r}; choose skip or single_contrast.")
-        self.network = network
-        self.single_contrast: nn.Module | None = None
+        self.network = self.single_contrast = network
         if on_bad_reference == "single_contrast":
             self.single_contrast = _single_contrast(single_contrast_path, model).to(device)
 
     def __call__(self, case: Case) -> nn.Module:
         """Return the network for a case, in evaluation mode."""
         is_usable = case.registration is None or case.registration.usable
-        return (self.network if is_usable or self.single_contrast is None else self.single_contrast).eval()
+        return (self.network if is_usable else self.single_contrast).eval()
 
 
 def _single_contrast(path: str | Path | None, model: ModelSettings) -> nn.Module:
-    """Build and load a network that does without a reference."""
     if path is None:
         raise InputError(
             "on_bad_reference is single_contrast, and there are no weights for it: give --single_contrast_path FILE, "
@@ -64,7 +56,8 @@ def _single_contrast(path: str | Path | None, model: ModelSettings) -> nn.Module
             "or with configs/variants/single_contrast.yaml, as --single_contrast_path."
         )
     if found := differing(own, model, IMAGES):
-        what = ", ".join(f"{key} {trained}, not {wanted}" for key, (trained, wanted) in found.items())
-        raise InputError(f"{path}: these weights were trained with {what}; give others as --single_contrast_path.")
+        raise InputError(
+            f"{path}: these weights were trained with {in_words(found)}; give others as --single_contrast_path."
+        )
     GeneratorLoader(path, network).load()
     return network

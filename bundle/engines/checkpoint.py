@@ -6,8 +6,9 @@ import logging
 import os
 import random
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,52 +24,31 @@ from bundle.settings import TrainingRecord, record_path
 logger = logging.getLogger(__name__)
 
 
-class Stateful(Protocol):
-    """Anything with a state to store."""
-
-    def state_dict(self) -> Any:
-        """Return the state."""
-
-    def load_state_dict(self, state: Any) -> Any:
-        """Restore the state."""
-
-
+@dataclass(eq=False)
 class TrainingCheckpoint:
-    """Store all that training depends on, and start from it when it is there.
+    """Store all that training depends on, and with ``resume`` start from it when it is there.
 
-    Attach it after every handler that changes a stored object, such as learning rate schedules.
-    Next to the checkpoint it writes the generator's plain state_dict, for inference, with its training
-    record as JSON under the same name.
+    Attach it after every handler that changes a stored object, such as learning rate schedules. For inference it also
+    writes the state_dict of ``kept_network``, the generator or its average, with the record as JSON under the same
+    name. A checkpoint of another record is refused.
 
     Args:
-        path: file of the checkpoint.
-        model_path: file of the generator's weights; the record goes to its name with ``.json``.
-        kept_network: the generator, or another of the same architecture whose weights are kept in its place.
         objects: networks, optimizers, schedules and streams by name; those that are ``None`` are left out.
-        record: settings of the run; a checkpoint that was made with others is refused.
         interval: save every so many iterations, besides at the end of each epoch.
-        resume: continue from ``path`` where it exists; otherwise start anew and replace it.
     """
 
-    def __init__(
-        self,
-        path: str | os.PathLike[str],
-        model_path: str | os.PathLike[str],
-        kept_network: nn.Module,
-        objects: Mapping[str, Stateful | None],
-        record: TrainingRecord,
-        interval: int = 500,
-        resume: bool = True,
-    ) -> None:
-        self.path = Path(path)
-        self.model_path = Path(model_path)
-        self.kept_network = kept_network
-        self.objects = {name: thing for name, thing in objects.items() if thing is not None}
-        self.record = record
-        if interval < 1:
-            raise InputError(f"the interval between checkpoints is {interval}; give 1 iteration or more.")
-        self.interval = interval
-        self.resume = resume
+    path: str | os.PathLike[str]
+    model_path: str | os.PathLike[str]
+    kept_network: nn.Module
+    objects: Mapping[str, Any]
+    record: TrainingRecord
+    interval: int = 500
+    resume: bool = True
+
+    def __post_init__(self) -> None:
+        self.objects = {name: thing for name, thing in self.objects.items() if thing is not None}
+        if self.interval < 1:
+            raise InputError(f"the interval between checkpoints is {self.interval}; give 1 iteration or more.")
 
     def attach(self, engine: Engine) -> None:
         """Restore when the engine starts; save as it goes."""
@@ -79,11 +59,14 @@ class TrainingCheckpoint:
         """Write checkpoint, weights and record, each whole or not at all; not after a divergence."""
         if engine.should_terminate:
             return
-        if not self._all_finite():
+        networks = [thing for thing in self.objects.values() if isinstance(thing, nn.Module)]
+        # a loss shows a divergence one update late
+        if not all(bool(torch.isfinite(p).all()) for network in networks for p in network.parameters()):
             engine.terminate()
-            return
-        if not is_first():  # all processes hold the same
-            return
+        elif is_first():  # all processes hold the same
+            self._write(engine)
+
+    def _write(self, engine: Engine) -> None:
         state = {
             "iteration": engine.state.iteration,
             "epoch_length": engine.state.epoch_length,
@@ -99,18 +82,9 @@ class TrainingCheckpoint:
         with atomic_path(record_path(self.model_path)) as temporary:
             temporary.write_text(json.dumps({**self.record.to_json(), **progress}, indent=2) + "\n")
 
-    def _all_finite(self) -> bool:
-        """Tell whether every weight is a number: a loss shows a divergence one update late."""
-        networks = [thing for thing in self.objects.values() if isinstance(thing, nn.Module)]
-        return all(bool(torch.isfinite(p).all()) for network in networks for p in network.parameters())
-
     def restore(self, engine: Engine) -> None:
-        """Load the checkpoint, if there is one and it is of this run.
-
-        Raises:
-            InputError: if the file cannot be read or comes from a run with other settings.
-        """
-        if not (self.resume and self.path.is_file()):
+        """Load the checkpoint, if there is one; ``InputError`` where it is unreadable or of other settings."""
+        if not (self.resume and Path(self.path).is_file()):
             return
         state = load_file(self.path, "start anew with --resume false")
         try:
@@ -130,33 +104,30 @@ class TrainingCheckpoint:
             logger.info("%s: going on after iteration %d.", self.path, engine.state.iteration)
 
     def _check_record(self, stored: Mapping[str, Any], stored_length: int, length: int) -> None:
-        """Refuse to continue under other settings."""
         found = self.record.differences(TrainingRecord.from_json(stored))
         if stored_length != length:
             found["iterations in an epoch"] = (length, stored_length)
         if found:
-            differing = ", ".join(f"{key} {before} -> {now}" for key, (now, before) in found.items())
+            words = ", ".join(f"{key} {before} -> {now}" for key, (now, before) in found.items())
             raise InputError(
-                f"{self.path}: this checkpoint was made with other settings ({differing}); "
+                f"{self.path}: this checkpoint was made with other settings ({words}); "
                 "give another --output_dir, or start anew with --resume false."
             )
 
 
 def _random_states() -> dict[str, Any]:
     """Return the states of all random number generators, as tensors and plain values."""
-    kind, keys, position, has_gauss, gauss = np.random.get_state()
-    numpy_state = [str(kind), torch.from_numpy(np.asarray(keys, dtype=np.int64)), position, has_gauss, gauss]
+    kind, keys, *rest = np.random.get_state()
     version, internal, gauss_next = random.getstate()
     return {
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        "numpy": numpy_state,
+        "numpy": [str(kind), torch.from_numpy(np.asarray(keys, dtype=np.int64)), *rest],
         "python": [version, list(internal), gauss_next],
     }
 
 
 def _set_random_states(states: Mapping[str, Any]) -> None:
-    """Restore what :func:`_random_states` returned."""
     torch.set_rng_state(states["torch"])
     if torch.cuda.is_available() and states["cuda"]:
         torch.cuda.set_rng_state_all(states["cuda"])

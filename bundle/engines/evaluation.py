@@ -14,17 +14,7 @@ from torch import Tensor
 
 from bundle.drawing.slice_choice import quartile_slices
 from bundle.files import atomic_path, writable_folder
-from bundle.keys import (
-    CASE,
-    HIGH_RES,
-    IMAGE,
-    LEVEL_TARGETS,
-    LOW_RES,
-    REFERENCE,
-    REPORTED,
-    SLICES,
-    SUBJECT,
-)
+from bundle.keys import CASE, HIGH_RES, IMAGE, LEVEL_TARGETS, LOW_RES, REFERENCE, REPORTED, SLICES, SUBJECT
 from bundle.kspace import in_plane_factors
 from bundle.metrics import HEAD_METRICS, METRICS, head_mask
 from bundle.parallel import is_first
@@ -35,11 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 def protocol(
-    magnitude: bool,
-    normalise: str,
-    factor: float | Sequence[float] | None = None,
-    noise: float = 0.0,
-    bias_field: float = 0.0,
+    magnitude: bool, normalise: str, factor: float | Sequence[float] | None, noise: float, bias_field: float
 ) -> str:
     """Return in words how the low-res was made and what was scored; without the factor where there are several."""
     kind = "magnitude" if magnitude else "real part"
@@ -58,13 +44,9 @@ class EvaluationReport:
     """Compare low-res and super-res with the ground truth, slice by slice.
 
     Where there is an output with data consistency, it is scored beside the one without; PSNR and SSIM are given for
-    whole slices and for the head. Writes ``slices.csv``,
-    ``subjects.csv``, ``table.md``, a montage per case and, as arrays, the slices it shows (``panels``) into a
-    folder, and logs the table. The evaluator it is attached to decollates batches of one case, as MONAI's do.
-
-    Args:
-        output_dir: folder of the report.
-        protocol: how the low-res was made and what was scored: the footnote of the table.
+    whole slices and for the head. Writes ``slices.csv``, ``subjects.csv``, ``table.md`` with the ``protocol`` as its
+    footnote, a montage per case and, as arrays, the slices it shows (``panels``) into a folder, and logs the table.
+    The evaluator it is attached to decollates batches of one case, as MONAI's do.
     """
 
     def __init__(self, output_dir: str | os.PathLike[str], protocol: str) -> None:
@@ -74,15 +56,9 @@ class EvaluationReport:
 
     def attach(self, engine: Engine) -> None:
         """Score after every case; write at the end."""
-        engine.add_event_handler(Events.STARTED, self.start)
+        engine.add_event_handler(Events.STARTED, lambda: writable_folder(self.output_dir))
         engine.add_event_handler(Events.ITERATION_COMPLETED, self.add_case)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.publish)
-        engine.add_event_handler(Events.COMPLETED, self.write)
-
-    def start(self, _: Engine) -> None:
-        """Begin with an empty sheet."""
-        writable_folder(self.output_dir)
-        self.scores = ScoreSheet()
 
     def add_case(self, engine: Engine) -> None:
         """Score the case that the engine has just finished, and draw its montage."""
@@ -101,18 +77,12 @@ class EvaluationReport:
         save_case_panels(path, panels, item[IMAGE].affine, [indices[position] for position in shown])
 
     def publish(self, engine: Engine) -> None:
-        """Leave the means where handlers that follow look for metrics, such as ``super_res/psnr``.
-
-        They are over what all processes have scored, as is all that is written.
-        """
+        """Write what all processes have scored; leave means such as ``super_res/psnr`` to handlers that follow."""
         self.scores = ScoreSheet(idist.all_gather(self.scores))
         *_, total = self.scores.subjects()
-        scores = total.spreads.items()
-        means = {f"{image}/{metric}": spread.mean for (metric, image, is_gain), spread in scores if not is_gain}
-        engine.state.metrics.update(means)
-
-    def write(self, _: Engine) -> None:
-        """Write the table and the CSV files; log the table."""
+        for (metric, image, is_gain), spread in total.spreads.items():
+            if not is_gain:
+                engine.state.metrics[f"{image}/{metric}"] = spread.mean
         if not is_first():
             return
         self.scores.write(self.output_dir)
@@ -124,22 +94,19 @@ class EvaluationReport:
 
 def _scores(volumes: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
     """Return every metric of every image that is compared with the ground truth, one value a slice."""
-    slices = {name: volume.movedim(-1, 0) for name, volume in volumes.items()}  # D, 1, H, W
-    high_res = slices[HIGH_RES]
+    slices = {name: volume.movedim(-1, 0) for name, volume in volumes.items() if name != REFERENCE}  # D, 1, H, W
+    high_res = slices.pop(HIGH_RES)
     head = head_mask(high_res)  # once, for all images
     found = {}
-    for name in (name for name in slices if name not in (HIGH_RES, REFERENCE)):
-        whole = {metric: score(high_res, slices[name]) for metric, score in METRICS.items()}
-        inside = {metric: score(high_res, slices[name], head) for metric, score in HEAD_METRICS.items()}
+    for name, image in slices.items():
+        whole = {metric: score(high_res, image) for metric, score in METRICS.items()}
+        inside = {metric: score(high_res, image, head) for metric, score in HEAD_METRICS.items()}
         found[name] = {metric: values.cpu() for metric, values in (whole | inside).items()}
     return found
 
 
 def _levels(engine: Engine, item: Mapping[str, Any], shown: Sequence[int]) -> dict[str, Tensor]:
-    """Return what a progressive generator's levels before the last make of some slices, and what they should.
-
-    Volumes (1, H, W, n) named ``level_1``, ``level_1_target`` and so on.
-    """
+    """Return what a progressive generator's levels before the last make of some slices, and what they should."""
     if LEVEL_TARGETS not in item:
         return {}
     slices = item[IMAGE].as_tensor()[None, ..., shown]  # 1, 2, H, W, n

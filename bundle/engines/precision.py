@@ -16,23 +16,14 @@ def supports_bfloat16(device: torch.device) -> bool:
     """Tell whether a device multiplies bfloat16 in hardware; emulation would be slower than float32."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device.type != "cpu":
-        return False
-    capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("bf16"))
+    capabilities = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+    return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 def autocast(device: torch.device, mixed_precision: MixedPrecision = "auto") -> contextlib.AbstractContextManager[None]:
-    """Return the context in which networks run on ``device``.
+    """Return the context in which networks run on ``device``: ``auto`` takes bfloat16 where the hardware has it.
 
     bfloat16 keeps float32's exponent, so gradients need no loss scaling.
-
-    Args:
-        device: where the networks are.
-        mixed_precision: ``auto`` takes bfloat16 where the hardware has it; ``True`` and ``False`` insist.
-
-    Raises:
-        InputError: if ``mixed_precision`` is none of these.
     """
     if mixed_precision not in ("auto", True, False):
         raise InputError(f"mixed_precision is {mixed_precision!r}; choose auto, true or false.")
@@ -43,15 +34,8 @@ def autocast(device: torch.device, mixed_precision: MixedPrecision = "auto") -> 
 def use_machine(device: torch.device | str, n_threads: int | None = None) -> None:
     """Check that a device is there, and compute on it in exact float32 where float32 is asked for.
 
-    GPUs' convolutions would round operands to 11 bits (TF32) by default. What runs in float32 here, the gradient
-    penalty and the generator's last layer, does so for its precision.
-
-    Args:
-        device: such as ``cpu``, ``cuda`` or ``cuda:1``.
-        n_threads: processor cores to compute on; ``None`` leaves the choice to PyTorch, which takes all.
-
-    Raises:
-        InputError: if this machine, or this build of PyTorch, has no such device, or ``n_threads`` is below 1.
+    GPUs' convolutions would round operands to 11 bits (TF32) by default. ``n_threads`` are processor cores to compute
+    on; ``None`` leaves the choice to PyTorch, which takes all. ``InputError`` where there is no such device.
     """
     try:
         torch.empty(1, device=device)

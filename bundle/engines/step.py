@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """One training iteration: critic updates on fresh batches, then one generator update (Section III-B)."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
 import ignite.distributed as idist
 import torch
@@ -12,9 +12,9 @@ from monai.inferers import Inferer
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel
 
 from bundle.data.patches import PatchStream
-from bundle.engines.average import WeightAverage
 from bundle.engines.precision import MixedPrecision, autocast, channels_last
 from bundle.errors import InputError
 from bundle.keys import HIGH_RES, IMAGE, LEVEL_TARGETS
@@ -23,22 +23,45 @@ from bundle.parallel import data_parallel, mean_of_processes, part_of_batch
 
 Batch = dict[str, Tensor]
 Generate = Callable[[Tensor], Tensor]
+FIDELITY: Final = GeneratorLoss(adversarial=0, mse=1, perceptual=0, texture=0)
+
+
+class WeightAverage(AveragedModel):
+    """Keep the exponential moving average of a network's weights over its updates.
+
+    After n updates the average moves by 1 - min(decay, (1 + n) / (10 + n)) towards the weights, so that the start is
+    soon forgotten, as TensorFlow's ``ExponentialMovingAverage`` does with ``num_updates``. A ``decay``, above 0 and
+    below 1, of 0.999 averages over about the last thousand updates.
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        if not 0 < decay < 1:
+            raise InputError(f"weight_average is {decay}; give 0 for none, or a number below 1 such as 0.999.")
+
+        def mix(averages: Sequence[Tensor], weights: Sequence[Tensor], n_updates: Tensor | int) -> None:
+            n = int(n_updates)
+            torch._foreach_lerp_(list(averages), list(weights), 1 - min(decay, (1 + n) / (10 + n)))
+
+        super().__init__(network, multi_avg_fn=mix)
+        channels_last(self.module)
+        self._trained = (network,)  # in a tuple, or it would count as a part of the average
+
+    @property
+    def network(self) -> nn.Module:
+        """Return the network that holds the average."""
+        return self.module
+
+    def update(self) -> None:
+        """Move the average towards the weights."""
+        self.update_parameters(*self._trained)
 
 
 @dataclass
 class GeneratorUpdate:
-    """Improve the generator by one step on one batch (Eq. 7).
+    """Improve the generator by one step on one batch (Eq. 7), on the device of its parameters.
 
-    A batch with targets for the levels before the last makes it the constrained objective of Eqs. 9-11.
-
-    Args:
-        network: the generator; its parameters say on which device it runs.
-        optimizer: over the generator's parameters.
-        loss: the objective, Eq. 7.
-        inferer: how the network is called, MONAI's ``SimpleInferer`` for patches.
-        mixed_precision: see :func:`bundle.engines.autocast`.
-        max_gradient_norm: clip the gradient to this norm; ``None``, as in the paper, does not.
-        average: follows the weights after every step, where there is one.
+    A batch with targets for the levels before the last makes it the constrained objective of Eqs. 9-11. The paper
+    does not clip gradients: ``max_gradient_norm`` is ``None``. The ``average`` follows every step.
     """
 
     network: nn.Module
@@ -50,17 +73,13 @@ class GeneratorUpdate:
     average: WeightAverage | None = None
 
     def __post_init__(self) -> None:
-        """Lay weights out as convolutions read them fastest, and have gradients averaged over the processes."""
         channels_last(self.network)
         self.device = next(self.network.parameters()).device
         self._levels = data_parallel(_Levels(self.network))
 
     def generate(self, image: Tensor) -> Tensor:
         """Return super-res patches (N, 1, P, P) for ``image`` (N, 2, P, P)."""
-        return self.inferer(self._on_device(image), self.network)
-
-    def _on_device(self, image: Tensor) -> Tensor:
-        return image.to(self.device, non_blocking=True, memory_format=torch.channels_last)
+        return self.inferer(_moved(image, self.device), self.network)
 
     def __call__(self, batch: Batch, loss: GeneratorLoss, critic: nn.Module | None) -> dict[str, Tensor]:
         """Take one optimizer step by ``loss``; return its value and its terms."""
@@ -70,7 +89,7 @@ class GeneratorUpdate:
             targets = [high_res]
             if LEVEL_TARGETS in batch:
                 targets = [*batch[LEVEL_TARGETS].to(self.device, non_blocking=True).split(1, dim=1), high_res]
-            outputs = self.inferer(self._on_device(batch[IMAGE]), self._levels, every=len(targets) > 1)
+            outputs = self.inferer(_moved(batch[IMAGE], self.device), self._levels, every=len(targets) > 1)
             objective, terms = loss(outputs, targets, critic)
         _step(objective, self.network, self.optimizer, self.max_gradient_norm)
         if self.average is not None:
@@ -82,15 +101,8 @@ class GeneratorUpdate:
 class CriticUpdate:
     """Improve the critic by several steps, each on a fresh batch of a stream of its own (Eq. 8).
 
-    Args:
-        critic: scores images (N, 1, P, P).
-        optimizer: over the critic's parameters.
-        batches: the critic's own shuffled stream.
-        n_updates: critic updates for each generator update.
-        penalty_weight: lambda4, weight of the gradient penalty.
-        mixed_precision: see :func:`bundle.engines.autocast`; the penalty is in float32 always.
-        max_gradient_norm: clip the gradient to this norm; ``None``, as in the paper, does not.
-        seed: start of the random mixing weights.
+    It scores images (N, 1, P, P). The weight of the gradient penalty, always in float32, is lambda4; the ``seed`` is
+    that of the mixing weights.
     """
 
     critic: nn.Module
@@ -103,7 +115,6 @@ class CriticUpdate:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Lay weights out as convolutions read them fastest, and seed the mixing weights."""
         if self.n_updates < 1:
             raise InputError(f"n_updates is {self.n_updates}; the critic needs at least 1 update an iteration.")
         channels_last(self.critic)
@@ -122,7 +133,7 @@ class CriticUpdate:
     def _update(self, generate: Generate) -> dict[str, Tensor]:
         """Take one step on the stream's next batch."""
         batch = self.batches.next_batch()
-        real = batch[HIGH_RES].to(self.device, non_blocking=True, memory_format=torch.channels_last)
+        real = _moved(batch[HIGH_RES], self.device)
         n_samples = len(real) * idist.get_world_size()
         alpha = torch.rand(n_samples, generator=self.random)[part_of_batch(n_samples)]
         alpha = alpha.to(self.device, non_blocking=True)
@@ -154,58 +165,43 @@ class CriticUpdate:
 class TrainingStep:
     """Run one iteration; pass it to an engine as ``iteration_update``.
 
-    Args:
-        generator: the generator's update.
-        critic: the critic's updates; not used where the adversarial loss has weight 0.
-        fidelity_iterations: iterations at the start that minimise the MSE alone, without the critic.
-            The paper has none; a schedule for few iterations needs a start worth criticising.
+    The first ``fidelity_iterations`` minimise the MSE alone, without the critic. The paper has none; a schedule for
+    few iterations needs a start worth criticising. Nor is the critic used where its loss has weight 0.
     """
 
     generator: GeneratorUpdate
     critic: CriticUpdate
     fidelity_iterations: int = 0
-    fidelity: GeneratorLoss = field(
-        default_factory=lambda: GeneratorLoss(adversarial=0, mse=1, perceptual=0, texture=0), init=False
-    )
 
     def __call__(self, engine: Engine, batch: Batch) -> dict[str, float]:
-        """Update critic and generator.
+        """Update critic and generator; return ``loss``, each active term before weighting, and the critic's terms.
 
-        Args:
-            engine: its ``state.iteration``, from 1, decides the phase.
-            batch: the generator's batch, ``image`` (N, 2, P, P), ``high_res`` (N, 1, P, P) and, where all
-                levels are supervised, ``level_targets`` (N, n_levels - 1, P, P).
-
-        Returns:
-            ``loss``, each active term before weighting, and the critic's terms.
+        The engine's ``state.iteration``, from 1, decides the phase. The generator's batch is ``image`` (N, 2, P, P),
+        ``high_res`` (N, 1, P, P) and, where all levels are supervised, ``level_targets`` (N, n_levels - 1, P, P).
         """
-        if engine.state.iteration <= self.fidelity_iterations:
-            terms = self.generator(batch, self.fidelity, None)
-        else:
-            if engine.state.iteration == self.fidelity_iterations + 1:
-                # Adam's moments describe gradients of another objective, orders of magnitude away
-                self.generator.optimizer.state.clear()
-            terms = self._all_losses(batch)
+        if engine.state.iteration == self.fidelity_iterations + 1:
+            # Adam's moments describe gradients of another objective, orders of magnitude away
+            self.generator.optimizer.state.clear()
+        loss = self.generator.loss if engine.state.iteration > self.fidelity_iterations else FIDELITY
+        critic_terms = self.critic(self.generator.generate) if loss.adversarial else {}
+        terms = self.generator(batch, loss, self.critic.critic if loss.adversarial else None) | critic_terms
         return {name: float(value) for name, value in mean_of_processes(terms).items()}
-
-    def _all_losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Update by the whole objective, with critic updates first where it has an adversarial term."""
-        if not self.generator.loss.adversarial:
-            return self.generator(batch, self.generator.loss, None)
-        critic_terms = self.critic(self.generator.generate)
-        return {**self.generator(batch, self.generator.loss, self.critic.critic), **critic_terms}
 
 
 class _Levels(nn.Module):
-    """A generator whose every output is returned by ``forward``, which is what averages gradients."""
+    """A generator whose outputs, of ``every`` level or the last, ``forward`` returns: it is what averages gradients."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network: Any = network
 
     def forward(self, image: Tensor, every: bool) -> list[Tensor]:
-        """Return the outputs of every level, or that of the last alone."""
         return self.network.forward_levels(image) if every else [self.network(image)]
+
+
+def _moved(images: Tensor, device: torch.device) -> Tensor:
+    """Return images (N, C, H, W) on a device, laid out as convolutions read them fastest."""
+    return images.to(device, non_blocking=True, memory_format=torch.channels_last)
 
 
 def _step(objective: Tensor, network: nn.Module, optimizer: Optimizer, max_norm: float | None) -> None:

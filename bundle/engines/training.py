@@ -22,13 +22,7 @@ from bundle.settings import ModelSettings, Recipe, TrainingRecord, cases_seen
 def prepare_batch(
     batch: Mapping[str, Tensor], device: torch.device | str | None = None, non_blocking: bool = False, **_: Any
 ) -> tuple[Tensor, Tensor | None]:
-    """Return the network's input and its ground truth, for MONAI's evaluators.
-
-    Args:
-        batch: ``image`` (N, 2, H, W, D) and, except in inference, ``high_res`` (N, 1, H, W, D).
-        device: where to.
-        non_blocking: copy asynchronously where possible.
-    """
+    """Return ``image`` (N, 2, H, W, D) and, but in inference, ``high_res`` (N, 1, H, W, D), for MONAI's evaluators."""
     high_res = batch.get(HIGH_RES)
     image = batch[IMAGE].to(device=device, non_blocking=non_blocking)
     return image, None if high_res is None else high_res.to(device=device, non_blocking=non_blocking)
@@ -45,7 +39,6 @@ def middle_slices_of_output(output: Sequence[Mapping[str, Tensor]]) -> list[Tens
 
 
 def _middle(items: Sequence[Mapping[str, Tensor]], key: str) -> list[Tensor]:
-    """Return the middle slice of every item's volume (1, H, W, D)."""
     return [item[key][..., item[key].shape[-1] // 2].detach().float().cpu() for item in items]
 
 
@@ -74,16 +67,10 @@ def training_record(
     initial_weights: str | os.PathLike[str] | None = None,
     seen: Mapping[str, Any] | None = None,
 ) -> TrainingRecord:
-    """Return the record of a training.
+    """Return the record of a training that goes on from ``initial_weights``, or starts anew.
 
-    Args:
-        network: the generator; one that a user gave has a name of its own.
-        model: what it is.
-        recipe: how it is trained.
-        pairs: of the data set; the contrast of their references is recorded where the network takes one.
-        train_pairs: those that it sees.
-        initial_weights: where it starts, or ``None``.
-        seen: what these pairs look like.
+    Of ``network``, which a user may have given, the kind is recorded; of all ``pairs``, the contrast of their
+    references, where the network takes one; of ``train_pairs``, the cases and what they look like (``seen``).
     """
     return TrainingRecord(
         model=dataclasses.replace(model, architecture=type(network).__name__),
@@ -96,11 +83,7 @@ def training_record(
 
 
 def run_training(trainer: Trainer) -> None:
-    """Train, and fail loudly where training diverged.
-
-    Raises:
-        InputError: if a loss became NaN or infinite; the last good checkpoint is kept.
-    """
+    """Train; ``InputError`` where a loss became NaN or infinite, with the last good checkpoint kept."""
     trainer.run()
     if trainer.should_terminate:
         raise InputError(

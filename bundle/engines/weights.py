@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trained weights: read as tensors and nothing else, and held against the record beside them."""
 
-import dataclasses
 import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
@@ -17,60 +17,43 @@ from bundle.settings import IMAGES, STRUCTURE, ModelSettings, TrainingRecord, di
 
 logger = logging.getLogger(__name__)
 
-CKPT_PATH: Final = "ckpt_path"
-"""The key of evaluation and inference that names the weights."""
-INITIAL_WEIGHTS: Final = "initial_weights"
-"""The key of training that names the weights to go on from."""
-ALL: Final = tuple(f.name for f in dataclasses.fields(ModelSettings))
 
-
+@dataclass(eq=False)
 class GeneratorLoader:
     """Load a trained generator's weights when an engine starts, and check that they belong here.
 
     Args:
-        path: the generator's state_dict, as :class:`TrainingCheckpoint` writes it; ``None`` for a method without
-            weights.
-        network: the generator that takes the weights.
-        model: what it is; must equal the training record, where the weights have one. ``None`` is not compared.
+        path: the generator's state_dict; ``None`` for a method without weights.
+        model: must equal the training record, where the weights have one; ``None`` is not compared.
         reference_contrast: of the references at hand, likewise.
         unseen: cases that are to be scored; a warning names those that the weights were trained on.
-        fine_tuning: the weights are where training starts: a warning names what it changes of the low-res images
-            or the reference, and the structure alone must be equal.
+        fine_tuning: training starts from the weights: the structure alone must be equal, and a warning names what it
+            changes of the low-res images or the reference.
     """
 
-    def __init__(
-        self,
-        path: str | os.PathLike[str] | None,
-        network: nn.Module,
-        model: ModelSettings | None = None,
-        reference_contrast: str | None = None,
-        unseen: Iterable[str] = (),
-        fine_tuning: bool = False,
-    ) -> None:
-        self.path = path
-        self.network = network
-        self.model = model and dataclasses.replace(model, architecture=type(network).__name__)
-        self.reference_contrast = reference_contrast
-        self.unseen = set(unseen)
-        self.fine_tuning = fine_tuning
-        self.option = INITIAL_WEIGHTS if fine_tuning else CKPT_PATH
+    path: str | os.PathLike[str] | None
+    network: nn.Module
+    model: ModelSettings | None = None
+    reference_contrast: str | None = None
+    unseen: Iterable[str] = ()
+    fine_tuning: bool = False
+
+    def __post_init__(self) -> None:
+        self.model = self.model and replace(self.model, architecture=type(self.network).__name__)
+        self.option = "initial_weights" if self.fine_tuning else "ckpt_path"
 
     def attach(self, engine: Engine) -> None:
         """Load at the start of the run."""
         engine.add_event_handler(Events.STARTED, self.load)
 
     def load(self, _: Engine | None = None) -> None:
-        """Load the weights.
-
-        Raises:
-            InputError: if the file is missing, unreadable, of another architecture or for another task.
-        """
+        """Load the weights; ``InputError`` if they are missing, unreadable, or of another architecture or task."""
         record = self.check()
         if self.path is None:
             if any(True for _ in self.network.parameters()):
                 raise InputError(f"this network has weights to be loaded; give --{self.option} FILE instead of null.")
             return
-        if seen := sorted(self.unseen & set(record.train_cases if record else [])):
+        if seen := sorted(set(self.unseen) & set(record.train_cases if record else [])):
             logger.warning("%s was trained on %s: their scores say nothing about new subjects.", self.path, seen)
         weights = load_file(self.path, f"give another --{self.option}")
         try:
@@ -85,17 +68,12 @@ class GeneratorLoader:
 
     def expected(self) -> dict[str, Any]:
         """Return what the weights must have been trained for, as JSON values."""
-        model = dataclasses.asdict(self.model) if self.model else {}
-        return model | {"reference_contrast": self.reference_contrast}
+        return (asdict(self.model) if self.model else {}) | {"reference_contrast": self.reference_contrast}
 
     def check(self) -> TrainingRecord | None:
-        """Check that weights are there and, by their training record, that they were trained for this.
+        """Check that weights are there and, by their training record, were trained for this; else ``InputError``.
 
-        Returns:
-            The training record; ``None`` for a method without weights and, with a warning, where they have none.
-
-        Raises:
-            InputError: if the weights are missing or were trained for something else.
+        Returns the record; ``None`` for a method without weights and, with a warning, where they have none.
         """
         if self.path is None:
             return None
@@ -107,43 +85,34 @@ class GeneratorLoader:
         if record is None:
             file = record_path(weights)
             logger.warning("%s: no training record beside the weights; cannot check what they were trained for.", file)
-            return None
-        self._compare(record)
+        else:
+            self._compare(record)
         return record
 
     def _compare(self, record: TrainingRecord) -> None:
         """Refuse weights that were trained for something else; of what may be learnt anew, warn."""
-        found = differing(record.model, self.model, ALL) if self.model else {}
+        found = differing(record.model, self.model, vars(self.model)) if self.model else {}
         contrasts = (record.reference_contrast, self.reference_contrast)
         if None not in contrasts and contrasts[0] != contrasts[1]:
             found["reference_contrast"] = contrasts
         if self.fine_tuning:
-            changed = {key: found[key] for key in (*IMAGES, "reference_contrast") if key in found}
-            if changed:
-                logger.warning("%s was trained with %s.", self.path, _words(changed))
+            if changed := {key: found[key] for key in (*IMAGES, "reference_contrast") if key in found}:
+                logger.warning("%s was trained with %s.", self.path, in_words(changed))
             found = {key: found[key] for key in STRUCTURE if key in found}
         if found:
             remedy = " ".join(f"--{key} {trained}" for key, (trained, _) in found.items())
             raise InputError(
-                f"{self.path}: these weights were trained with {_words(found)}; give {remedy} or other weights."
+                f"{self.path}: these weights were trained with {in_words(found)}; give {remedy} or other weights."
             )
 
 
-def _words(found: Mapping[Any, Sequence[Any]]) -> str:
-    """Write settings that differ."""
+def in_words(found: Mapping[Any, Sequence[Any]]) -> str:
+    """Write settings that differ, as :func:`bundle.settings.differing` returns them."""
     return ", ".join(f"{key} {trained}, not {wanted}" for key, (trained, wanted) in found.items())
 
 
 def load_file(path: str | os.PathLike[str], remedy: str) -> Any:
-    """Read a file of tensors and plain values, and nothing else: it cannot run code.
-
-    Args:
-        path: of the file.
-        remedy: what to do where it cannot be read.
-
-    Raises:
-        InputError: if it is damaged or of another kind.
-    """
+    """Read a file of tensors and plain values and nothing else, which runs no code; ``InputError`` if it is damaged."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged archive fails in many ways

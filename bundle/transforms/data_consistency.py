@@ -2,6 +2,7 @@
 """The measured block of k-space, put back behind the network."""
 
 from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
@@ -11,28 +12,22 @@ from torch import Tensor
 
 from bundle import kspace
 from bundle.keys import LOW_RES, MEASURED, PRED, PRED_CONSISTENT, SLICE_AXIS
+from bundle.transforms.io import Item
 
-Item = dict[Hashable, Any]
-
-CHUNK_PIXELS: Final = 2**21
-"""How many pixels data consistency takes at a time; its Fourier transforms need about 40 bytes for each."""
+CHUNK_PIXELS: Final = 2**21  # at a time; their Fourier transforms need about 40 bytes for each
 
 
+@dataclass(eq=False)
 class DataConsistencyd(Transform):
     """Put the measured block of k-space back into the network's output, slice by slice.
 
     What was measured comes from the low-res image that the network was given, never from the ground truth; how much
-    of each axis that is, the item says (``measured_samples``).
-
-    Args:
-        magnitude: whether the low-res image is a magnitude, see
-            :func:`bundle.kspace.restore_measured_magnitude`, or a real part, :func:`bundle.kspace.restore_measured`.
-        output_key: where the result goes: ``pred`` replaces the network's output, in its own memory.
+    of each axis that is, the item says (``measured_samples``). It is a ``magnitude``, or else a real part. The result
+    goes to ``output_key``: ``pred`` replaces the network's output, in its own memory.
     """
 
-    def __init__(self, magnitude: bool = True, output_key: str = PRED_CONSISTENT) -> None:
-        self.magnitude = magnitude
-        self.output_key = output_key
+    magnitude: bool = True
+    output_key: str = PRED_CONSISTENT
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Item:
         """Return the item with the consistent output (1, H, W, D), on the low-res image's scale."""
@@ -51,8 +46,7 @@ class DataConsistencyd(Transform):
 
 
 def measured_factors(item: Mapping[Hashable, Any]) -> tuple[float, float]:
-    """Return the factors of rows and columns of a volume, by the samples of k-space that were measured of it."""
-    # native axes; the volume has its slice axis last
+    """Return the factors of rows and columns of a volume, slices last, by the measured samples of its native axes."""
     in_plane = [n for axis, n in enumerate(item[MEASURED].tolist()) if axis != int(item[SLICE_AXIS])]
     rows, columns = (size / n for size, n in zip(item[LOW_RES].shape[1:3], in_plane, strict=True))
     return rows, columns
@@ -60,7 +54,5 @@ def measured_factors(item: Mapping[Hashable, Any]) -> tuple[float, float]:
 
 def restored(output: Tensor, low_res: Tensor, factors: tuple[float, float], magnitude: bool) -> Tensor:
     """Return slices (N, 1, H, W) that agree with the low-res within the measured block of k-space."""
-    factor, column_factor = factors
-    if magnitude:
-        return kspace.restore_measured_magnitude(output, low_res, factor, column_factor=column_factor)
-    return kspace.restore_measured(output, low_res, factor, column_factor)
+    restore = kspace.restore_measured_magnitude if magnitude else kspace.restore_measured
+    return restore(output, low_res, factors[0], column_factor=factors[1])

@@ -3,23 +3,23 @@
 
 import hashlib
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.transforms import MapTransform, Transform
+from monai.transforms import Transform
 
 from bundle import kspace
 from bundle.errors import InputError
 from bundle.keys import CASE, HIGH_RES, IMAGE, LEVEL_TARGETS, LOW_RES, MEASURED, REFERENCE, SLICE_AXIS
 from bundle.phantom.scanner import bias_field, rician
+from bundle.transforms.io import Item
 
-Item = dict[Hashable, Any]
 
-
-class SimulateScand(MapTransform):
+@dataclass(eq=False)
+class SimulateScand(Transform):
     """Give noise-free simulated volumes a receive field and Rician noise, the same at every reading of a case.
 
     Each contrast has a field and noise of its own, as if scanned one after the other.
@@ -27,23 +27,20 @@ class SimulateScand(MapTransform):
     Args:
         noise: standard deviation in each channel of the receiver, relative to the volume's maximum, at least 0.
         bias: amplitude of the receive field about 1, in [0, 1).
-        keys: MetaTensors (1, X, Y, Z), magnitudes.
-
-    Raises:
-        InputError: if ``noise`` or ``bias`` is out of range.
     """
 
-    def __init__(self, noise: float, bias: float, keys: KeysCollection = (IMAGE, REFERENCE)) -> None:
-        super().__init__(keys)
-        if not noise >= 0 or not 0 <= bias < 1:
-            raise InputError(f"noise is {noise} and bias_field {bias}; give noise of 0 or more and a field below 1.")
-        self.noise = noise
-        self.bias = bias
+    noise: float
+    bias: float
 
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+    def __post_init__(self) -> None:
+        if not self.noise >= 0 or not 0 <= self.bias < 1:
+            given = f"noise is {self.noise} and bias_field {self.bias}"
+            raise InputError(f"{given}; give noise of 0 or more and a field below 1.")
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Item:
         """Return the item with both contrasts as scanned."""
         item = dict(data)
-        for key in self.keys:
+        for key in (IMAGE, REFERENCE):
             digest = hashlib.sha256(f"{item[CASE]}:{key}".encode()).digest()
             generator = np.random.default_rng(int.from_bytes(digest[:8], "little"))
             volume = item[key].numpy(force=True)[0]
@@ -56,21 +53,13 @@ class SimulateScand(MapTransform):
 class ZeroFilld(Transform):
     """Degrade the normalised target: it becomes ``high_res``, its zero-filled image ``low_res``.
 
-    Args:
-        factor: ratio of full to kept k-space samples on both in-plane axes, or a pair [rows, columns].
-        magnitude: as in :func:`bundle.kspace.zero_fill`.
-        level_factors: factors, or pairs, of the targets of a progressive generator's levels before the last, such as
-            :func:`bundle.kspace.level_factors` returns; empty where only the last level is supervised.
-
-    Raises:
-        InputError: if ``factor`` is neither a number above 1 nor a pair of which one is.
+    The ``factor``, or pair [rows, columns], and ``magnitude`` are those of :func:`bundle.kspace.zero_fill`;
+    ``level_factors`` those of the targets of a progressive generator's levels before the last, such as
+    :func:`bundle.kspace.level_factors` returns: none where only the last level is supervised.
     """
 
     def __init__(
-        self,
-        factor: float | Sequence[float],
-        magnitude: bool = True,
-        level_factors: Sequence[float | Sequence[float]] = (),
+        self, factor: float | Sequence[float], magnitude: bool = True, level_factors: Sequence[float | list[float]] = ()
     ) -> None:
         self.factors = kspace.in_plane_factors(factor)
         self.magnitude = magnitude
@@ -85,24 +74,20 @@ class ZeroFilld(Transform):
         item = dict(data)
         item[HIGH_RES] = item[IMAGE]
         item[LOW_RES] = self._zero_filled(item[IMAGE], self.factors)
-        item[MEASURED] = self._measured(item)
+        _, height, width, n_slices = item[IMAGE].shape
+        blocks = [kspace.kept_block(n, f) for n, f in zip((height, width), self.factors, strict=True)]
+        measured = [end - start for start, end in blocks]
+        measured.insert(int(item.get(SLICE_AXIS, 2)), n_slices)  # now along native axes
+        item[MEASURED] = torch.tensor(measured)
         if self.level_factors:
             targets = [self._zero_filled(item[IMAGE], factors).as_tensor() for factors in self.level_factors]
             item[LEVEL_TARGETS] = MetaTensor(torch.cat(targets), meta=item[IMAGE].meta)
         return item
 
-    def _measured(self, item: Item) -> torch.Tensor:
-        """Return how many samples of k-space are left along each native axis, (3,)."""
-        _, height, width, n_slices = item[IMAGE].shape
-        blocks = [kspace.kept_block(n, f) for n, f in zip((height, width), self.factors, strict=True)]
-        measured = [end - start for start, end in blocks]
-        measured.insert(int(item.get(SLICE_AXIS, 2)), n_slices)
-        return torch.tensor(measured)
-
     def _zero_filled(self, high_res: MetaTensor, factors: tuple[float, float]) -> MetaTensor:
         """Return every slice of a volume (1, H, W, D) zero-filled; factor 1 is the volume itself."""
         if factors == (1, 1):
             return high_res
-        slices = torch.as_tensor(high_res.as_tensor()).movedim(-1, 0)  # D, 1, H, W
+        slices = high_res.as_tensor().movedim(-1, 0)  # D, 1, H, W
         low_res = kspace.zero_fill(slices, factors[0], self.magnitude, factors[1])
         return MetaTensor(low_res.movedim(0, -1), meta=high_res.meta)

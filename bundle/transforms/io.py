@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Dictionary transforms that read a pair of volumes and write a result, for configs.
+"""Read a pair of volumes and write a result, in place of MONAI's LoadImaged and SaveImaged.
 
-MONAI's own pair, LoadImaged and SaveImaged, accepts what cannot be super-resolved, and loses units,
-description and form codes; these stand in their place and leave the same metadata.
+Those accept what cannot be super-resolved, and lose units, description and form codes.
 """
 
 import dataclasses
@@ -18,61 +17,46 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, SaveImaged
 from monai.utils import ImageMetaKey, MetaKeys, SpaceKeys, ensure_tuple_rep
+from nibabel.affines import voxel_sizes
 
 from bundle.case import Case
 from bundle.data.reading import read_header, read_volume
 from bundle.errors import InputError
 from bundle.keys import CASE, IMAGE, OUTPUT, PRED, REFERENCE
 from bundle.volumes.enlarge import regrid
-from bundle.volumes.geometry import Volume, check_same_grid, reorient_like
+from bundle.volumes.geometry import Volume, check_same_grid, no_voxels, reorient_like
 from bundle.volumes.nifti import write_volume
 
 logger = logging.getLogger(__name__)
 
+Item = dict[Hashable, Any]
 RESULT_POSTFIX: Final = "sr"
-"""End of the file name of a super-resolved volume, behind the case."""
-SPACING = "spacing"
-"""Entry of the metadata that ``LoadPaird`` adds to MONAI's: voxel size in mm, float64 (3,)."""
+SPACING: Final = "spacing"  # beside MONAI's metadata: voxel size in mm, float64 (3,)
 
 
 class LoadPaird(MapTransform):
     """Replace the paths of a pair by its volumes, the axes of both running the same way.
 
-    Each becomes a float32 ``MetaTensor`` (1, X, Y, Z) of native intensities, with the metadata that
-    LoadImaged and EnsureChannelFirstd leave and later steps use: affine, original_affine,
-    spatial_shape, space, original_channel_dim, filename_or_obj; and ``spacing``. A reference whose
-    axes are flipped or permuted is reordered to the target's, without interpolation. The item's case gets the
-    target's header. An item that holds volumes already passes.
+    Each becomes a float32 ``MetaTensor`` (1, X, Y, Z) of native intensities, with the metadata that LoadImaged and
+    EnsureChannelFirstd leave and later steps use, and ``spacing``. A reference whose axes are flipped or permuted is
+    reordered to the target's, without interpolation. The item's case gets the target's header. An item that holds
+    volumes already passes.
+
+    Args:
+        keys: the key of the target, then those of the references.
+        allow_missing_keys: leave out references that the item does not name, for a network that takes none.
+        check_grid: refuse references that are not on the target's grid; false where
+            :class:`bundle.transforms.AlignReferenced` follows and brings them there.
     """
 
     def __init__(
         self, keys: KeysCollection = (IMAGE, REFERENCE), allow_missing_keys: bool = False, check_grid: bool = True
     ) -> None:
-        """Name the keys to read.
-
-        Args:
-            keys: the key of the target, then those of the references.
-            allow_missing_keys: leave out references that the item does not name, for a network that
-                takes none.
-            check_grid: refuse references that are not on the target's grid; false where
-                :class:`bundle.transforms.AlignReferenced` follows and brings them there.
-        """
         super().__init__(keys, allow_missing_keys)
         self.check_grid = check_grid
 
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Read the volumes of one item.
-
-        Args:
-            data: paths under the keys.
-
-        Returns:
-            A copy of the item with volumes for paths.
-
-        Raises:
-            InputError: if a path is not given, a file is refused by ``read_volume``, or the grids differ and are
-                checked.
-        """
+    def __call__(self, data: Mapping[Hashable, Any]) -> Item:
+        """Return an item with volumes; ``InputError`` if a path is missing, a file is refused, or the grids differ."""
         item = dict(data)
         target_key, *reference_keys = self.keys
         if isinstance(item.get(target_key), MetaTensor):
@@ -81,14 +65,14 @@ class LoadPaird(MapTransform):
             raise InputError(f'an item of the datalist names no image; give its path under "{target_key}".')
         target = read_volume(item[target_key])
         item[CASE] = Case.of(item if item.get(CASE) else {CASE: _stem(str(target.path))})
-        item[CASE].header = dataclasses.replace(target, voxels=np.broadcast_to(np.float32(0), target.voxels.shape))
-        item[target_key] = as_meta_tensor(target)
+        item[CASE].header = dataclasses.replace(target, voxels=no_voxels(target.voxels.shape))
+        item[target_key] = _loaded(target)
         for key in reference_keys:
             if item.get(key):
                 reference = reorient_like(read_volume(item[key]), target)
                 if self.check_grid:
                     check_same_grid(target, reference)
-                item[key] = as_meta_tensor(reference)
+                item[key] = _loaded(reference)
             elif self.allow_missing_keys:
                 item.pop(key, None)
             else:
@@ -102,10 +86,14 @@ class LoadPaird(MapTransform):
 class SaveVolumed(SaveImaged):
     """Write results as ``<output_dir>/<case>_<postfix>.nii.gz`` under the header of the image they came from.
 
-    A pair that has ``output`` names its result itself, see :func:`result_path`. The header is the one that the
-    case carries, or else is read from the image's file. Where the image was enlarged
-    (:mod:`bundle.volumes.enlarge`), the header is that of the enlarged grid. A SaveImaged by name only, so that
-    programs which leave out saving by that class (MONAI Label) leave this out too.
+    A pair that has ``output`` names its result itself, see :func:`result_path`. The header is the one that the case
+    carries, or else is read from the image's file; where the image was enlarged, it becomes that of the enlarged grid.
+    A SaveImaged by name only, so that programs which leave out saving by that class (MONAI Label) leave this out too.
+
+    Args:
+        keys: results, (1, X, Y, Z) on the image's grid and scale; absent ones are passed over, but for the first.
+        output_dtype: ``"float32"``, or ``"input"`` for the image file's own type.
+        output_postfix: end of the file name, one for each key.
     """
 
     def __init__(
@@ -115,87 +103,51 @@ class SaveVolumed(SaveImaged):
         output_dtype: Literal["float32", "input"] = "float32",
         output_postfix: str | Sequence[str] = RESULT_POSTFIX,
         output_ext: Literal[".nii.gz", ".nii"] = ".nii.gz",
-        image_key: str = IMAGE,
     ) -> None:
-        """Say what to write and where.
-
-        Args:
-            keys: keys of the results, (1, X, Y, Z) on the grid and intensity scale of the image; absent ones are
-                passed over, but for the first.
-            output_dir: folder of the results, made where missing.
-            output_dtype: ``"float32"``, or ``"input"`` for the image file's own type.
-            output_postfix: end of the file name, one for each key.
-            output_ext: ``".nii.gz"`` or ``".nii"``.
-            image_key: key of the image whose metadata name its file; where the item no longer has it,
-                the result's own metadata do.
-        """
         if output_dtype not in ("float32", "input"):
             raise InputError(f'output_dtype is {output_dtype!r}: choose "float32" or "input".')
         if output_ext not in (".nii.gz", ".nii"):
             raise InputError(f'output_ext is {output_ext!r}: choose ".nii.gz" or ".nii".')
-        super().__init__(
-            keys, output_dir=Path(output_dir), output_ext=output_ext, print_log=False, allow_missing_keys=True
-        )
-        self.output_dir = Path(output_dir)
+        super().__init__(keys, output_dir=output_dir, output_ext=output_ext, print_log=False, allow_missing_keys=True)
+        self.output_dir, self.output_ext = Path(output_dir), output_ext
         self.output_dtype: Literal["float32", "input"] = output_dtype
         self.output_postfixes = ensure_tuple_rep(output_postfix, len(self.keys))
         if len(set(self.output_postfixes)) < len(self.keys):
             raise ValueError(f"output_postfix is {output_postfix!r}: give each of {self.keys} one of its own.")
-        self.output_ext = output_ext
-        self.image_key = image_key
 
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Write the results of one item.
+    def __call__(self, data: Mapping[Hashable, Any]) -> Item:
+        """Write the results of one item, not a batch, and return it; ``InputError`` if the folder cannot be written.
 
-        Args:
-            data: one item, not a batch.
-
-        Returns:
-            The item, unchanged.
-
-        Raises:
-            InputError: if the folder cannot be written.
-            KeyError: if the first result is not there.
-            ValueError: if a result is not (1, X, Y, Z) on the image's grid.
+        ``KeyError`` if the first result is not there, ``ValueError`` if one is not (1, X, Y, Z) on the image's grid.
         """
         item = dict(data)
         if self.keys[0] not in item:
             raise KeyError(f'the item holds no "{self.keys[0]}" to write.')
         for key, postfix in self.key_iterator(item, self.output_postfixes):
-            self._write(item, key, postfix)
+            result = torch.as_tensor(item[key])
+            source = file_name(item.get(IMAGE)) or file_name(item[key])
+            if source is None:
+                raise ValueError(f'neither "{IMAGE}" nor "{key}" knows its file: load the image by LoadPaird.')
+            if result.ndim != 4 or result.shape[0] != 1:
+                raise ValueError(f'"{key}" is {tuple(result.shape)}: one volume (1, X, Y, Z) can be saved.')
+            named = {**item, CASE: str(item.get(CASE) or _stem(source))}
+            path = result_path(self.output_dir, named, postfix, self.output_ext)
+            voxels = result[0].float().numpy(force=True)
+            like = Case.of(item).header or read_header(source)
+            if any(new > old for new, old in zip(voxels.shape, like.voxels.shape, strict=True)):
+                like = regrid(like, voxels.shape)
+            write_volume(path, voxels, like, self.output_dtype)
+            logger.info("Wrote %s", path)
         return item
-
-    def _write(self, item: Mapping[Hashable, Any], key: Hashable, postfix: str) -> None:
-        """Write one result."""
-        result = torch.as_tensor(item[key])
-        source = _file_name(item.get(self.image_key)) or _file_name(item[key])
-        if source is None:
-            raise ValueError(f'neither "{self.image_key}" nor "{key}" knows its file: load the image by LoadPaird.')
-        if result.ndim != 4 or result.shape[0] != 1:
-            raise ValueError(f'"{key}" is {tuple(result.shape)}: one volume (1, X, Y, Z) can be saved.')
-        named = {**item, CASE: str(item.get(CASE) or _stem(source))}
-        path = result_path(self.output_dir, named, postfix, self.output_ext)
-        voxels = result[0].float().numpy(force=True)
-        like = Case.of(item).header or read_header(source)
-        if any(new > old for new, old in zip(voxels.shape, like.voxels.shape, strict=True)):
-            like = regrid(like, voxels.shape)
-        write_volume(path, voxels, like, self.output_dtype)
-        logger.info("Wrote %s", path)
 
 
 def result_path(
     output_dir: str | os.PathLike[str], item: Mapping[Any, Any], postfix: str = RESULT_POSTFIX, ext: str = ".nii.gz"
 ) -> Path:
-    """Return where a result of an item is written.
+    """Return where a result of an item is written: its ``output`` below the folder, or its ``case`` and ``postfix``.
 
-    Args:
-        output_dir: folder of the results.
-        item: names its ``output``, a path below the folder without an ending, or its ``case``.
-        postfix: which result it is: behind the case always, behind an ``output`` where it is not the super-res.
-        ext: ending of the file.
-
-    Raises:
-        InputError: if the file would lie outside the folder.
+    Behind an ``output`` the postfix stands where it is not that of the super-res. ``InputError`` if the file would lie
+    outside the folder.
     """
     if output := item.get(OUTPUT):
         below = Path(f"{output}{'' if postfix == RESULT_POSTFIX else f'_{postfix}'}{ext}")
@@ -208,24 +160,31 @@ def result_path(
     return Path(output_dir) / name
 
 
-def as_meta_tensor(volume: Volume) -> MetaTensor:
-    """Return a volume as MONAI's loader would: float32 (1, X, Y, Z) with its metadata."""
+def as_meta_tensor(voxels: np.ndarray, affine: np.ndarray, meta: Mapping[str, Any]) -> MetaTensor:
+    """Return voxels (X, Y, Z) as a tensor (1, X, Y, Z) on the grid of an affine; all else in its metadata stays."""
+    grid = {
+        MetaKeys.AFFINE: torch.from_numpy(affine.copy()),
+        MetaKeys.SPATIAL_SHAPE: np.array(voxels.shape),  # MONAI Label resizes its result to this
+        SPACING: voxel_sizes(affine),
+    }
+    return MetaTensor(torch.from_numpy(voxels)[None], meta={**meta, **grid})
+
+
+def _loaded(volume: Volume) -> MetaTensor:
+    """Return a volume as MONAI's loader would."""
     meta = {
         MetaKeys.ORIGINAL_AFFINE: volume.affine.copy(),
-        MetaKeys.SPATIAL_SHAPE: np.array(volume.voxels.shape),
         MetaKeys.SPACE: SpaceKeys.RAS,
         MetaKeys.ORIGINAL_CHANNEL_DIM: float("nan"),
         ImageMetaKey.FILENAME_OR_OBJ: str(volume.path),
-        SPACING: np.array(volume.spacing),
     }
-    return MetaTensor(torch.from_numpy(volume.voxels)[None], affine=torch.from_numpy(volume.affine.copy()), meta=meta)
+    return as_meta_tensor(volume.voxels, volume.affine, meta)
 
 
-def _file_name(value: object) -> str | None:
+def file_name(value: object) -> str | None:
     """Return the file a tensor was read from, where its metadata say."""
     return value.meta.get(ImageMetaKey.FILENAME_OR_OBJ) if isinstance(value, MetaTensor) else None
 
 
 def _stem(path: str) -> str:
-    """Return a file's name without the ending of its format."""
     return Path(path).name.removesuffix(".gz").removesuffix(".nii")

@@ -3,13 +3,14 @@
 
 import logging
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, Final, Literal, NamedTuple, get_args
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 import torch
 from monai.data import MetaTensor
 from monai.transforms import Transform
-from monai.utils import ImageMetaKey, MetaKeys
+from monai.utils import MetaKeys
 from nibabel.affines import voxel_sizes
 from nibabel.orientations import io_orientation
 
@@ -18,7 +19,7 @@ from bundle.errors import InputError
 from bundle.keys import CASE, IMAGE, MEASURED, REFERENCE
 from bundle.kspace import in_plane_factors, kept_block
 from bundle.settings import TrainingRecord
-from bundle.transforms.io import SPACING
+from bundle.transforms.io import Item, as_meta_tensor, file_name
 from bundle.volumes.enlarge import enlarge_voxels, regrid_affine
 from bundle.volumes.geometry import through_plane_axis
 from bundle.volumes.measured_block import BLOCK_TOLERANCE, COARSER, InPlaneAxis, occupied_block
@@ -26,95 +27,72 @@ from bundle.volumes.measured_block import BLOCK_TOLERANCE, COARSER, InPlaneAxis,
 logger = logging.getLogger(__name__)
 
 Mode = Literal["auto", "zero_filled", "small"]
-Item = dict[Hashable, Any]
-
+Shape = tuple[int, ...]
 CASES: Final = ("zero-filled", "small matrix", "zero-filled and small matrix")
 
 
-class Block(NamedTuple):
-    """What of a target's k-space was measured; shapes along native axes.
-
-    Attributes:
-        case: which of ``CASES`` it is.
-        slice_axis: of the slices.
-        shape: matrix after enlarging.
-        measured: samples of k-space that were measured.
-        drop_db: confidence that the block was seen, rows and columns; ``None`` where nobody looked.
-    """
-
-    case: str
-    slice_axis: int
-    shape: tuple[int, ...]
-    measured: tuple[int, ...]
-    drop_db: list[float] | None = None
-
-
+@dataclass(eq=False)
 class MeasuredBlockd(Transform):
     """Find out how much of the target's k-space was measured, and bring a small matrix to the network's.
 
     It follows :class:`bundle.transforms.LoadPaird` and precedes all that looks at the grid. The item gets
-    ``measured_samples`` and its case the finding; a target that is enlarged changes its shape, affine and metadata. An
-    item that has been here passes, and what the case knows of its file is not looked for again.
+    ``measured_samples`` and its case the finding. An item that has been here passes, and what the case knows of its
+    file is not looked for again.
 
     Args:
-        factor: factor that the weights were trained for; a number, or a pair [rows, columns].
+        factor: that of the weights; a number, or a pair [rows, columns].
         mode: ``auto`` looks at k-space and at the reference's voxels; ``zero_filled`` takes the target as zero-filled
             by ``factor``, unseen; ``small`` enlarges it by ``factor``, unseen.
-        weights: training records of other weights by their names, to be named where the factor is another.
-
-    Raises:
-        InputError: if ``factor`` or ``mode`` is none.
+        weights: training records of other weights by file name, to be named where the factor is another.
     """
 
-    def __init__(
-        self,
-        factor: float | Sequence[float],
-        mode: Mode = "auto",
-        weights: Mapping[str, TrainingRecord] | None = None,
-    ) -> None:
-        if mode not in get_args(Mode):
-            raise InputError(f"low_res is {mode!r}; choose one of {', '.join(get_args(Mode))}.")
-        self.factors = in_plane_factors(factor)
-        self.mode = mode
-        self.weights = dict(weights or {})
+    factor: float | Sequence[float]
+    mode: Mode = "auto"
+    weights: Mapping[str, TrainingRecord] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.mode not in get_args(Mode):
+            raise InputError(f"low_res is {self.mode!r}; choose one of {', '.join(get_args(Mode))}.")
+        self.factors = in_plane_factors(self.factor)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Item:
         """Return the item with the target on the network's matrix, and ``measured_samples``.
 
-        Raises:
-            InputError: if the target is at full resolution, or low-res by another factor than the weights'.
+        ``InputError`` if the target is at full resolution, or low-res by another factor than the weights'.
         """
         item = dict(data)
         item[CASE] = case = Case.of(item)
         if MEASURED in item:
             return item
-        look = {"auto": self._found, "zero_filled": self._zero_filled, "small": self._small}[self.mode]
-        block = _known(case.low_res, item[IMAGE]) or look(item)
-        case.low_res = _finding(item, block, is_new=case.low_res is None)
-        if block.shape != tuple(item[IMAGE].shape[1:]):
-            item[IMAGE] = _enlarged(item[IMAGE], block.shape)
-        item[MEASURED] = torch.tensor(block.measured)
+        shape, found = list(item[IMAGE].shape[1:]), case.low_res
+        if found is None or found.matrix_before != shape:
+            look = {"auto": self._found, "zero_filled": self._zero_filled, "small": self._small}[self.mode]
+            found = case.low_res = look(item)
+        if found.matrix_after != shape:
+            affine = regrid_affine(item[IMAGE].affine.numpy(), shape, found.matrix_after)
+            voxels = enlarge_voxels(item[IMAGE][0].numpy(force=True), found.matrix_after)
+            meta = {**item[IMAGE].meta, MetaKeys.ORIGINAL_AFFINE: affine.copy()}
+            item[IMAGE] = as_meta_tensor(voxels, affine, meta)
+        item[MEASURED] = torch.tensor(found.measured)
         return item
 
-    def _zero_filled(self, item: Item) -> Block:
-        """Take the target as it is."""
+    def _zero_filled(self, item: Item) -> LowResFinding:
         shape = tuple(item[IMAGE].shape[1:])
         slice_axis = _slice_axes(item[IMAGE])[0]
         blocks = (kept_block(n, f) for n, f in zip(_in_plane(shape, slice_axis), self.factors, strict=True))
-        return Block(CASES[0], slice_axis, shape, _replaced(shape, slice_axis, [end - start for start, end in blocks]))
+        measured = _replaced(shape, slice_axis, [end - start for start, end in blocks])
+        return _finding(item, CASES[0], slice_axis, shape, measured)
 
-    def _small(self, item: Item) -> Block:
-        """Enlarge the target by the weights' factor."""
+    def _small(self, item: Item) -> LowResFinding:
         shape = tuple(item[IMAGE].shape[1:])
         zooms = _zooms(item)
         axes = _slice_axes(item[IMAGE])
         # small voxels between thin slices: the reference tells which axes are too coarse
         slice_axis = next((axis for axis in axes if min(_in_plane(zooms, axis)) > COARSER), axes[0])
         sizes = [round(n * f) for n, f in zip(_in_plane(shape, slice_axis), self.factors, strict=True)]
-        return Block(CASES[1], slice_axis, _replaced(shape, slice_axis, sizes), shape)
+        return _finding(item, CASES[1], slice_axis, _replaced(shape, slice_axis, sizes), shape)
 
-    def _found(self, item: Item) -> Block:
-        """Look at k-space and at the reference's voxels."""
+    def _found(self, item: Item) -> LowResFinding:
         target = item[IMAGE]
         shape = tuple(target.shape[1:])
         for slice_axis in _slice_axes(target):
@@ -124,23 +102,21 @@ class MeasuredBlockd(Transform):
                 continue
             enlarged, measured = (_replaced(shape, slice_axis, numbers) for numbers in zip(*fits, strict=True))
             affine = regrid_affine(target.affine.numpy(), shape, enlarged)
-            if through_plane_axis(_spacing(affine), enlarged) == slice_axis:
+            if through_plane_axis(voxel_sizes(affine), enlarged) == slice_axis:
                 case = CASES[0] if enlarged == shape else CASES[1] if measured == shape else CASES[2]
-                return Block(case, slice_axis, enlarged, measured, [axis.block.drop_db for axis in axes])
+                return _finding(item, case, slice_axis, enlarged, measured, [axis.block.drop_db for axis in axes])
         raise InputError(self._refusal(item))
 
     def _axes(self, item: Item, slice_axis: int) -> list[InPlaneAxis]:
-        """Return what is known of rows and columns."""
         blocks = occupied_block(np.moveaxis(item[IMAGE][0].numpy(force=True), slice_axis, -1))
         zooms = [zoom if zoom > COARSER else 1.0 for zoom in _in_plane(_zooms(item), slice_axis)]
         return [InPlaneAxis(*known) for known in zip(blocks, zooms, self.factors, strict=True)]
 
     def _refusal(self, item: Item) -> str:
-        """Return why the target does not fit the weights, and what to do."""
         target = item[IMAGE]
         axes = self._axes(item, _slice_axes(target)[0])
         factors = _times(self.factors)
-        name = target.meta.get(ImageMetaKey.FILENAME_OR_OBJ, item.get(CASE, "the image"))
+        name = file_name(target) or item[CASE]
         if all(axis.total == 1 for axis in axes):
             return (
                 f"{name}: this image is at full resolution already, as far as its k-space tells (no edge found); "
@@ -161,53 +137,28 @@ class MeasuredBlockd(Transform):
     def _other_weights(self, axes: Sequence[InPlaneAxis]) -> str:
         """Name weights that would fit, or else those that there are."""
         known = {name: in_plane_factors(record.model.factor) for name, record in self.weights.items()}
-        fitting = [
-            name
-            for name, factors in known.items()
-            if all(abs(axis.total / f - 1) <= BLOCK_TOLERANCE for axis, f in zip(axes, factors, strict=True))
-        ]
+        pairs = {name: zip(axes, factors, strict=True) for name, factors in known.items()}
+        fitting = [name for name in known if all(abs(a.total / f - 1) <= BLOCK_TOLERANCE for a, f in pairs[name])]
         if fitting:
             return f"give {' or '.join(fitting)} as --ckpt_path"
         others = ", ".join(f"{name} for {_times(factors)}" for name, factors in known.items())
         return f"give weights for that factor (at hand: {others or 'no others'})"
 
 
-def _known(finding: LowResFinding | None, target: MetaTensor) -> Block | None:
-    """Return what an earlier look at the same file has found."""
-    if finding is None or finding.matrix_before != list(target.shape[1:]):
-        return None
-    return Block(
-        finding.case, finding.slice_axis, tuple(finding.matrix_after), tuple(finding.measured), finding.drop_db
-    )
-
-
-def _finding(item: Item, block: Block, is_new: bool) -> LowResFinding:
-    """Return what was found, and say it once."""
-    target = item[IMAGE]
-    before, affine = tuple(target.shape[1:]), target.affine.numpy()
-    measured, *sizes = (_in_plane(shape, block.slice_axis) for shape in (block.measured, before, block.shape))
-    factors = [size / n for size, n in zip(sizes[1], measured, strict=True)]
-    logger.log(
-        logging.INFO if is_new else logging.DEBUG,
-        "%s: low-res image, %s%s; %d x %d samples of k-space on a matrix of %d x %d, factor %s.",
-        item[CASE],
-        block.case,
-        "" if sizes[0] == sizes[1] else f" of {sizes[0][0]} x {sizes[0][1]}, enlarged",
-        *measured,
-        *sizes[1],
-        _times(factors),
-    )
-    return LowResFinding(
-        case=block.case,
-        slice_axis=block.slice_axis,
-        matrix_before=list(before),
-        matrix_after=list(block.shape),
-        spacing_before=_spacing(affine),
-        spacing_after=_spacing(regrid_affine(affine, before, block.shape)),
-        measured=list(block.measured),
-        factor=factors,
-        drop_db=block.drop_db,
-    )
+def _finding(
+    item: Item, case: str, slice_axis: int, after: Shape, measured: Shape, drop_db: list[float] | None = None
+) -> LowResFinding:
+    """Return what was found, and say it once; the matrix ``after`` enlarging and the samples along native axes."""
+    before, affine = tuple(item[IMAGE].shape[1:]), item[IMAGE].affine.numpy()
+    (rows, columns), sizes, samples = (_in_plane(numbers, slice_axis) for numbers in (before, after, measured))
+    factor = [size / n for size, n in zip(sizes, samples, strict=True)]
+    enlarged = "" if before == after else f" of {rows} x {columns}, enlarged"
+    level = logging.DEBUG if item[CASE].low_res else logging.INFO
+    message = "%s: low-res image, %s%s; %d x %d samples of k-space on a matrix of %d x %d, factor %s."
+    logger.log(level, message, item[CASE], case, enlarged, *samples, *sizes, _times(factor))
+    matrices, grids = (list(before), list(after)), (affine, regrid_affine(affine, before, after))
+    coarse, fine = (voxel_sizes(grid).tolist() for grid in grids)
+    return LowResFinding(case, slice_axis, *matrices, coarse, fine, list(measured), factor, drop_db)
 
 
 def _slice_axes(volume: MetaTensor) -> list[int]:
@@ -223,21 +174,8 @@ def _zooms(item: Item) -> list[float]:
     target, reference = (item[key].affine.numpy() for key in (IMAGE, REFERENCE))
     # which of the target's axes each of the reference's is
     matched = io_orientation(np.linalg.inv(target) @ reference)[:, 0].tolist()
-    return [_spacing(target)[axis] / _spacing(reference)[matched.index(axis)] for axis in range(3)]
-
-
-def _enlarged(volume: MetaTensor, shape: tuple[int, ...]) -> MetaTensor:
-    """Return a volume (1, X, Y, Z) with a larger matrix, its affine and metadata to match."""
-    affine = regrid_affine(volume.affine.numpy(), volume.shape[1:], shape)
-    voxels = torch.from_numpy(enlarge_voxels(volume[0].numpy(force=True), shape))[None]
-    meta = {
-        **volume.meta,
-        MetaKeys.AFFINE: torch.from_numpy(affine),
-        MetaKeys.ORIGINAL_AFFINE: affine.copy(),
-        MetaKeys.SPATIAL_SHAPE: np.array(shape),  # MONAI Label resizes its result to this
-        SPACING: np.array(_spacing(affine)),
-    }
-    return MetaTensor(voxels, meta=meta)
+    sizes, others = voxel_sizes(target).tolist(), voxel_sizes(reference).tolist()
+    return [sizes[axis] / others[matched.index(axis)] for axis in range(3)]
 
 
 def _in_plane(values: Sequence[Any], slice_axis: int) -> list[Any]:
@@ -245,15 +183,9 @@ def _in_plane(values: Sequence[Any], slice_axis: int) -> list[Any]:
     return [value for axis, value in enumerate(values) if axis != slice_axis]
 
 
-def _replaced(shape: Sequence[int], slice_axis: int, in_plane: Sequence[int]) -> tuple[int, ...]:
+def _replaced(shape: Sequence[int], slice_axis: int, in_plane: Sequence[int]) -> Shape:
     """Return a shape with other numbers of rows and columns."""
-    remaining = iter(in_plane)
-    return tuple(n if axis == slice_axis else next(remaining) for axis, n in enumerate(shape))
-
-
-def _spacing(affine: np.ndarray) -> list[float]:
-    """Return the voxel size along each axis in mm."""
-    return [float(size) for size in voxel_sizes(affine)]
+    return (*in_plane[:slice_axis], shape[slice_axis], *in_plane[slice_axis:])
 
 
 def _times(numbers: Sequence[float]) -> str:

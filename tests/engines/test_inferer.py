@@ -8,7 +8,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from bundle.engines import TiledSliceInferer
-from bundle.engines.regions import occupied, tiles, widened
+from bundle.engines.inferer import occupied, tiles, widened
 from bundle.errors import InputError
 from bundle.networks import DataConsistency, FastGenerator, Generator, SingleContrastResidual, ZengCascade
 
@@ -258,4 +258,4 @@ def test_the_occupied_region_holds_every_voxel_of_both_contrasts() -> None:
     slices[0, 0, 3, 20] = slices[1, 1, 11, 7] = -1.0
     region = occupied(slices)
     assert region == (slice(3, 12), slice(7, 21))
-    assert widened(region, 5, (20, 30)) == (slice(0, 17), slice(2, 26))
+    assert widened(region, 5, (slice(0, 20), slice(0, 30))) == (slice(0, 17), slice(2, 26))
