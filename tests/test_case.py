@@ -12,10 +12,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from bundle.volumes.volume import Volume
 from monai.data import DataLoader, Dataset, decollate_batch, list_data_collate
 
 from bundle.case import Case, LowResFinding, RegistrationFinding
+from bundle.volumes.geometry import Volume
 
 LOW_RES = LowResFinding(
     case="zero-filled",
