@@ -2,25 +2,18 @@
 """Files that appear whole under their final name, or not at all."""
 
 import contextlib
-import csv
 import hashlib
 import os
 import secrets
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from bundle.errors import InputError
 
 
 def writable_folder(folder: str | os.PathLike[str]) -> Path:
-    """Make a folder and its parents, and check that files can be made in it.
-
-    Args:
-        folder: the folder to make; nothing happens where it exists and can be written.
-
-    Returns:
-        The folder as a ``Path``.
+    """Make a folder and its parents where missing, and check that files can be made in it.
 
     Raises:
         InputError: if it cannot be made or written.
@@ -41,11 +34,8 @@ def writable_folder(folder: str | os.PathLike[str]) -> Path:
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path in the same folder; rename it to ``path`` when the block succeeds.
 
-    The temporary name keeps the file's endings, since writers choose a format by them. On any
-    exception the temporary file is removed and ``path`` is left as it was.
-
-    Args:
-        path: final name of the file; its folder is made where missing.
+    The temporary name keeps the file's endings, since writers choose a format by them. On any exception the temporary
+    file is removed and ``path`` is left as it was. Its folder is made where missing.
 
     Raises:
         InputError: if the folder cannot be made or written.
@@ -60,20 +50,6 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.replace(final)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def write_csv(path: str | os.PathLike[str], rows: Iterable[Sequence[str]]) -> None:
-    """Write a CSV file, whole or not at all.
-
-    Args:
-        path: the file; its folder is made where missing.
-        rows: header first.
-
-    Raises:
-        InputError: if the folder cannot be made or written.
-    """
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream, lineterminator="\n").writerows(rows)
 
 
 def sha256(path: str | os.PathLike[str] | None) -> str | None:

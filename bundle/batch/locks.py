@@ -15,8 +15,7 @@ from bundle.files import writable_folder
 
 logger = logging.getLogger(__name__)
 
-FOLDER: Final = ".locks"
-"""Hidden folder of the lock files, below that of the outputs."""
+FOLDER: Final = ".locks"  # hidden, below that of the outputs
 _WITHOUT_LOCKS: Final = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
@@ -24,11 +23,8 @@ class Lock:
     """Keep other processes from one thing while this one works on it.
 
     A ``filelock`` whose file is removed when the lock is given back, or kept with a note in it. Where a file system
-    has no locks, such as some network file systems, nothing is kept apart, and a warning says so.
-
-    Args:
-        folder: of the outputs.
-        name: of what is locked: a path below the folder.
+    has no locks, such as some network file systems, nothing is kept apart, and a warning says so. What is locked is a
+    path below the folder of the outputs.
     """
 
     def __init__(self, folder: Path, name: str) -> None:
@@ -37,10 +33,7 @@ class Lock:
         self._held = False
 
     def acquire(self, wait: bool = False) -> bool:
-        """Take the lock, once another process gives it back or, without ``wait``, if it is free now.
-
-        Returns:
-            Whether this process has the lock.
+        """Take the lock, once another process gives it back or, without ``wait``, if it is free now; tell whether.
 
         Raises:
             InputError: if the lock's folder cannot be written.

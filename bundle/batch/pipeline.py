@@ -4,6 +4,7 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from bundle.case import Case
 from bundle.keys import CASE, IMAGE, PRED
 
 
+@dataclass(eq=False)
 class Pipeline:
     """Run one case: preprocessing, network, postprocessing.
 
@@ -25,21 +27,12 @@ class Pipeline:
         device: where the network is.
     """
 
-    def __init__(
-        self,
-        load: Callable[[Any], Any],
-        preprocessing: Callable[[Any], Any],
-        inferer: Callable[..., Any],
-        network: Callable[[Case], nn.Module],
-        postprocessing: Callable[[Any], Any],
-        device: torch.device | str = "cpu",
-    ) -> None:
-        self.load = load
-        self.preprocessing = preprocessing
-        self.inferer = inferer
-        self.network = network
-        self.postprocessing = postprocessing
-        self.device = torch.device(device)
+    load: Callable[[Any], Any]
+    preprocessing: Callable[[Any], Any]
+    inferer: Callable[..., Any]
+    network: Callable[[Case], nn.Module]
+    postprocessing: Callable[[Any], Any]
+    device: torch.device | str = "cpu"
 
     def read(self, pair: dict[str, str]) -> dict[Any, Any]:
         """Return a pair of paths as an item with its volumes, and a new case that knows what was found of them."""
@@ -48,10 +41,9 @@ class Pipeline:
             return dict(self.load({**pair, CASE: case}))
 
     def run(self, item: dict[Any, Any]) -> None:
-        """Do one case; ``case`` of the item learns what is found.
+        """Do one case, of paths or as :meth:`read` returns it; ``case`` of the item learns what is found.
 
-        Args:
-            item: of paths or, as :meth:`read` returns, of volumes; it is emptied, so that volumes go as they are used.
+        The item is emptied, so that volumes go as they are used.
         """
         case: Case = item[CASE]
         with _timed(case, "prepare"):
@@ -61,19 +53,15 @@ class Pipeline:
         with _timed(case, "finish"):
             self.postprocessing(prepared)
 
-    def seconds_per_pixel(self, size: int = 128) -> float:
-        """Return what a pixel of a slice takes, timed on a small piece; an upper limit, since larger ones fare better.
-
-        Args:
-            size: rows and columns of the piece.
-        """
-        image, network = torch.rand(1, 2, size, size, 1, device=self.device), self.network(Case("timing"))
+    def seconds_per_pixel(self) -> float:
+        """Return what a pixel of a slice takes, timed on a small piece: an upper limit, as larger ones fare better."""
+        image, network = torch.rand(1, 2, 128, 128, 1, device=self.device), self.network(Case("timing"))
         self.inferer(image, network)  # the first time takes longer
         start = time.perf_counter()
         self.inferer(image, network)
-        if self.device.type == "cuda":
+        if image.is_cuda:
             torch.cuda.synchronize(self.device)
-        return (time.perf_counter() - start) / size**2
+        return (time.perf_counter() - start) / image[0, 0].numel()
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from bundle.files import atomic_path
 from bundle.keys import CASE, IMAGE, REFERENCE
 from bundle.transforms.io import result_path
 from bundle.version import package_version
+from bundle.volumes.names import absolute_path
 
 Pair = Mapping[str, Any]
 
@@ -63,11 +64,7 @@ class Results:
         return path.with_name(path.name.removesuffix(self.ext) + ".json")
 
     def check_names(self, pairs: Sequence[Pair]) -> None:
-        """Refuse two cases of one output.
-
-        Raises:
-            InputError: naming both.
-        """
+        """Refuse two cases of one output by an ``InputError`` that names both."""
         seen: dict[Path, Pair] = {}
         for pair in pairs:
             other = seen.setdefault(self.path(pair), pair)
@@ -79,8 +76,8 @@ class Results:
 
     def finished(self, pair: Pair) -> dict[str, Any] | None:
         """Return the record of a pair that is done, by the same inputs and settings; otherwise ``None``."""
-        record = self._record(pair) if self.resume else None
-        if record is None or record.get("settings") != self.settings or record.get("inputs") != _inputs(pair):
+        record = self._record(pair)
+        if record.get("settings") != self.settings or record.get("inputs") != _inputs(pair):
             return None
         output = self.path(pair)
         if self.pages and not result_path(self.output_dir, pair, ext=".html").is_file():
@@ -88,14 +85,9 @@ class Results:
         return record if output.is_file() and output.stat().st_size == record.get("bytes") else None
 
     def check_free(self, pair: Pair) -> None:
-        """Refuse to replace the output of another image.
-
-        Raises:
-            InputError: naming both images.
-        """
-        record = self._record(pair) if self.resume else None
-        made_of = (record or {}).get("inputs", {}).get(IMAGE, {}).get("path")
-        if made_of and made_of != _absolute(pair[IMAGE]) and self.path(pair).is_file():
+        """Refuse to replace the output of another image by an ``InputError`` that names both."""
+        made_of = self._record(pair).get("inputs", {}).get(IMAGE, {}).get("path")
+        if made_of and made_of != str(absolute_path(pair[IMAGE])) and self.path(pair).is_file():
             raise InputError(
                 f"{self.path(pair)}: this was made of {made_of}, and the result of {pair[IMAGE]} would replace it; "
                 "give the case another name or another output folder, or replace it by --resume false."
@@ -110,11 +102,7 @@ class Results:
                 leftover.unlink(missing_ok=True)
 
     def mark(self, pair: Pair, found: Case) -> dict[str, Any]:
-        """Write the record of a pair whose output is written, and return it.
-
-        Args:
-            pair: the pair.
-            found: what was found out about it, its time among the facts.
+        """Write the record of a pair whose output is written, and what was found out about it, and return it.
 
         Raises:
             InputError: if the folder cannot be written.
@@ -134,9 +122,9 @@ class Results:
         write_json(self.record_path(pair), record)
         return record
 
-    def _record(self, pair: Pair) -> dict[str, Any] | None:
-        """Read the record of a pair; ``None`` where there is none, or it cannot be read."""
-        return read_json(self.record_path(pair))
+    def _record(self, pair: Pair) -> dict[str, Any]:
+        """Return what an earlier run has recorded of a pair; nothing where there is no record that can be read."""
+        return (read_json(self.record_path(pair)) if self.resume else None) or {}
 
 
 def json_value(value: Any) -> Any:
@@ -174,7 +162,7 @@ def _inputs(pair: Pair) -> dict[str, Any]:
 
 def _fingerprint(name: str) -> dict[str, Any]:
     """Return path, size and time of a file, or of the files of a folder together."""
-    path = Path(_absolute(name))
+    path = absolute_path(name)
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     stats = [file.stat() for file in files if file.is_file()]
     return {
@@ -183,7 +171,3 @@ def _fingerprint(name: str) -> dict[str, Any]:
         "bytes": sum(stat.st_size for stat in stats),
         "modified": max((stat.st_mtime_ns for stat in stats), default=0),
     }
-
-
-def _absolute(name: str) -> str:
-    return str(Path(name).expanduser().absolute())

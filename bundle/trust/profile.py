@@ -39,8 +39,7 @@ class Profile:
     target_noise: float | None = None  # level of the air over the median of the middle of the head; None without air
     reference_histogram: list[float] | None = None
     reference_fluid: float | None = None
-    # sd by the differences of diagonal neighbours in the middle of the head, likewise relative; in a low-res image these
-    # differ by anatomy
+    # sd by differences of diagonal neighbours in the middle of the head, likewise (in a low-res image, anatomy's)
     reference_noise: float | None = None
     edge_agreement: float | None = None  # see edge_agreement()
 
