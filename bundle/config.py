@@ -23,9 +23,6 @@ def start(base: str | os.PathLike[str]) -> None:
     For use as an expression in ``initialize``, once the bundle's folder is on Python's path and before anything else is
     evaluated from the values: it finds the parser that evaluates it. Settings of ``model`` and ``recipe`` that were
     given by their own names go to where ``base``, the YAML file of the stage, has them.
-
-    Raises:
-        InputError: naming an unknown key or setting and the nearest known one.
     """
     explain_input_errors()
     read_yaml_words()
@@ -65,10 +62,7 @@ def import_again() -> None:
 
 def running_parser() -> ConfigParser:
     """Return the parser that is evaluating the caller."""
-    frame = inspect.currentframe()
-    while frame is not None:
-        parser = frame.f_locals.get("self")
-        if isinstance(parser, ConfigParser):
+    for caller in inspect.stack(context=0):
+        if isinstance(parser := caller.frame.f_locals.get("self"), ConfigParser):
             return parser
-        frame = frame.f_back
     raise RuntimeError("no configuration is being evaluated; call this from a bundle's initialize section.")

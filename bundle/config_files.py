@@ -21,11 +21,7 @@ _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # several times 
 
 
 def bundle_root() -> Path:
-    """Return the folder that holds ``configs``: the one that the package lies in, else the one in ``MCSR_BUNDLE``.
-
-    Raises:
-        InputError: if neither is a bundle.
-    """
+    """Return the folder that holds ``configs``: the one that the package lies in, else the one in ``MCSR_BUNDLE``."""
     beside = Path(__file__).resolve().parents[1]
     named = os.environ.get(VARIABLE)
     for folder in (beside, *([Path(named).expanduser().resolve()] if named else [])):
@@ -55,11 +51,8 @@ def refuse_unknown_keys(
 
     Below a component (a mapping with ``_target_``) and in a mapping that is empty in the config any key is taken: the
     component itself refuses unknown arguments. A setting of ``model`` or ``recipe`` may stand under its own name.
-    Settings may be nested, or have ``::`` between the parts of a key; one of the ``options`` of the command line may
-    have been meant.
-
-    Raises:
-        InputError: naming the key and the nearest known one.
+    Settings may be nested, or have ``::`` between the parts of a key. An ``InputError`` names the key and the nearest
+    known one, which may be one of the ``options`` of the command line.
     """
     for identity, value in settings.items():
         if identity in _OF_MONAI or place_of(identity, known):

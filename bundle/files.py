@@ -13,16 +13,11 @@ from bundle.errors import InputError
 
 
 def writable_folder(folder: str | os.PathLike[str]) -> Path:
-    """Make a folder and its parents where missing, and check that files can be made in it.
-
-    Raises:
-        InputError: if it cannot be made or written.
-    """
+    """Make a folder and its parents where missing, and check, or raise ``InputError``, that files can be made in it."""
     path = Path(folder).expanduser()
     try:
         path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
-            pass
+        tempfile.TemporaryFile(dir=path).close()
     except OSError as error:
         raise InputError(
             f"{path}: cannot write into this output folder ({error.strerror}); choose one that you may write to."
@@ -35,10 +30,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path in the same folder; rename it to ``path`` when the block succeeds.
 
     The temporary name keeps the file's endings, since writers choose a format by them. On any exception the temporary
-    file is removed and ``path`` is left as it was. Its folder is made where missing.
-
-    Raises:
-        InputError: if the folder cannot be made or written.
+    file is removed and ``path`` is left as it was. Its folder is made where missing, see :func:`writable_folder`.
     """
     final = Path(path).expanduser()
     folder = writable_folder(final.parent)
@@ -54,7 +46,8 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 def sha256(path: str | os.PathLike[str] | None) -> str | None:
     """Return the checksum of a file's content; ``None`` where there is no file."""
-    if path is None or not Path(path).expanduser().is_file():
+    file = Path(path or "").expanduser()
+    if not file.is_file():
         return None
-    with Path(path).expanduser().open("rb") as stream:
+    with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -28,10 +28,7 @@ def start() -> torch.device:
     """Join the processes that torchrun has started, and return the device of this one: its GPU, or the CPU.
 
     For use in place of ``device`` in a config; once joined, it only returns the device. Others than the first process
-    say no more than warnings.
-
-    Raises:
-        InputError: if this process was not started by torchrun, or the machine has fewer GPUs than processes.
+    say no more than warnings. An ``InputError`` says where torchrun is missing, or a GPU.
     """
     if dist.is_initialized():
         return idist.device()
@@ -76,11 +73,7 @@ def is_first() -> bool:
 
 
 def part_of_batch(batch_size: int) -> slice:
-    """Return which samples of a batch are this process's.
-
-    Raises:
-        InputError: if it cannot be dealt out evenly: the mean of the processes' means would be another.
-    """
+    """Return which samples of a batch are this process's; uneven parts are refused, their mean would be another."""
     n_processes, rank = idist.get_world_size(), idist.get_rank()
     size, rest = divmod(batch_size, n_processes)
     if rest or not size:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a generator is, how it was trained, and the record of both as JSON beside its weights: every setting, once."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -15,10 +16,8 @@ Factor = float | list[float]  # full to measured k-space samples: of both in-pla
 PathLike = str | os.PathLike[str]
 Settings = TypeVar("Settings", "ModelSettings", "Recipe")
 
-# What weights must have in common for one to go on from the other.
-STRUCTURE: Final = ("architecture", "fusion", "levels", "share_levels", "residual")
-# What a network's images must have in common with those that trained it.
-IMAGES: Final = ("factor", "magnitude", "normalise")
+STRUCTURE: Final = ("architecture", "fusion", "levels", "share_levels", "residual")  # of weights to go on from others
+IMAGES: Final = ("factor", "magnitude", "normalise")  # what a network's images share with those that trained it
 PAPER_WEIGHTS: Final = {"adversarial": 1.0, "mse": 0.1, "perceptual": 1.0, "texture": 0.1}  # of Eq. 7, Section III-B
 _WEIGHT: Final = "_weight"
 
@@ -75,8 +74,7 @@ class Recipe:
         return bool(self.loss_weights.keys() & {"perceptual", "texture"})
 
     def __post_init__(self) -> None:
-        """Leave out losses that are switched off."""
-        object.__setattr__(self, "loss_weights", {name: w for name, w in self.loss_weights.items() if w})
+        object.__setattr__(self, "loss_weights", {name: w for name, w in self.loss_weights.items() if w})  # switched on
 
 
 @dataclass(frozen=True)
@@ -147,10 +145,7 @@ def recorded_model(path: PathLike | None, **given: Any) -> ModelSettings:
     """Return the settings of weights by their training record, those that are given in their place.
 
     :class:`bundle.engines.GeneratorLoader` refuses weights that were trained with others. A method without weights has
-    ``None`` for their file.
-
-    Raises:
-        InputError: if there is no such setting.
+    ``None`` for their file. An ``InputError`` names a setting that there is not.
     """
     known = setting_names(ModelSettings)
     if unknown := sorted(given.keys() - set(known)):
@@ -164,11 +159,7 @@ def recorded(path: PathLike | None) -> TrainingRecord:
 
 
 def read_record(path: PathLike | None) -> TrainingRecord | None:
-    """Return the training record beside weights; ``None`` where there is none.
-
-    Raises:
-        InputError: if it is damaged.
-    """
+    """Return the training record beside weights; ``None`` where there is none, ``InputError`` where it is damaged."""
     if path is None or not (file := record_path(path)).is_file():
         return None
     try:
@@ -213,10 +204,9 @@ BLOCKS: Final = {"model": ModelSettings, "recipe": Recipe}  # parts of a config 
 
 def _readable_record(path: PathLike | None) -> TrainingRecord | None:
     """Return a training record; ``None`` where there is none or it is damaged."""
-    try:
+    with contextlib.suppress(InputError):
         return read_record(path)
-    except InputError:
-        return None
+    return None
 
 
 def _taken(kind: type[Settings], content: dict[str, Any]) -> Settings:

@@ -5,7 +5,7 @@ import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import yaml
 from ignite.engine import Engine, Events
@@ -17,14 +17,10 @@ from bundle.parallel import is_first
 from bundle.settings import TrainingRecord
 from bundle.version import package_version
 
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
-
 logger = logging.getLogger(__name__)
 
 CONFIG_NAME: Final = "config.yaml"  # beside a run's results: repeats it
 METRICS: Final = ("PSNR", "SSIM")  # curves that runs are compared by in TensorBoard
-HANDLER: Final = "MLFlowHandler"
 # Where `--tracking mlflow` adds a handler, by the names that MONAI has for them.
 HANDLERS: Final = {"trainer": "train::handlers", "validator": "validate::handlers", "evaluator": "handlers"}
 
@@ -85,7 +81,7 @@ def hyper_parameters(record: TrainingRecord) -> dict[str, bool | float | str]:
 class RunRecord:
     """Put hyper-parameters and ``config.yaml`` of ``output_dir`` into TensorBoard when training starts."""
 
-    writer: "SummaryWriter"
+    writer: Any  # torch.utils.tensorboard.SummaryWriter
     settings: dict[str, Any]
     output_dir: str | os.PathLike[str]
 
@@ -108,7 +104,7 @@ class RunRecord:
 
 
 def _is_mlflow(handler: Any) -> bool:
-    return isinstance(handler, dict) and handler.get(TARGET) == HANDLER
+    return isinstance(handler, dict) and handler.get(TARGET) == "MLFlowHandler"
 
 
 def _untracked(value: Any) -> Any:

@@ -34,14 +34,8 @@ class Batch:
 
     A case that fails is named with its reason and left out. What is done, by an earlier run or another process, is
     not done again: see :class:`Results` and :class:`Lock`. Ctrl-C, SIGTERM and a full disk end the batch with whole
-    outputs alone, and the same command goes on from there.
-
-    Args:
-        pairs: the list, as :func:`bundle.data.find_pairs` returns.
-        pipeline: reads and does one case.
-        results: where outputs are.
-        share: which part of the list is this process's, such as ``"2/10"``; ``None`` follows Slurm or torchrun, see
-            :func:`bundle.batch.share.find_share`.
+    outputs alone, and the same command goes on from there. Of the list, as :func:`bundle.data.find_pairs` returns it,
+    this process does its share, such as ``"2/10"``; see :func:`bundle.batch.share.find_share`.
     """
 
     def __init__(self, pairs: Sequence[Pair], pipeline: Pipeline, results: Results, share: str | None = None) -> None:
@@ -55,11 +49,7 @@ class Batch:
         self._read: dict[str, dict[Any, Any]] = {}
 
     def run(self, dry_run: bool = False, report: str | os.PathLike[str] | None = None) -> None:
-        """Do the batch, or tell what it would do.
-
-        Args:
-            dry_run: log a table of what would be done and write nothing.
-            report: path of the report; by default ``report.json`` in the folder of the outputs.
+        """Do the batch and write its report, by default ``report.json`` beside the outputs; or log what would be done.
 
         Raises:
             InputError: if a case could not be done, once all others are; or at once if none can be.

@@ -33,11 +33,7 @@ class Lock:
         self._held = False
 
     def acquire(self, wait: bool = False) -> bool:
-        """Take the lock, once another process gives it back or, without ``wait``, if it is free now; tell whether.
-
-        Raises:
-            InputError: if the lock's folder cannot be written.
-        """
+        """Take the lock, once another process gives it back or, without ``wait``, if it is free now; tell whether."""
         writable_folder(self.path.parent.parent)
         while not self._held:
             try:
@@ -55,8 +51,6 @@ class Lock:
 
     def release(self, keep: bool = False) -> None:
         """Give the lock back; ``keep`` leaves the file, for another process to read its note."""
-        if not self._held:
-            return
         if not keep:
             self.path.unlink(missing_ok=True)  # while it is locked: whoever waits for it takes no removed file
         self._lock.release()
@@ -73,12 +67,10 @@ class Lock:
         return self.path.read_text(encoding="utf-8") if self.path.stat().st_mtime >= since else ""
 
     def __enter__(self) -> "Lock":
-        """Wait for the lock."""
         self.acquire(wait=True)
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Give it back."""
         self.release()
 
     def _without_locks(self, error: OSError) -> bool:

@@ -16,23 +16,14 @@ from bundle.keys import CASE, IMAGE, PRED
 
 @dataclass(eq=False)
 class Pipeline:
-    """Run one case: preprocessing, network, postprocessing.
+    """Run one case: preprocessing, network, postprocessing."""
 
-    Args:
-        load: reads a pair of paths, and raises ``InputError`` where it cannot be used; passes what it has read.
-        preprocessing: from there, or from paths, to the network's input (2, H, W, D) under ``image``.
-        inferer: runs a network over a volume, such as :class:`bundle.engines.TiledSliceInferer`.
-        network: the network of a case, see :class:`bundle.engines.CaseNetwork`.
-        postprocessing: from the network's output under ``pred`` to files.
-        device: where the network is.
-    """
-
-    load: Callable[[Any], Any]
-    preprocessing: Callable[[Any], Any]
-    inferer: Callable[..., Any]
-    network: Callable[[Case], nn.Module]
-    postprocessing: Callable[[Any], Any]
-    device: torch.device | str = "cpu"
+    load: Callable[[Any], Any]  # reads a pair of paths, or raises an InputError; passes what it has read
+    preprocessing: Callable[[Any], Any]  # from there, or from paths, to the network's input (2, H, W, D) under "image"
+    inferer: Callable[..., Any]  # runs a network over a volume, such as bundle.engines.TiledSliceInferer
+    network: Callable[[Case], nn.Module]  # of a case, see bundle.engines.CaseNetwork
+    postprocessing: Callable[[Any], Any]  # from the network's output under "pred" to files
+    device: torch.device | str = "cpu"  # of the network
 
     def read(self, pair: dict[str, str]) -> dict[Any, Any]:
         """Return a pair of paths as an item with its volumes, and a new case that knows what was found of them."""
@@ -41,10 +32,7 @@ class Pipeline:
             return dict(self.load({**pair, CASE: case}))
 
     def run(self, item: dict[Any, Any]) -> None:
-        """Do one case, of paths or as :meth:`read` returns it; ``case`` of the item learns what is found.
-
-        The item is emptied, so that volumes go as they are used.
-        """
+        """Do one case, as :meth:`read` returns it, which learns what is found; volumes leave the item as they are used."""
         case: Case = item[CASE]
         with _timed(case, "prepare"):
             prepared = self.preprocessing({key: item.pop(key) for key in list(item)})

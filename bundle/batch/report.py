@@ -43,14 +43,9 @@ class Report:
         return {case: entry["reason"] for case, entry in self.entries.items() if entry["status"] == FAILED}
 
     def write(self, cases: Sequence[str], interrupted: bool = False) -> None:
-        """Write the report of all cases of the list, in its order; of those not known here the one that is there tells.
-
-        Raises:
-            InputError: if a file cannot be written.
-        """
+        """Write the report of all cases of the list, in its order; of those not known here the one there is tells."""
         with Lock(self.output_dir, "report"):
-            before = _entries_of(read_json(self.path))
-            known = before | self.entries
+            known = _entries_of(read_json(self.path)) | self.entries
             entries = [known.get(case, {"case": case, "status": WAITING}) for case in cases]
             counts = Counter(entry["status"] for entry in entries)
             content = {
@@ -63,14 +58,10 @@ class Report:
                 "cases": entries,
             }
             write_json(self.path, content)
-            self._write_page(entries)
-
-    def _write_page(self, entries: Sequence[Mapping[str, Any]]) -> None:
-        """Write ``index.html`` where the cases have pages of their own."""
-        outputs = [self.output_dir / entry["output"] for entry in entries if "output" in entry]
-        if any(output.with_name(f"{output.name.split('.nii')[0]}.html").is_file() for output in outputs):
-            known = [entry for entry in entries if entry["status"] != WAITING]
-            save_batch_page(self.output_dir / "index.html", known)
+            outputs = [self.output_dir / entry["output"] for entry in entries if "output" in entry]
+            if any(output.with_name(f"{output.name.split('.nii')[0]}.html").is_file() for output in outputs):
+                told = [entry for entry in entries if entry["status"] != WAITING]
+                save_batch_page(self.output_dir / "index.html", told)
 
 
 def _entries_of(report: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:

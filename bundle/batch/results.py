@@ -3,7 +3,6 @@
 
 import glob
 import json
-import math
 import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -14,26 +13,18 @@ from bundle.case import Case
 from bundle.data.bids import bids_sidecar
 from bundle.errors import InputError
 from bundle.files import atomic_path
-from bundle.keys import CASE, IMAGE, REFERENCE
+from bundle.keys import CASE, IMAGE, REFERENCE, Pair
 from bundle.transforms.io import result_path
 from bundle.version import package_version
 from bundle.volumes.names import absolute_path
-
-Pair = Mapping[str, Any]
 
 
 class Results:
     """Tell what of a folder of outputs is done, and mark what has been.
 
     Beside each output, ``<output>.json`` records its inputs, the settings, the warnings and facts of the case, and
-    how long it took. It is written last: an output with such a record is whole.
-
-    Args:
-        output_dir: folder of the outputs.
-        settings: JSON values that an output depends on; where they differ, it is made again.
-        ext: ending of the outputs.
-        resume: leave alone what is done; otherwise all is made again.
-        pages: an output without its quality page is not done.
+    how long it took. It is written last: an output with such a record is whole. An output is made again where the
+    settings (JSON values) differ, where a quality page is missing that ``pages`` asks for, and without ``resume``.
     """
 
     def __init__(
@@ -77,12 +68,10 @@ class Results:
     def finished(self, pair: Pair) -> dict[str, Any] | None:
         """Return the record of a pair that is done, by the same inputs and settings; otherwise ``None``."""
         record = self._record(pair)
-        if record.get("settings") != self.settings or record.get("inputs") != _inputs(pair):
-            return None
-        output = self.path(pair)
-        if self.pages and not result_path(self.output_dir, pair, ext=".html").is_file():
-            return None
-        return record if output.is_file() and output.stat().st_size == record.get("bytes") else None
+        output, page = self.path(pair), result_path(self.output_dir, pair, ext=".html")
+        same = record.get("settings") == self.settings and record.get("inputs") == _inputs(pair)
+        whole = output.is_file() and output.stat().st_size == record.get("bytes")
+        return record if same and whole and (page.is_file() or not self.pages) else None
 
     def check_free(self, pair: Pair) -> None:
         """Refuse to replace the output of another image by an ``InputError`` that names both."""
@@ -102,11 +91,7 @@ class Results:
                 leftover.unlink(missing_ok=True)
 
     def mark(self, pair: Pair, found: Case) -> dict[str, Any]:
-        """Write the record of a pair whose output is written, and what was found out about it, and return it.
-
-        Raises:
-            InputError: if the folder cannot be written.
-        """
+        """Write the record of a pair whose output is written, and what was found out about it, and return it."""
         record = {
             **bids_sidecar(pair),
             "case": pair[CASE],
@@ -129,15 +114,8 @@ class Results:
 
 def json_value(value: Any) -> Any:
     """Return a value as JSON can hold it: tuples as lists, what is no number as ``None``, all else by its text."""
-    if isinstance(value, Mapping):
-        return {str(key): json_value(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [json_value(entry) for entry in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
-    return json_value(value.item()) if hasattr(value, "item") else str(value)
+    text = json.dumps(value, default=lambda other: other.item() if hasattr(other, "item") else str(other))
+    return json.loads(text, parse_constant=lambda _: None)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

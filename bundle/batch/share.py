@@ -12,10 +12,7 @@ def find_share(text: str | None = None, environment: Mapping[str, str] = os.envi
     """Return which share this process takes, from 0, and how many there are.
 
     The text is such as ``"2/10"`` for the second of ten; without it, what starts processes together tells: a Slurm
-    array, and within it, or alone, torchrun or the tasks of ``srun``.
-
-    Raises:
-        InputError: if the text is no share, or the variables contradict each other.
+    array, and within it, or alone, torchrun or the tasks of ``srun``. An ``InputError`` says what is no share.
     """
     if text is not None:
         found = re.fullmatch(r"\s*(\d+)\s*/\s*(\d+)\s*", str(text))

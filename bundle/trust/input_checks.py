@@ -5,6 +5,7 @@ How often each rule was right and wrong on real volumes: docs/trust.md.
 """
 
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -25,6 +26,7 @@ NOISE_FLOOR: Final = 0.03  # noise, relative to tissue, below which no one is wa
 Seen = Mapping[str, Any]
 
 
+@dataclass(eq=False)
 class InputChecksd(Transform):
     """Warn of a case unlike those that the weights' training saw.
 
@@ -36,8 +38,7 @@ class InputChecksd(Transform):
     empty where the weights have none: what cannot be compared is said once.
     """
 
-    def __init__(self, seen: Seen | None = None) -> None:
-        self.seen = dict(seen or {})
+    seen: Seen | None = None
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Measure and warn; return the item, its case with what was found."""
@@ -53,7 +54,7 @@ class InputChecksd(Transform):
         if not self.seen:
             case.measured["input"]["not_compared"] = "the training record of these weights does not say what they saw"
         is_doubted = case.registration is not None and case.registration.doubted  # and that is said
-        for sentence in warnings_of(found, self.seen, left_out=("edges",) if is_doubted else ()):
+        for sentence in warnings_of(found, self.seen or {}, ("edges",) if is_doubted else ()):
             case.warn(sentence)
         return item
 

@@ -26,10 +26,8 @@ def lesion_shape(shape: Sequence[int], centre: Sequence[float], diameter_mm: flo
 def lesion_contrast(image: Image, centre: Sequence[float], diameter_mm: float, spacing: Sequence[float]) -> float:
     """Return the mean inside a lesion's half-height border minus the mean of a ring around it.
 
-    The image is (rows, columns); the other arguments are those of :func:`lesion_shape`.
-
-    Raises:
-        ValueError: if the lesion or its ring holds no pixel of the image.
+    The image is (rows, columns); the other arguments are those of :func:`lesion_shape`. A ``ValueError`` says where the
+    lesion or its ring holds no pixel of the image.
     """
     outside = _outside(image.shape, centre, diameter_mm, spacing)
     inside, ring = outside <= 0, (outside > GAP_MM) & (outside <= GAP_MM + RING_MM)

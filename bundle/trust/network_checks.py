@@ -30,10 +30,8 @@ Item = dict[Hashable, Any]
 
 SHARE_OF_TIME: Final = 0.1  # of the network's passes for the output, how many more may be made to check it
 CHUNK_PIXELS: Final = 2**19  # of slices that are looked at together; projections take about 50 bytes for each
-# Share that a removed reference takes along; 0.86 on held-out data, 0.69 to 0.87 on others (docs/trust.md).
-LARGEST_INFLUENCE: Final = 1.0
-# Half as much again as on held-out data, 0.026; 0.048 with a reference of another place.
-LARGEST_DISAGREEMENT: Final = 0.04
+LARGEST_INFLUENCE: Final = 1.0  # of a removed reference; 0.86 on held-out data, 0.69 to 0.87 on others (docs/trust.md)
+LARGEST_DISAGREEMENT: Final = 0.04  # 1.5 times that on held-out data, 0.026; 0.048 with a reference of another place
 
 
 @dataclass(eq=False)
@@ -45,23 +43,14 @@ class NetworkChecksd(Transform):
     agree lie apart: of a few slices, or as a map of the volume. The output itself stays the plain pass, so that it
     does not depend on these settings. Spread and influence are those of the final output: after data consistency,
     where it follows. The case gets the findings ``data_consistency``, ``influence`` and ``uncertainty``.
-
-    Args:
-        inferer: runs a network over a volume.
-        network: the network of a case, see :class:`bundle.engines.CaseNetwork`.
-        magnitude: whether the low-res image is a magnitude.
-        consistent: whether data consistency follows.
-        members: further networks of an ensemble, which take part in the spread alone.
-        uncertainty: make a map of the whole volume, which takes ``len(PASSES)`` times as long as the output, and as
-            long for each further network.
     """
 
     inferer: Inferer
-    network: Callable[[Case], nn.Module]
-    magnitude: bool = True
-    consistent: bool = True
-    members: Sequence[nn.Module] = ()
-    uncertainty: bool = False
+    network: Callable[[Case], nn.Module]  # such as bundle.engines.CaseNetwork
+    magnitude: bool = True  # whether the low-res image is one
+    consistent: bool = True  # whether data consistency follows
+    members: Sequence[nn.Module] = ()  # further networks of an ensemble, which take part in the spread alone
+    uncertainty: bool = False  # a map of the whole volume, by len(PASSES) times the work, for each member again
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Item:
         """Return the item with ``uncertainty`` (1, H, W, D), or with ``shown_uncertainty``.
@@ -136,10 +125,10 @@ class NetworkChecksd(Transform):
     def _predict(self, network: nn.Module, slices: Tensor) -> Tensor:
         return self.inferer(slices.movedim(0, -1)[None], network)[0].movedim(-1, 0)  # as a volume (1, 2, H, W, N)
 
-    def _finish(self, item: Item, part: slice) -> Finish | None:
+    def _finish(self, item: Item, part: slice) -> Finish:
         """Return what follows the network, for some slices."""
         if not self.consistent:
-            return None
+            return Tensor.float
         low_res, factors = _input(item, part)[:, :1].float(), measured_factors(item)
         return lambda output: restored(output.float(), low_res, factors, self.magnitude)
 
@@ -147,8 +136,7 @@ class NetworkChecksd(Transform):
 def ensemble(paths: Sequence[str | os.PathLike[str]], network: nn.Module, record: TrainingRecord) -> list[nn.Module]:
     """Load further weights of the same architecture; ``record`` is of those that make the output.
 
-    Raises:
-        InputError: if one cannot be loaded or was trained for something else.
+    An ``InputError`` says where one cannot be loaded or was trained for something else.
     """
     members = []
     for path in paths:

@@ -47,10 +47,8 @@ class Profile:
 def profile(target: Image, reference: Image | None, spacing: Sequence[float]) -> Profile | None:
     """Measure a case; ``None`` where the target holds no tissue.
 
-    Args:
-        target: the low-res image (H, W, D), air at or near 0.
-        reference: the reference (H, W, D) on the same grid; ``None``, or without any signal, where there is none.
-        spacing: distances in mm along the three axes.
+    The target, low-res, and the reference are (H, W, D) on one grid, air at or near 0; a reference may be ``None`` or
+    without any signal. Spacing is mm along the three axes.
     """
     tissue = slices_with_tissue(target)
     if not len(tissue):

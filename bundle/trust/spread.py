@@ -21,29 +21,19 @@ PASSES: Final[tuple[tuple[tuple[int, ...], tuple[float, float]], ...]] = (
 
 
 def predictive_spread(
-    image: Tensor, predictors: Sequence[Predict], finish: Finish | None = None, plain: Tensor | None = None
+    image: Tensor, predictors: Sequence[Predict], finish: Finish = Tensor.float, plain: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Return mean and standard deviation of the output over ``PASSES`` of every predictor.
+    """Return mean and sample standard deviation (N, 1, H, W) of one pass, over ``PASSES`` of every predictor.
 
-    One output is held at a time, besides the two running sums (Welford 1962).
-
-    Args:
-        image: Tensor (N, 2, H, W), low-res and reference.
-        predictors: the networks of an ensemble; one for test-time augmentation alone.
-        finish: applied to the output of each pass, turned back, before it counts.
-        plain: the first predictor's output (N, 1, H, W) of the plain pass, not finished, where it is known already.
-
-    Returns:
-        Mean and sample standard deviation of one pass, each (N, 1, H, W).
-
-    Raises:
-        ValueError: if there is no predictor.
+    The image is (N, 2, H, W), low-res and reference; ``finish`` is applied to the output of each pass, turned back,
+    before it counts; ``plain`` is the first predictor's output of the plain pass, not finished, where it is known
+    already. One output is held at a time, besides the two running sums (Welford 1962). A ``ValueError`` says where
+    there is no predictor.
     """
     if not predictors:
         raise ValueError("there is no network to predict with; pass at least one.")
     mean, squares, count = torch.zeros(()), torch.zeros(()), 0
-    for output in _outputs(image, predictors, plain):
-        output = output.float() if finish is None else finish(output.float())
+    for output in map(finish, _outputs(image, predictors, plain)):
         mean, squares, count = mean.to(output.device), squares.to(output.device), count + 1
         difference = output - mean
         mean = mean + difference / count

@@ -2,6 +2,7 @@
 """What the weights' training saw: ranges over its volumes, kept in the training record."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any, Final
 
 import numpy as np
@@ -14,13 +15,9 @@ from bundle.trust.profile import Profile, profile
 from bundle.volumes.geometry import through_plane_axis
 
 MAXIMUM: Final = 30  # volumes that are measured, at equal distances among all: a fraction of a second each
-# Entries of a profile whose smallest and largest value are kept ...
-RANGES: Final = (
-    *("spacing", "slice_distance", "matrix", "target_fluid", "target_noise"),
-    *("reference_fluid", "reference_noise", "edge_agreement"),
-)
-# ... and those that are kept of every volume, with the largest distance of one from the nearest other.
+# Entries of a profile that are kept of every volume, with the largest distance of one from the nearest other ...
 HISTOGRAMS: Final = ("target_histogram", "reference_histogram")
+RANGES: Final = tuple(f.name for f in fields(Profile) if f.name not in HISTOGRAMS)  # ... smallest and largest value
 
 
 def seen_in_training(stack: SliceStack) -> dict[str, Any]:
@@ -35,10 +32,9 @@ def seen_in_training(stack: SliceStack) -> dict[str, Any]:
 def summarise(profiles: Sequence[Profile]) -> dict[str, Any]:
     """Return what volumes have in common, as JSON values.
 
-    Returns:
-        ``n_volumes``; the range ``[smallest, largest]`` of each of ``RANGES``, ``None`` where it was never measured;
-        for each histogram those of the ``volumes``, and ``limit``, the largest distance of one volume from the nearest
-        other: ``None`` with fewer than three volumes, which tell nothing about a fourth.
+    They are ``n_volumes``; ``[smallest, largest]`` of each of ``RANGES``, ``None`` where never measured; for each
+    histogram those of the ``volumes``, and ``limit``, the largest distance of one volume from the nearest other:
+    ``None`` with fewer than three volumes, which tell nothing about a fourth.
     """
     seen: dict[str, Any] = {"n_volumes": len(profiles)}
     for name in RANGES:
