@@ -32,7 +32,7 @@ class Pipeline:
             return dict(self.load({**pair, CASE: case}))
 
     def run(self, item: dict[Any, Any]) -> None:
-        """Do one case, as :meth:`read` returns it, which learns what is found; volumes leave the item as they are used."""
+        """Do one case, as :meth:`read` returns it; it learns what is found, and volumes leave the item once used."""
         case: Case = item[CASE]
         with _timed(case, "prepare"):
             prepared = self.preprocessing({key: item.pop(key) for key in list(item)})
