@@ -10,6 +10,7 @@ import torch
 import yaml
 from monai.bundle import run
 
+from bundle.settings import ModelSettings, TrainingRecord
 from bundle.tracking import hyper_parameters, store
 
 TINY: dict[str, Any] = {
@@ -64,8 +65,9 @@ def test_the_recorded_config_holds_overrides_and_overlays_and_names_its_command(
     train(small_dataset, tmp_path)
     text = (tmp_path / "config.yaml").read_text()
     config = yaml.safe_load(text)
-    assert config.items() >= {**TINY, "dataset_dir": str(small_dataset)}.items()
-    assert config["residual"] is True  # of the overlay
+    values = config | config["recipe"] | {f"{name}_weight": w for name, w in config["recipe"]["loss_weights"].items()}
+    assert values.items() >= {**TINY, "dataset_dir": str(small_dataset)}.items()
+    assert config["model"]["residual"] is True  # of the overlay
     assert config["network_def"]["_target_"] == "bundle.networks.build"  # needs no other file
     assert f"run training --config_file \"['configs/train.yaml', '{tmp_path}/config.yaml']\"" in text
 
@@ -127,12 +129,7 @@ def test_mlflow_holds_settings_metrics_images_and_the_config_of_training_and_eva
 
 
 def test_hyper_parameters_are_single_values_and_short_lists() -> None:
-    record = {
-        "factor": [4, 2],
-        "seed": 0,
-        "residual": False,
-        "train_cases": ["A", "B"],
-        "seen": {"x": 1},
-        "noise": None,
-    }
-    assert hyper_parameters(record) == {"factor": "[4, 2]", "seed": 0, "residual": False}
+    record = TrainingRecord(ModelSettings(factor=[4, 2]), train_cases=["A", "B"], seen={"x": 1}, about={"n": None})
+    found = hyper_parameters(record)
+    assert found.items() >= {"factor": "[4, 2]", "seed": 0, "residual": False}.items()
+    assert not found.keys() & {"train_cases", "seen", "n", "reference_contrast"}
