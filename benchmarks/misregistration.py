@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from matplotlib.figure import Figure
 from monai.data import MetaTensor
@@ -29,7 +30,6 @@ from torch import nn
 from bundle.case import Case
 from bundle.drawing.png import save_plot
 from bundle.engines import GeneratorLoader, TiledSliceInferer
-from bundle.files import write_csv
 from bundle.keys import CASE, HIGH_RES, IMAGE, LOW_RES, PRED, PRED_CONSISTENT, REFERENCE
 from bundle.kspace import zero_fill
 from bundle.metrics import psnr, ssim
@@ -261,7 +261,7 @@ def main() -> None:
         print(f"{trial.case}: {time.perf_counter() - begin:.0f} s", flush=True)
     print(table(rows))
     if arguments.csv:
-        write_csv(arguments.csv, [list(rows[0]), *([str(value) for value in row.values()] for row in rows)])
+        pd.DataFrame(rows).to_csv(arguments.csv, index=False)
     if arguments.plot:
         plot(rows, arguments.plot)
 

@@ -14,47 +14,28 @@ logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class LowResFinding:
-    """How the low-res image came.
+    """How the low-res image came; lists are of native axes."""
 
-    Attributes:
-        case: ``zero-filled``, ``small matrix`` or both.
-        slice_axis: native axis of the slices.
-        matrix_before: voxels of the native axes in the file ...
-        matrix_after: ... and after enlarging.
-        spacing_before: mm, likewise.
-        spacing_after: mm, likewise.
-        measured: samples of k-space that were measured, native axes.
-        factor: of rows and columns.
-        drop_db: confidence that the measured block was seen, rows and columns; ``None`` where nobody looked.
-    """
-
-    case: str
+    case: str  # zero-filled, small matrix or both
     slice_axis: int
-    matrix_before: list[int]
-    matrix_after: list[int]
-    spacing_before: list[float]
+    matrix_before: list[int]  # voxels in the file ...
+    matrix_after: list[int]  # ... and after enlarging
+    spacing_before: list[float]  # mm, likewise
     spacing_after: list[float]
-    measured: list[int]
-    factor: list[float]
-    drop_db: list[float] | None = None
+    measured: list[int]  # samples of k-space
+    factor: list[float]  # of rows and columns
+    drop_db: list[float] | None = None  # confidence that the block was seen, likewise; None where nobody looked
 
 
 @dataclasses.dataclass
 class RegistrationFinding:
-    """What became of the reference on its way to the target's grid.
+    """What became of the reference on its way to the target's grid."""
 
-    Attributes:
-        usable: false where the case goes on without it, for ``reason``.
-        resampled: whether it was interpolated.
-        doubted: whether its agreement with the target was doubted, and that was said.
-        details: what was measured, as JSON values.
-    """
-
-    usable: bool = True
+    usable: bool = True  # or the case goes on without it, for a reason
     reason: str | None = None
     resampled: bool = False
-    doubted: bool = False
-    details: dict[str, Any] = dataclasses.field(default_factory=dict)
+    doubted: bool = False  # whether its agreement with the target was, and that was said
+    details: dict[str, Any] = dataclasses.field(default_factory=dict)  # what was measured, as JSON values
 
     def facts(self) -> dict[str, Any]:
         """Return JSON values."""
@@ -66,23 +47,14 @@ class Case(str):
     """The name of a case, and what is known of it; stages add to it as it passes.
 
     It stands in an item under ``case``. As a string it passes MONAI's collation with its type.
-
-    Attributes:
-        header: the target's volume without its voxels, for its output; ``None`` before it was read.
-        low_res: how the low-res image came; ``None`` before anybody looked.
-        registration: what became of the reference; ``None`` where nobody looked, and where there is none.
-        measured: further findings, JSON values by topic: ``input``, ``data_consistency``, ``influence``,
-            ``uncertainty``.
-        warnings: sentences for the person who uses the output, each naming what looks wrong and what to do.
-        seconds: what each part took, by its name.
     """
 
-    header: Volume | None
-    low_res: LowResFinding | None
-    registration: RegistrationFinding | None
-    measured: dict[str, dict[str, Any]]
-    warnings: list[str]
-    seconds: dict[str, float]
+    header: Volume | None  # the target's volume without its voxels, for its output; None before it was read
+    low_res: LowResFinding | None  # None before anybody looked
+    registration: RegistrationFinding | None  # None where nobody looked, and where there is no reference
+    measured: dict[str, dict[str, Any]]  # JSON values: input, data_consistency, influence, uncertainty
+    warnings: list[str]  # sentences for who uses the output, each naming what looks wrong and what to do
+    seconds: dict[str, float]  # what each part took
 
     def __new__(cls, name: str, **known: Any) -> Self:
         """Start a case of which nothing is known but the attributes that are given."""

@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The bundle's config files: where they lie, how they are read, and which keys they define.
-
-Nothing here imports PyTorch or MONAI, so that the command line tells a mistake at once.
-"""
+"""The bundle's config files; imports neither PyTorch nor MONAI, so that the command line tells a mistake at once."""
 
 import difflib
 import os
@@ -15,22 +12,16 @@ import yaml
 from bundle.errors import InputError
 from bundle.settings import BLOCKS, place_of, setting_names
 
-SEPARATOR: Final = "::"
-"""Between the parts of a key."""
+SEPARATOR: Final = "::"  # between the parts of a key
 TARGET: Final = "_target_"
-VARIABLE: Final = "MCSR_BUNDLE"
-"""Environment variable that names the bundle's folder, where the package is installed apart from it."""
+VARIABLE: Final = "MCSR_BUNDLE"  # names the bundle's folder, where the package is installed apart from it
+# What `monai.bundle run` takes besides the keys of a config.
 _OF_MONAI: Final = ("tracking", "tracking_uri", "experiment_name", "run_name", "save_execute_config")
-"""What ``monai.bundle run`` takes besides the keys of a config."""
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # several times faster, where libyaml is there
 
 
 def bundle_root() -> Path:
-    """Return the folder that holds ``configs``: the one that the package lies in, else the one in ``MCSR_BUNDLE``.
-
-    Raises:
-        InputError: if neither is a bundle.
-    """
+    """Return the folder that holds ``configs``: the one that the package lies in, else the one in ``MCSR_BUNDLE``."""
     beside = Path(__file__).resolve().parents[1]
     named = os.environ.get(VARIABLE)
     for folder in (beside, *([Path(named).expanduser().resolve()] if named else [])):
@@ -41,11 +32,7 @@ def bundle_root() -> Path:
 
 
 def read_config(file: Path) -> dict[str, Any]:
-    """Read a YAML config.
-
-    Raises:
-        InputError: if it is missing, damaged or no mapping.
-    """
+    """Read a YAML config; an ``InputError`` says where it is missing, damaged or no mapping."""
     try:
         content = yaml.load(file.read_text(encoding="utf-8"), _LOADER)
     except (OSError, ValueError) as error:
@@ -64,15 +51,8 @@ def refuse_unknown_keys(
 
     Below a component (a mapping with ``_target_``) and in a mapping that is empty in the config any key is taken: the
     component itself refuses unknown arguments. A setting of ``model`` or ``recipe`` may stand under its own name.
-
-    Args:
-        settings: values by key, nested, or with ``::`` between the parts of a key.
-        known: content of the config that defines the keys.
-        file: name of that config.
-        options: of the command line, one of which may have been meant.
-
-    Raises:
-        InputError: naming the key and the nearest known one.
+    Settings may be nested, or have ``::`` between the parts of a key. An ``InputError`` names the key and the nearest
+    known one, which may be one of the ``options`` of the command line.
     """
     for identity, value in settings.items():
         if identity in _OF_MONAI or place_of(identity, known):
@@ -97,15 +77,18 @@ def _definition(identity: str, known: Mapping[str, Any], file: str, options: Col
             above = above[part]
         elif isinstance(above, list) and part.isdigit() and int(part) < len(above):
             above = above[int(part)]
-        elif depth == 1 and parts[0] in BLOCKS:
-            if part not in setting_names(BLOCKS[parts[0]]):
-                raise InputError(f"{identity}: {_fault(parts[: depth + 1], above, file, options)}")
-            return None
-        elif depth and (parts[0] in BLOCKS or (isinstance(above, Mapping) and _takes_any_key(above))):
+        elif depth and _is_open(parts[:depth], part, above):
             return None
         else:
             raise InputError(f"{identity}: {_fault(parts[: depth + 1], above, file, options)}")
     return above
+
+
+def _is_open(outer: list[str], part: str, above: Any) -> bool:
+    """Tell whether there may be a key that the config does not have."""
+    if block := BLOCKS.get(outer[0]):
+        return len(outer) > 1 or part in setting_names(block)
+    return isinstance(above, Mapping) and _takes_any_key(above)
 
 
 def _takes_any_key(mapping: Mapping[str, Any]) -> bool:

@@ -20,13 +20,12 @@ def error_text(error: BaseException) -> str:
 def explain_input_errors() -> None:
     """Let an uncaught ``InputError`` end the program with its sentence; others keep their traceback.
 
-    MONAI wraps what fails inside a configuration in errors of its own; the sentence is found beneath them.
-    Under ``logging`` level DEBUG the traceback is shown all the same. Returns nothing; call it in ``initialize``.
+    MONAI wraps what fails inside a configuration in errors of its own; the sentence is found beneath them. Under
+    ``logging`` level DEBUG the traceback is shown all the same. Call it in ``initialize``.
     """
     sys.excepthook = _show
 
 
 def _show(_: type[BaseException], error: BaseException, __: TracebackType | None) -> None:
-    """Print what to tell of an error, or its traceback while debugging."""
     debugging = logging.getLogger().isEnabledFor(logging.DEBUG) and not isinstance(error, KeyboardInterrupt)
     sys.stderr.write("".join(traceback.format_exception(error)) if debugging else error_text(error))

@@ -2,34 +2,22 @@
 """Files that appear whole under their final name, or not at all."""
 
 import contextlib
-import csv
 import hashlib
 import os
 import secrets
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from bundle.errors import InputError
 
 
 def writable_folder(folder: str | os.PathLike[str]) -> Path:
-    """Make a folder and its parents, and check that files can be made in it.
-
-    Args:
-        folder: the folder to make; nothing happens where it exists and can be written.
-
-    Returns:
-        The folder as a ``Path``.
-
-    Raises:
-        InputError: if it cannot be made or written.
-    """
+    """Make a folder and its parents where missing, and check, or raise ``InputError``, that files can be made in it."""
     path = Path(folder).expanduser()
     try:
         path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
-            pass
+        tempfile.TemporaryFile(dir=path).close()
     except OSError as error:
         raise InputError(
             f"{path}: cannot write into this output folder ({error.strerror}); choose one that you may write to."
@@ -41,14 +29,8 @@ def writable_folder(folder: str | os.PathLike[str]) -> Path:
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path in the same folder; rename it to ``path`` when the block succeeds.
 
-    The temporary name keeps the file's endings, since writers choose a format by them. On any
-    exception the temporary file is removed and ``path`` is left as it was.
-
-    Args:
-        path: final name of the file; its folder is made where missing.
-
-    Raises:
-        InputError: if the folder cannot be made or written.
+    The temporary name keeps the file's endings, since writers choose a format by them. On any exception the temporary
+    file is removed and ``path`` is left as it was. Its folder is made where missing, see :func:`writable_folder`.
     """
     final = Path(path).expanduser()
     folder = writable_folder(final.parent)
@@ -62,23 +44,10 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_csv(path: str | os.PathLike[str], rows: Iterable[Sequence[str]]) -> None:
-    """Write a CSV file, whole or not at all.
-
-    Args:
-        path: the file; its folder is made where missing.
-        rows: header first.
-
-    Raises:
-        InputError: if the folder cannot be made or written.
-    """
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream, lineterminator="\n").writerows(rows)
-
-
 def sha256(path: str | os.PathLike[str] | None) -> str | None:
     """Return the checksum of a file's content; ``None`` where there is no file."""
-    if path is None or not Path(path).expanduser().is_file():
+    file = Path(path or "").expanduser()
+    if not file.is_file():
         return None
-    with Path(path).expanduser().open("rb") as stream:
+    with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Several processes, started by torchrun, that train or evaluate as if they were one.
 
-Every process knows the whole order of patches and takes its part of each batch; gradients are averaged over the
-processes, so that a step is that of one process on the whole batch. Without torchrun all of this does nothing. Rank
-and number of processes, barriers and what is gathered are those of ``ignite.distributed``.
+Each takes its part of every batch, and gradients are averaged, so that a step is that of one process on the whole
+batch. Without torchrun all of this does nothing.
 """
 
 import logging
@@ -22,18 +21,14 @@ from bundle.errors import InputError
 
 Item = TypeVar("Item")
 
-PATIENCE: Final = timedelta(hours=6)
-"""How long processes wait for the first, which may have hundreds of volumes to prepare."""
+PATIENCE: Final = timedelta(hours=6)  # with the first process, which may have hundreds of volumes to prepare
 
 
 def start() -> torch.device:
     """Join the processes that torchrun has started, and return the device of this one: its GPU, or the CPU.
 
-    For use in place of ``device`` in a config; once joined, it only returns the device. Processes other than the first
-    say no more than warnings.
-
-    Raises:
-        InputError: if this process was not started by torchrun, or the machine has fewer GPUs than processes.
+    For use in place of ``device`` in a config; once joined, it only returns the device. Others than the first process
+    say no more than warnings. An ``InputError`` says where torchrun is missing, or a GPU.
     """
     if dist.is_initialized():
         return idist.device()
@@ -64,11 +59,7 @@ def stop() -> None:
 
 
 def require_joined() -> None:
-    """Refuse to run beside processes that know nothing of each other.
-
-    Raises:
-        InputError: if torchrun has started several processes and this one has not joined them.
-    """
+    """Refuse, by an ``InputError``, to run beside processes of torchrun that know nothing of each other."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
         raise InputError(
             "torchrun has started several processes, each of which would do the whole work: lay "
@@ -82,11 +73,7 @@ def is_first() -> bool:
 
 
 def part_of_batch(batch_size: int) -> slice:
-    """Return which samples of a batch are this process's.
-
-    Raises:
-        InputError: if the batch cannot be dealt out evenly: the mean of the processes' means would be another.
-    """
+    """Return which samples of a batch are this process's; uneven parts are refused, their mean would be another."""
     n_processes, rank = idist.get_world_size(), idist.get_rank()
     size, rest = divmod(batch_size, n_processes)
     if rest or not size:
@@ -98,24 +85,17 @@ def part_of_batch(batch_size: int) -> slice:
 
 
 def share(items: Sequence[Item]) -> list[Item]:
-    """Return which of several items are this process's; all where there are too few to go round.
-
-    A mean over what all processes did is the same either way.
-    """
+    """Return which of several items are this process's; all where there are too few: a mean over all is the same."""
     n_processes = idist.get_world_size()
     return list(items) if len(items) < n_processes else list(items[idist.get_rank() :: n_processes])
 
 
 def data_parallel(module: nn.Module) -> nn.Module:
-    """Return what to call instead of a module where gradients are to be averaged over the processes.
-
-    All processes take the first one's weights.
-    """
+    """Return what to call instead of a module to average gradients over the processes, all with the first's weights."""
     if not dist.is_initialized():
         return module
-    parameters = list(module.parameters())
-    on_gpu = bool(parameters) and parameters[0].is_cuda
-    return DistributedDataParallel(module, device_ids=[parameters[0].device] if on_gpu else None)
+    device = next(module.parameters()).device
+    return DistributedDataParallel(module, device_ids=[device] if device.type == "cuda" else None)
 
 
 def mean_of_processes(values: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@
 import importlib
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,12 +17,9 @@ from bundle.engines import GeneratorLoader
 from bundle.errors import InputError, input_error
 from bundle.keys import CASE, IMAGE, REFERENCE
 
-REQUEST: Final = "image_path"
-"""Key by which MONAI Label's items are told from others."""
-RESULT: Final = "result"
-"""What MONAI Label returns beside the image, as JSON."""
-UNPROCESSABLE: Final = 422
-"""HTTP status of an answer that says what is wrong with the input."""
+REQUEST: Final = "image_path"  # key by which MONAI Label's items are told from others
+RESULT: Final = "result"  # what MONAI Label returns beside the image, as JSON
+UNPROCESSABLE: Final = 422  # HTTP status of an answer that says what is wrong with the input
 
 
 class ServedResultd(Transform):
@@ -33,6 +31,7 @@ class ServedResultd(Transform):
         return dict(data) | {RESULT: {"case": str(case), "warnings": case.warnings, "facts": case.facts()}}
 
 
+@dataclass(eq=False)
 class ServedPreprocessing(Transform):
     """Prepare a pair, or a request of MONAI Label, which names one image.
 
@@ -40,36 +39,16 @@ class ServedPreprocessing(Transform):
     they fit. So what the run of ``configs/inference.yaml`` does before its first case is done here for a request:
     its reference is found, weights are checked, and an input error becomes an answer that shows its sentence. What
     the steps note goes into the answer, too. Any other item goes through as it is.
-
-    Args:
-        prepare: from a pair of paths to the network's input.
-        reference_names: rules for the name of a reference beside the image, see :func:`bundle.data.reference_beside`.
-        weights: file of the weights that MONAI Label loads.
-        network: a network of the architecture that they must fit.
-        contrast: of the references that trained them, where it is known.
     """
 
-    def __init__(
-        self,
-        prepare: Callable[[Any], Any],
-        reference_names: Mapping[str, Sequence[str]] | None,
-        weights: str | os.PathLike[str] | None,
-        network: nn.Module,
-        contrast: str | None = None,
-    ) -> None:
-        self.prepare = prepare
-        self.reference_names = reference_names
-        self.weights = weights
-        self.network = network
-        self.contrast = contrast
+    prepare: Callable[[Any], Any]  # from a pair of paths to the network's input
+    reference_names: Mapping[str, Sequence[str]] | None  # see bundle.data.reference_beside
+    weights: str | os.PathLike[str] | None  # that MONAI Label loads
+    network: nn.Module  # of the architecture that they must fit
+    contrast: str | None = None  # of the references that trained them, where it is known
 
     def __call__(self, data: Mapping[Any, Any]) -> Any:
-        """Return the network's input.
-
-        Args:
-            data: a pair of paths; or of MONAI Label, the path of an image under ``image`` and the request's parameters,
-                among them ``reference``, a path from the image's folder, where no rule finds it.
-        """
+        """Return the network's input for a pair of paths, or for a request: a path under ``image``, and parameters."""
         if REQUEST not in data:
             return self.prepare(data)
         try:
@@ -97,7 +76,7 @@ class ServedPreprocessing(Transform):
         return item
 
     def _reference(self, item: Mapping[Any, Any]) -> Path:
-        """Return the reference that is named, or else the one beside the image."""
+        """Return the reference that is named, from the image's folder, or else the one beside the image."""
         if named := item.get(REFERENCE):
             return Path(item[IMAGE]).parent / Path(named).expanduser()
         return reference_beside(item[IMAGE], self.reference_names, self.contrast)

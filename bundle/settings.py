@@ -1,13 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a generator is, how it was trained, and the record of both beside its weights: every setting, once.
+"""What a generator is, how it was trained, and the record of both as JSON beside its weights: every setting, once."""
 
-A config gives each setting once, under ``model`` or ``recipe``; checkpoints, weights, fine-tuning, studies and model
-cards read them from here. In a record, JSON beside the weights, all settings stand side by side under their own names.
-"""
-
+import contextlib
 import dataclasses
 import json
-import logging
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,106 +12,60 @@ from typing import Any, Final, Self, TypeVar
 
 from bundle.errors import InputError
 
-logger = logging.getLogger(__name__)
-
-Factor = float | list[float]
-"""Ratio of full to measured k-space samples: of both in-plane axes, or of rows and of columns."""
+Factor = float | list[float]  # full to measured k-space samples: of both in-plane axes, or of rows and of columns
 PathLike = str | os.PathLike[str]
 Settings = TypeVar("Settings", "ModelSettings", "Recipe")
 
-STRUCTURE: Final = ("architecture", "fusion", "levels", "share_levels", "residual")
-"""What weights must have in common for one to go on from the other."""
-IMAGES: Final = ("factor", "magnitude", "normalise")
-"""What a network's images must have in common with those that trained it."""
-PAPER_WEIGHTS: Final = {"adversarial": 1.0, "mse": 0.1, "perceptual": 1.0, "texture": 0.1}
-"""Of Eq. 7, in Section III-B."""
+STRUCTURE: Final = ("architecture", "fusion", "levels", "share_levels", "residual")  # of weights to go on from others
+IMAGES: Final = ("factor", "magnitude", "normalise")  # what a network's images share with those that trained it
+PAPER_WEIGHTS: Final = {"adversarial": 1.0, "mse": 0.1, "perceptual": 1.0, "texture": 0.1}  # of Eq. 7, Section III-B
 _WEIGHT: Final = "_weight"
 
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """What a generator is (Table I, Fig. 1) and which low-res images it is for.
+    """What a generator is (Table I, Fig. 1) and which low-res images it is for."""
 
-    Attributes:
-        architecture: ``Generator``, the paper's; ``FastGenerator``, ``SingleContrastResidual`` or ``ZengCascade``.
-        size: what another architecture than the paper's has of its own: ``n_features``, ``n_blocks`` ...
-        fusion: how the reference comes in: ``feature`` SR4, ``image`` SR3, ``none`` SR1, ``reference`` SR2.
-        levels: networks in sequence: 1, or 2 and 3 of a progressive generator.
-        share_levels: whether the levels have their weights in common.
-        residual: whether the output is added to the low-res image.
-        bias: whether convolutions have biases.
-        consistency_layer: whether the measured block of k-space is put back after each level.
-        factor: of the low-res images.
-        magnitude: whether the low-res image is the magnitude of the zero-filled one, or its real part.
-        normalise: intensities to [0, 1] per ``volume`` or per ``slice``.
-    """
-
-    architecture: str = "Generator"
-    size: dict[str, int] = field(default_factory=dict)
-    fusion: str = "feature"
-    levels: int = 1
-    share_levels: bool = False
-    residual: bool = False
-    bias: bool = False
-    consistency_layer: bool = False
+    architecture: str = "Generator"  # the paper's; or FastGenerator, SingleContrastResidual, ZengCascade
+    size: dict[str, int] = field(default_factory=dict)  # what another architecture has of its own: n_features ...
+    fusion: str = "feature"  # how the reference comes in: feature SR4, image SR3, none SR1, reference SR2
+    levels: int = 1  # networks in sequence: 1, or 2 and 3 of a progressive generator
+    share_levels: bool = False  # the levels have their weights in common
+    residual: bool = False  # the output is added to the low-res image
+    bias: bool = False  # of convolutions
+    consistency_layer: bool = False  # the measured block of k-space is put back after each level
     factor: Factor = 4
-    magnitude: bool = True
-    normalise: str = "volume"
+    magnitude: bool = True  # the low-res image is the magnitude of the zero-filled one, or else its real part
+    normalise: str = "volume"  # intensities to [0, 1] per volume or per slice
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a generator is trained: what its weights depend on besides the data and the number of updates.
+    """How a generator is trained: what its weights depend on besides the data and the number of updates."""
 
-    Attributes:
-        noise: of noise-free simulations, Rician, relative to the maximum.
-        bias_field: amplitude of a simulated receive field.
-        level_factors: factors of the targets of the levels before the last (Eqs. 9-11); empty: the last alone.
-        tissue_only: train on slices with tissue.
-        slices_per_volume: of these, evenly spaced; ``None`` for all.
-        patch_size: rows and columns of a patch.
-        batch_size: patches of an update, of all processes together.
-        patch_sampling: ``grid``, the paper's, or ``random``.
-        gain_jitter: random factor exp(+-gain_jitter) on low-res and high-res against the reference.
-        flips: mirror images and quarter turns.
-        reference_shift: random shift of the reference in pixels.
-        noise_jitter: white noise on low-res and reference, of a random standard deviation up to this.
-        learning_rate: of the generator's Adam.
-        critic_learning_rate: of the critic's.
-        max_gradient_norm: clip gradients to this norm; ``None``: no clipping.
-        weight_average: decay of the moving average of the weights that is kept; 0: the weights themselves.
-        mixed_precision: bfloat16: ``auto``, true or false.
-        n_critic: critic updates before each generator update.
-        fidelity_iterations: generator updates by the MSE alone at the start.
-        loss_weights: of the terms of Eq. 7, by their names in :class:`bundle.losses.GeneratorLoss`; those of 0 are left
-            out. In JSON each is ``<name>_weight``.
-        gram_norm: what a Gram matrix is divided by.
-        penalty_weight: of the gradient penalty (Eq. 8).
-        seed: of all random numbers.
-    """
-
-    noise: float = 0.0
-    bias_field: float = 0.0
-    level_factors: list[Any] = field(default_factory=list)
-    tissue_only: bool = True
-    patch_size: int = 64
-    batch_size: int = 32
-    patch_sampling: str = "grid"
-    gain_jitter: float = 0.0
-    flips: bool = False
-    reference_shift: int = 0
-    noise_jitter: float = 0.0
-    slices_per_volume: int | None = None
-    learning_rate: float = 2.0e-5
+    noise: float = 0.0  # of noise-free simulations, Rician, relative to the maximum
+    bias_field: float = 0.0  # amplitude of a simulated receive field
+    level_factors: list[Any] = field(default_factory=list)  # of targets of levels before the last (Eqs. 9-11), if any
+    tissue_only: bool = True  # train on slices with tissue
+    patch_size: int = 64  # rows and columns
+    batch_size: int = 32  # patches of an update, of all processes together
+    patch_sampling: str = "grid"  # the paper's, or random
+    gain_jitter: float = 0.0  # random factor exp(+-gain_jitter) on low-res and high-res against the reference
+    flips: bool = False  # mirror images and quarter turns
+    reference_shift: int = 0  # random, in pixels
+    noise_jitter: float = 0.0  # white noise on low-res and reference, of a random standard deviation up to this
+    slices_per_volume: int | None = None  # of those that train, evenly spaced; None for all
+    learning_rate: float = 2.0e-5  # of the generator's Adam
     critic_learning_rate: float = 2.0e-5
-    max_gradient_norm: float | None = None
-    weight_average: float = 0.0
-    mixed_precision: str | bool = "auto"
-    n_critic: int = 4
-    fidelity_iterations: int = 0
+    max_gradient_norm: float | None = None  # None: no clipping
+    weight_average: float = 0.0  # decay of the moving average of the weights that is kept; 0: the weights themselves
+    mixed_precision: str | bool = "auto"  # bfloat16
+    n_critic: int = 4  # critic updates before each generator update
+    fidelity_iterations: int = 0  # generator updates by the MSE alone at the start
+    # Of the terms of Eq. 7, by their names in bundle.losses.GeneratorLoss; in JSON each is <name>_weight.
     loss_weights: dict[str, float] = field(default_factory=lambda: dict(PAPER_WEIGHTS))
-    gram_norm: str = "pixels"
-    penalty_weight: float = 10.0
+    gram_norm: str = "pixels"  # what a Gram matrix is divided by
+    penalty_weight: float = 10.0  # of the gradient penalty (Eq. 8)
     seed: int = 0
 
     @property
@@ -124,31 +74,20 @@ class Recipe:
         return bool(self.loss_weights.keys() & {"perceptual", "texture"})
 
     def __post_init__(self) -> None:
-        """Leave out losses that are switched off."""
-        object.__setattr__(self, "loss_weights", {name: w for name, w in self.loss_weights.items() if w})
+        object.__setattr__(self, "loss_weights", {name: w for name, w in self.loss_weights.items() if w})  # switched on
 
 
 @dataclass(frozen=True)
 class TrainingRecord:
-    """What is kept beside weights.
-
-    Attributes:
-        model: what the generator is.
-        recipe: how it was trained.
-        reference_contrast: of the references that trained it; ``None`` where unknown, or where it takes none.
-        initial_weights: checksum of the weights that it went on from, if any.
-        train_cases: cases that it has seen.
-        seen: what the training images look like, see :func:`bundle.trust.seen_in_training`; empty where unknown.
-        about: all else, such as ``iterations``, ``epochs``, ``data``, ``licence`` and ``scores``.
-    """
+    """What is kept beside weights, as JSON with all settings side by side under their own names."""
 
     model: ModelSettings = field(default_factory=ModelSettings)
     recipe: Recipe = field(default_factory=Recipe)
-    reference_contrast: str | None = None
-    initial_weights: str | None = None
+    reference_contrast: str | None = None  # that trained it; None where unknown, or where it takes no reference
+    initial_weights: str | None = None  # checksum of the weights that it went on from, if any
     train_cases: list[str] = field(default_factory=list)
-    seen: dict[str, Any] = field(default_factory=dict)
-    about: dict[str, Any] = field(default_factory=dict)
+    seen: dict[str, Any] = field(default_factory=dict)  # see bundle.trust.seen_in_training; empty where unknown
+    about: dict[str, Any] = field(default_factory=dict)  # all else: iterations, epochs, data, licence, scores ...
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
@@ -169,27 +108,17 @@ class TrainingRecord:
         return dict(json.loads(json.dumps(flat)))
 
     def differences(self, other: "TrainingRecord") -> dict[str, tuple[Any, Any]]:
-        """Return own and other value of each setting in which two trainings differ; not what was measured of the data.
-
-        A training is one only where these are equal.
-        """
+        """Return own and other value of each setting in which two trainings differ; not what was measured of data."""
         own, others = (record.to_json() for record in (self, other))
         left_out = {"seen", *self.about, *other.about}
-        keys = [key for key in own if key not in left_out]
-        keys += [key for key in others if key not in own and key not in left_out]
+        keys = [key for key in own | others if key not in left_out]
         return {key: (own.get(key), others.get(key)) for key in keys if own.get(key) != others.get(key)}
 
 
 def place_of(name: str, config: Mapping[str, Any]) -> str | None:
-    """Return where a config holds a setting that is given by its own name.
+    """Return where a config holds a setting given by its own name: ``model::factor``, ``recipe::loss_weights::mse`` ...
 
-    Args:
-        name: such as ``factor``, or ``mse_weight``.
-        config: the config, with a ``model`` or a ``recipe``.
-
-    Returns:
-        Such as ``model::factor`` or ``recipe::loss_weights::mse``; ``None`` for a key of the config itself, and for
-        what is no setting.
+    ``None`` for a key of the config itself, and for what is no setting.
     """
     for block, kind in BLOCKS.items():
         if block not in config or name in config:
@@ -215,13 +144,8 @@ def differing(recorded: ModelSettings, given: ModelSettings, names: Iterable[str
 def recorded_model(path: PathLike | None, **given: Any) -> ModelSettings:
     """Return the settings of weights by their training record, those that are given in their place.
 
-    Args:
-        path: file of the weights; ``None`` for a method without.
-        given: settings that the caller insists on; :class:`bundle.engines.GeneratorLoader` refuses weights that were
-            trained with others.
-
-    Raises:
-        InputError: if there is no such setting.
+    :class:`bundle.engines.GeneratorLoader` refuses weights that were trained with others. A method without weights has
+    ``None`` for their file. An ``InputError`` names a setting that there is not.
     """
     known = setting_names(ModelSettings)
     if unknown := sorted(given.keys() - set(known)):
@@ -230,25 +154,12 @@ def recorded_model(path: PathLike | None, **given: Any) -> ModelSettings:
 
 
 def recorded(path: PathLike | None) -> TrainingRecord:
-    """Return the training record of weights; all defaults where there is none or it is damaged.
-
-    :func:`read_record` reports these.
-    """
+    """Return the training record of weights; all defaults where there is none or it is damaged."""
     return _readable_record(path) or TrainingRecord()
 
 
 def read_record(path: PathLike | None) -> TrainingRecord | None:
-    """Return the training record beside weights.
-
-    Args:
-        path: file of the weights; ``None`` for a method without.
-
-    Returns:
-        The record; ``None`` where there is none.
-
-    Raises:
-        InputError: if it is damaged.
-    """
+    """Return the training record beside weights; ``None`` where there is none, ``InputError`` where it is damaged."""
     if path is None or not (file := record_path(path)).is_file():
         return None
     try:
@@ -278,11 +189,8 @@ def other_weights(path: PathLike | None) -> dict[str, TrainingRecord]:
 
 def single_contrast_weights(folder: PathLike, factor: Factor) -> str | None:
     """Return the weights in a folder that need no reference and are for a factor; ``None`` without, or with several."""
-    fitting = [
-        file
-        for file, record in records_in(folder).items()
-        if record.model.fusion == "none" and record.model.factor == factor
-    ]
+    models = {file: record.model for file, record in records_in(folder).items()}
+    fitting = [file for file, model in models.items() if model.fusion == "none" and model.factor == factor]
     return str(fitting[0]) if len(fitting) == 1 else None
 
 
@@ -291,16 +199,14 @@ def cases_seen(cases: Iterable[str], initial_weights: PathLike | None) -> list[s
     return list(dict.fromkeys([*cases, *recorded(initial_weights).train_cases]))
 
 
-BLOCKS: Final = {"model": ModelSettings, "recipe": Recipe}
-"""Parts of a config that hold settings."""
+BLOCKS: Final = {"model": ModelSettings, "recipe": Recipe}  # parts of a config that hold settings
 
 
 def _readable_record(path: PathLike | None) -> TrainingRecord | None:
-    """Return the training record of weights; ``None`` where there is none or it is damaged."""
-    try:
+    """Return a training record; ``None`` where there is none or it is damaged."""
+    with contextlib.suppress(InputError):
         return read_record(path)
-    except InputError:
-        return None
+    return None
 
 
 def _taken(kind: type[Settings], content: dict[str, Any]) -> Settings:

@@ -3,9 +3,9 @@
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import yaml
 from ignite.engine import Engine, Events
@@ -17,23 +17,19 @@ from bundle.parallel import is_first
 from bundle.settings import TrainingRecord
 from bundle.version import package_version
 
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
-
 logger = logging.getLogger(__name__)
 
-CONFIG_NAME: Final = "config.yaml"
-"""File beside a run's results that repeats it."""
-HANDLER: Final = "MLFlowHandler"
+CONFIG_NAME: Final = "config.yaml"  # beside a run's results: repeats it
+METRICS: Final = ("PSNR", "SSIM")  # curves that runs are compared by in TensorBoard
+# Where `--tracking mlflow` adds a handler, by the names that MONAI has for them.
 HANDLERS: Final = {"trainer": "train::handlers", "validator": "validate::handlers", "evaluator": "handlers"}
-"""Where ``--tracking mlflow`` adds a handler, by the names that MONAI has for them."""
 
 
 def save_config(output_dir: str | os.PathLike[str], base: str | os.PathLike[str], run_id: str) -> None:
-    """Write the configuration that is running, overlays and overrides merged, as one file that can be run again.
+    """Write the config that is running, overlays and overrides merged, as ``config.yaml``, which can be run again.
 
-    For use as an expression in ``initialize``. It is ``config.yaml`` in the folder of the run's results, and names the
-    command that runs ``run_id`` of the stage's config, ``base``, again. What ``--tracking`` has added is left out.
+    For use as an expression in ``initialize``. It names the command that runs ``run_id`` of the stage's config,
+    ``base``, again. What ``--tracking`` has added is left out.
     """
     if not is_first():
         return
@@ -81,43 +77,34 @@ def hyper_parameters(record: TrainingRecord) -> dict[str, bool | float | str]:
     return {key: v for key, v in values.items() if key != "train_cases" and isinstance(v, (bool, int, float, str))}
 
 
+@dataclass(eq=False)
 class RunRecord:
-    """Put hyper-parameters and ``config.yaml`` of ``output_dir`` into TensorBoard when training starts.
+    """Put hyper-parameters and ``config.yaml`` of ``output_dir`` into TensorBoard when training starts."""
 
-    ``metrics`` are the names of the curves that runs are compared by.
-    """
-
-    def __init__(
-        self,
-        writer: "SummaryWriter",
-        settings: Mapping[str, Any],
-        output_dir: str | os.PathLike[str],
-        metrics: Sequence[str] = ("PSNR", "SSIM"),
-    ) -> None:
-        self.writer = writer
-        self.settings = dict(settings)
-        self.config = Path(output_dir) / CONFIG_NAME
-        self.metrics = metrics
+    writer: Any  # torch.utils.tensorboard.SummaryWriter
+    settings: dict[str, Any]
+    output_dir: str | os.PathLike[str]
 
     def attach(self, engine: Engine) -> None:
         """Write when the engine starts."""
         engine.add_event_handler(Events.STARTED, self.write)
 
     def write(self) -> None:
-        """Write the hyper-parameters, for TensorBoard's tab of that name, and the config as text."""
+        """Write the hyper-parameters and the config as text."""
         from torch.utils.tensorboard.summary import hparams
 
         # by add_hparams of the writer they would become another run
-        for summary in hparams(self.settings, dict.fromkeys(self.metrics, 0.0)):
+        for summary in hparams(self.settings, dict.fromkeys(METRICS, 0.0)):
             self.writer._get_file_writer().add_summary(summary)
-        if self.config.is_file():
-            lines = self.config.read_text(encoding="utf-8").splitlines()
+        config = Path(self.output_dir) / CONFIG_NAME
+        if config.is_file():
+            lines = config.read_text(encoding="utf-8").splitlines()
             self.writer.add_text("config", "\n".join(f"    {line}" for line in lines))  # indented: Markdown's code
         self.writer.flush()
 
 
 def _is_mlflow(handler: Any) -> bool:
-    return isinstance(handler, dict) and handler.get(TARGET) == HANDLER
+    return isinstance(handler, dict) and handler.get(TARGET) == "MLFlowHandler"
 
 
 def _untracked(value: Any) -> Any:

@@ -4,8 +4,8 @@
 import logging
 import os
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 from torch import Tensor
@@ -15,7 +15,7 @@ from bundle.batch.locks import Lock
 from bundle.batch.pipeline import Pipeline
 from bundle.batch.report import DONE, FAILED, SKIPPED, WAITING, Report
 from bundle.batch.results import Results, json_value
-from bundle.batch.share import find_share, share_of
+from bundle.batch.share import find_share
 from bundle.batch.stopping import exit_on_signals, is_disk_full
 from bundle.case import Case
 from bundle.data.bids import write_dataset_description
@@ -25,10 +25,8 @@ from bundle.keys import CASE, Pair
 
 logger = logging.getLogger(__name__)
 
-KEPT_BYTES: Final = 2**29
-"""Of volumes that stay in memory between the check of all inputs and their turn."""
-POLL_SECONDS: Final = 1.0
-"""How often a case that another process has is looked at again."""
+KEPT_BYTES: Final = 2**29  # of volumes that stay in memory between the check of all inputs and their turn
+POLL_SECONDS: Final = 1.0  # how often a case that another process has is looked at again
 
 
 class Batch:
@@ -36,69 +34,52 @@ class Batch:
 
     A case that fails is named with its reason and left out. What is done, by an earlier run or another process, is
     not done again: see :class:`Results` and :class:`Lock`. Ctrl-C, SIGTERM and a full disk end the batch with whole
-    outputs alone, and the same command goes on from there.
-
-    Args:
-        pairs: the list, as :func:`bundle.data.find_pairs` returns.
-        pipeline: reads and does one case.
-        results: where outputs are.
-        share: which part of the list is this process's, such as ``"2/10"``; ``None`` follows Slurm or torchrun, see
-            :func:`bundle.batch.share.find_share`.
+    outputs alone, and the same command goes on from there. Of the list, as :func:`bundle.data.find_pairs` returns it,
+    this process does its share, such as ``"2/10"``; see :func:`bundle.batch.share.find_share`.
     """
 
-    def __init__(
-        self,
-        pairs: Sequence[Pair],
-        pipeline: Pipeline,
-        results: Results,
-        share: str | None = None,
-    ) -> None:
+    def __init__(self, pairs: Sequence[Pair], pipeline: Pipeline, results: Results, share: str | None = None) -> None:
         self.pairs = list(pairs)
         self.pipeline = pipeline
         self.results = results
-        self.share = find_share(share)
+        self.index, self.count = find_share(share)
+        self.own = self.pairs[self.index :: self.count]  # neighbours in a list, such as sessions, are alike in size
         self._started = time.time()
         self._seconds: list[float] = []
         self._read: dict[str, dict[Any, Any]] = {}
 
     def run(self, dry_run: bool = False, report: str | os.PathLike[str] | None = None) -> None:
-        """Do the batch, or tell what it would do.
-
-        Args:
-            dry_run: log a table of what would be done and write nothing.
-            report: path of the report; by default ``report.json`` in the folder of the outputs.
+        """Do the batch and write its report, by default ``report.json`` beside the outputs; or log what would be done.
 
         Raises:
             InputError: if a case could not be done, once all others are; or at once if none can be.
             SystemExit: with status 130 after Ctrl-C and 143 after SIGTERM.
         """
         self.results.check_names(self.pairs)
-        pairs = share_of(self.pairs, self.share)
         if not self.pairs:
             raise InputError("there are no pairs; check dataset_dir.")
-        if self.share[1] > 1:
-            logger.info("share %s: %d of %d cases", self._share_name(), len(pairs), len(self.pairs))
+        if self.count > 1:
+            logger.info("share %d/%d: %d of %d cases", self.index + 1, self.count, len(self.own), len(self.pairs))
         if dry_run:
-            self._plan(pairs)
+            self._plan()
             return
         write_dataset_description(self.results.output_dir, self.pairs)
         kept = Report(self.results.output_dir, report, self.results.settings)
         with exit_on_signals():
             interrupted = True
             try:
-                self._do_all(pairs, kept)
+                self._do_all(kept)
                 interrupted = False
             except SystemExit:
                 logger.error("interrupted: nothing is half-written; run the same command again to go on.")
                 raise
             finally:
                 self._write(kept, interrupted)
-        raise_failures(kept.failures(), len(pairs))
+        raise_failures(kept.failures(), len(self.own))
 
-    def _do_all(self, pairs: Sequence[Pair], report: Report) -> None:
+    def _do_all(self, report: Report) -> None:
         """Check and do the pairs that are not done."""
-        self._read.clear()
-        usable, failures = check_pairs([pair for pair in pairs if not self._is_done(pair, report)], self._check)
+        usable, failures = check_pairs([pair for pair in self.own if not self._is_done(pair, report)], self._check)
         for case, reason in failures.items():
             report.add(case, FAILED, reason=reason)
         elsewhere = [pair for i, pair in enumerate(usable) if not self._try(pair, report, len(usable) - i - 1)]
@@ -110,8 +91,7 @@ class Batch:
     def _check(self, pair: Mapping[Any, Any]) -> None:
         """Read a pair, and keep its volumes where they fit, else what was found of them."""
         item = self.pipeline.read(dict(pair))
-        in_use = sum(volume.nbytes for kept in self._read.values() for volume in _volumes(kept))
-        fits = in_use + sum(volume.nbytes for volume in _volumes(item)) <= KEPT_BYTES
+        fits = sum(map(_size, (item, *self._read.values()))) <= KEPT_BYTES
         self._read[pair[CASE]] = item if fits else {**pair, CASE: item[CASE]}
 
     def _is_done(self, pair: Pair, report: Report) -> bool:
@@ -162,18 +142,13 @@ class Batch:
             return
         report.add(pair[CASE], DONE, **_told(finished))
         self._seconds.append(sum(case.seconds.values()))
-        logger.info("%s done in %s%s", pair[CASE], duration(self._seconds[-1]), self._left(n_left))
-
-    def _left(self, n_left: int) -> str:
-        """Say how long the rest takes, by the mean of those done."""
-        if not n_left:
-            return ""
-        mean = sum(self._seconds) / len(self._seconds)
-        return f"; {n_left} left, about {duration(mean * n_left)}"
+        rest = n_left * sum(self._seconds) / len(self._seconds)
+        left = f"; {n_left} left, about {duration(rest)}" if n_left else ""
+        logger.info("%s done in %s%s", pair[CASE], duration(self._seconds[-1]), left)
 
     def _write(self, report: Report, interrupted: bool) -> None:
         """Write the report; after an interruption, which may be a full disk, a failure of this is only logged."""
-        for pair in share_of(self.pairs, self.share):
+        for pair in self.own:
             if pair[CASE] not in report.entries:
                 report.add(pair[CASE], WAITING)
         try:
@@ -183,31 +158,29 @@ class Batch:
                 raise
             logger.error("%s: the report could not be written (%s)", report.path, error)
             return
-        counts = ", ".join(f"{report.count(status)} {status}" for status in (DONE, SKIPPED, FAILED))
+        found = Counter(entry["status"] for entry in report.entries.values())
+        counts = ", ".join(f"{found[status]} {status}" for status in (DONE, SKIPPED, FAILED))
         logger.info("%s: %s", report.path, counts)
 
-    def _plan(self, pairs: Sequence[Pair]) -> None:
+    def _plan(self) -> None:
         """Check the pairs and log what would be done."""
         plan = Plan(self.pipeline.seconds_per_pixel(), self.results.settings.get("register"))
-        done = [pair for pair in pairs if self.results.finished(pair) is not None]
+        done = [pair for pair in self.own if self.results.finished(pair) is not None]
         for pair in done:
-            plan.add_done(pair, self.results.name(pair))
+            plan.add(pair, self.results.name(pair))
 
         def check(pair: Any) -> None:
             self.results.check_free(pair)
-            plan.add(self.pipeline.read(pair), pair, self.results.name(pair))
+            plan.add(pair, self.results.name(pair), self.pipeline.read(pair))
 
-        _, failures = check_pairs([pair for pair in pairs if pair not in done], check)
-        logger.info("into %s:\n\n%s\n", Path(self.results.output_dir), plan.text())
-        raise_failures(failures, len(pairs), "can be done")
-
-    def _share_name(self) -> str:
-        return f"{self.share[0] + 1}/{self.share[1]}"
+        _, failures = check_pairs([pair for pair in self.own if pair not in done], check)
+        logger.info("into %s:\n\n%s\n", self.results.output_dir, plan.text())
+        raise_failures(failures, len(self.own), "can be done")
 
 
-def _volumes(item: Mapping[Any, Any]) -> list[Tensor]:
-    """Return the volumes of an item."""
-    return [value for value in item.values() if isinstance(value, Tensor)]
+def _size(item: Mapping[Any, Any]) -> int:
+    """Return the bytes of the volumes of an item."""
+    return sum(value.nbytes for value in item.values() if isinstance(value, Tensor))
 
 
 def _told(record: dict[str, Any]) -> dict[str, Any]:

@@ -1,28 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a batch would do, as a table: nothing is computed but the time that the network takes on a small piece."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from monai.data import MetaTensor
 
 from bundle.case import Case
 from bundle.keys import CASE, IMAGE, REFERENCE
+from bundle.registration import PlacedVolume
 from bundle.reports.text_table import markdown_table
-from bundle.volumes.geometry import GRID_TOLERANCE, corner_distance
+from bundle.volumes.geometry import same_grid
 
 HEADER = ("case", "target", "reference", "low-res image", "factor", "matrix", "reference's grid", "time", "output")
 
 
 class Plan:
-    """Collect one row a case.
-
-    Args:
-        seconds_per_pixel: what the network takes.
-        register: the setting of that name: ``False`` takes the reference by its header.
-    """
+    """Collect one row a case; ``register`` is the setting of that name: ``False`` takes references by their headers."""
 
     def __init__(self, seconds_per_pixel: float, register: object = None) -> None:
         self.seconds_per_pixel = seconds_per_pixel
@@ -30,47 +25,38 @@ class Plan:
         self.rows: list[tuple[str, ...]] = []
         self.seconds = 0.0
 
-    def add(self, item: Mapping[Any, Any], pair: Mapping[str, str], output: str) -> None:
-        """Add a case.
-
-        Args:
-            item: the pair as loaded, the low-res image on the matrix of the network.
-            pair: of paths.
-            output: name of the output.
-        """
-        low_res = Case.of(item).low_res
-        shape = item[IMAGE].shape[1:]
-        seconds = float(np.prod(shape)) * self.seconds_per_pixel
-        self.seconds += seconds
-        self.rows.append(
-            (
-                pair[CASE],
-                Path(pair[IMAGE]).name,
-                Path(pair[REFERENCE]).name if pair.get(REFERENCE) else "none",
-                low_res.case if low_res else "as it comes",
-                " x ".join(f"{factor:.3g}" for factor in low_res.factor) if low_res else "-",
-                " x ".join(map(str, shape)),
-                self._grid(item),
-                duration(seconds),
-                output,
-            )
-        )
-
-    def add_done(self, pair: Mapping[str, str], output: str) -> None:
-        """Add a case that is done."""
+    def add(self, pair: Mapping[str, str], output: str, item: Mapping[Any, Any] | None = None) -> None:
+        """Add a case with the name of its output: as loaded, on the matrix of the network; without, it is done."""
         reference = Path(pair[REFERENCE]).name if pair.get(REFERENCE) else "none"
-        self.rows.append((pair[CASE], Path(pair[IMAGE]).name, reference, "-", "-", "-", "-", "done", output))
+        told = self._told(item) if item is not None else (*"----", "done")
+        self.rows.append((pair[CASE], Path(pair[IMAGE]).name, reference, *told, output))
 
     def text(self) -> str:
         """Return the table, with the sum of the times below."""
         table = markdown_table(HEADER, self.rows)
         return f"{table}\n\nThe network takes about {duration(self.seconds)} in all, reading and writing not counted."
 
+    def _told(self, item: Mapping[Any, Any]) -> tuple[str, ...]:
+        """Return what there is to tell of a case, and add its time."""
+        low_res = Case.of(item).low_res
+        shape = item[IMAGE].shape[1:]
+        seconds = float(np.prod(shape)) * self.seconds_per_pixel
+        self.seconds += seconds
+        return (
+            low_res.case if low_res else "as it comes",
+            " x ".join(f"{factor:.3g}" for factor in low_res.factor) if low_res else "-",
+            " x ".join(map(str, shape)),
+            self._grid(item),
+            duration(seconds),
+        )
+
     def _grid(self, item: Mapping[Any, Any]) -> str:
         """Say how the reference gets onto the target's grid."""
         if item.get(REFERENCE) is None:
             return "-"
-        same = _on_one_grid(item[IMAGE], item[REFERENCE])
+        volumes = (item[IMAGE], item[REFERENCE])
+        target, reference = (PlacedVolume(v.as_tensor()[0].numpy(), v.affine.numpy(), "") for v in volumes)
+        same = same_grid(target, reference)
         if self.register is True or (self.register is not False and not same):
             return "registered"
         return "same grid" if same else "by header"
@@ -82,12 +68,3 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{max(seconds, 1):.0f} s"
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def _on_one_grid(target: MetaTensor, reference: MetaTensor) -> bool:
-    """Tell whether two volumes (1, X, Y, Z) share their voxels' places."""
-    shape: Sequence[int] = target.shape[1:]
-    if reference.shape != target.shape:
-        return False
-    distance = corner_distance(target.affine.numpy(), reference.affine.numpy(), shape)
-    return distance <= GRID_TOLERANCE * float(target.pixdim.min())

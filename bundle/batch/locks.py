@@ -15,8 +15,7 @@ from bundle.files import writable_folder
 
 logger = logging.getLogger(__name__)
 
-FOLDER: Final = ".locks"
-"""Hidden folder of the lock files, below that of the outputs."""
+FOLDER: Final = ".locks"  # hidden, below that of the outputs
 _WITHOUT_LOCKS: Final = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
@@ -24,11 +23,8 @@ class Lock:
     """Keep other processes from one thing while this one works on it.
 
     A ``filelock`` whose file is removed when the lock is given back, or kept with a note in it. Where a file system
-    has no locks, such as some network file systems, nothing is kept apart, and a warning says so.
-
-    Args:
-        folder: of the outputs.
-        name: of what is locked: a path below the folder.
+    has no locks, such as some network file systems, nothing is kept apart, and a warning says so. What is locked is a
+    path below the folder of the outputs.
     """
 
     def __init__(self, folder: Path, name: str) -> None:
@@ -37,14 +33,7 @@ class Lock:
         self._held = False
 
     def acquire(self, wait: bool = False) -> bool:
-        """Take the lock, once another process gives it back or, without ``wait``, if it is free now.
-
-        Returns:
-            Whether this process has the lock.
-
-        Raises:
-            InputError: if the lock's folder cannot be written.
-        """
+        """Take the lock, once another process gives it back or, without ``wait``, if it is free now; tell whether."""
         writable_folder(self.path.parent.parent)
         while not self._held:
             try:
@@ -62,8 +51,6 @@ class Lock:
 
     def release(self, keep: bool = False) -> None:
         """Give the lock back; ``keep`` leaves the file, for another process to read its note."""
-        if not self._held:
-            return
         if not keep:
             self.path.unlink(missing_ok=True)  # while it is locked: whoever waits for it takes no removed file
         self._lock.release()
@@ -80,12 +67,10 @@ class Lock:
         return self.path.read_text(encoding="utf-8") if self.path.stat().st_mtime >= since else ""
 
     def __enter__(self) -> "Lock":
-        """Wait for the lock."""
         self.acquire(wait=True)
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Give it back."""
         self.release()
 
     def _without_locks(self, error: OSError) -> bool:

@@ -4,6 +4,7 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,33 +14,16 @@ from bundle.case import Case
 from bundle.keys import CASE, IMAGE, PRED
 
 
+@dataclass(eq=False)
 class Pipeline:
-    """Run one case: preprocessing, network, postprocessing.
+    """Run one case: preprocessing, network, postprocessing."""
 
-    Args:
-        load: reads a pair of paths, and raises ``InputError`` where it cannot be used; passes what it has read.
-        preprocessing: from there, or from paths, to the network's input (2, H, W, D) under ``image``.
-        inferer: runs a network over a volume, such as :class:`bundle.engines.TiledSliceInferer`.
-        network: the network of a case, see :class:`bundle.engines.CaseNetwork`.
-        postprocessing: from the network's output under ``pred`` to files.
-        device: where the network is.
-    """
-
-    def __init__(
-        self,
-        load: Callable[[Any], Any],
-        preprocessing: Callable[[Any], Any],
-        inferer: Callable[..., Any],
-        network: Callable[[Case], nn.Module],
-        postprocessing: Callable[[Any], Any],
-        device: torch.device | str = "cpu",
-    ) -> None:
-        self.load = load
-        self.preprocessing = preprocessing
-        self.inferer = inferer
-        self.network = network
-        self.postprocessing = postprocessing
-        self.device = torch.device(device)
+    load: Callable[[Any], Any]  # reads a pair of paths, or raises an InputError; passes what it has read
+    preprocessing: Callable[[Any], Any]  # from there, or from paths, to the network's input (2, H, W, D) under "image"
+    inferer: Callable[..., Any]  # runs a network over a volume, such as bundle.engines.TiledSliceInferer
+    network: Callable[[Case], nn.Module]  # of a case, see bundle.engines.CaseNetwork
+    postprocessing: Callable[[Any], Any]  # from the network's output under "pred" to files
+    device: torch.device | str = "cpu"  # of the network
 
     def read(self, pair: dict[str, str]) -> dict[Any, Any]:
         """Return a pair of paths as an item with its volumes, and a new case that knows what was found of them."""
@@ -48,11 +32,7 @@ class Pipeline:
             return dict(self.load({**pair, CASE: case}))
 
     def run(self, item: dict[Any, Any]) -> None:
-        """Do one case; ``case`` of the item learns what is found.
-
-        Args:
-            item: of paths or, as :meth:`read` returns, of volumes; it is emptied, so that volumes go as they are used.
-        """
+        """Do one case, as :meth:`read` returns it; it learns what is found, and volumes leave the item once used."""
         case: Case = item[CASE]
         with _timed(case, "prepare"):
             prepared = self.preprocessing({key: item.pop(key) for key in list(item)})
@@ -61,19 +41,15 @@ class Pipeline:
         with _timed(case, "finish"):
             self.postprocessing(prepared)
 
-    def seconds_per_pixel(self, size: int = 128) -> float:
-        """Return what a pixel of a slice takes, timed on a small piece; an upper limit, since larger ones fare better.
-
-        Args:
-            size: rows and columns of the piece.
-        """
-        image, network = torch.rand(1, 2, size, size, 1, device=self.device), self.network(Case("timing"))
+    def seconds_per_pixel(self) -> float:
+        """Return what a pixel of a slice takes, timed on a small piece: an upper limit, as larger ones fare better."""
+        image, network = torch.rand(1, 2, 128, 128, 1, device=self.device), self.network(Case("timing"))
         self.inferer(image, network)  # the first time takes longer
         start = time.perf_counter()
         self.inferer(image, network)
-        if self.device.type == "cuda":
+        if image.is_cuda:
             torch.cuda.synchronize(self.device)
-        return (time.perf_counter() - start) / size**2
+        return (time.perf_counter() - start) / image[0, 0].numel()
 
 
 @contextlib.contextmanager

@@ -14,67 +14,39 @@ from bundle.pages import save_batch_page
 from bundle.version import package_version
 
 DONE: Final = "done"
-SKIPPED: Final = "skipped"
-"""Done before, by an earlier run or another process."""
+SKIPPED: Final = "skipped"  # done before, by an earlier run or another process
 FAILED: Final = "failed"
-WAITING: Final = "waiting"
-"""Not yet done: the batch was interrupted, or another process has it."""
+WAITING: Final = "waiting"  # not yet done: the batch was interrupted, or another process has it
 STATUSES: Final = (DONE, SKIPPED, FAILED, WAITING)
 
 
 class Report:
     """Collect what became of the cases, and write it as JSON, and as a page that links those of the cases.
 
-    Several processes may write into one report: each adds its own cases to what is there.
-
-    Args:
-        output_dir: folder of the outputs.
-        path: of the JSON file; by default ``report.json`` there.
-        settings: of the run, JSON values.
+    Several processes may write into one report, by default ``report.json`` in the folder of the outputs: each adds its
+    own cases to what is there.
     """
 
-    def __init__(
-        self, output_dir: Path, path: str | os.PathLike[str] | None = None, settings: Mapping[str, Any] | None = None
-    ) -> None:
+    def __init__(self, output_dir: Path, path: str | os.PathLike[str] | None, settings: Mapping[str, Any]) -> None:
         self.output_dir = output_dir
         self.path = output_dir / "report.json" if path is None else Path(path).expanduser()
-        self.settings = dict(settings or {})
+        self.settings = settings
         self.entries: dict[str, dict[str, Any]] = {}
         self.started = datetime.now().astimezone()
 
     def add(self, case: str, status: str, **values: Any) -> None:
-        """Say what became of a case.
-
-        Args:
-            case: its name.
-            status: one of ``STATUSES``.
-            values: ``reason`` (a sentence) where it failed, else ``output``, ``warnings`` and ``facts``.
-        """
+        """Say what became of a case: its ``reason`` where it failed, else ``output``, ``warnings`` and ``facts``."""
         self.entries[case] = {"case": case, "status": status, **values}
-
-    def count(self, status: str) -> int:
-        """Return how many cases of this process have a status."""
-        return sum(entry["status"] == status for entry in self.entries.values())
 
     def failures(self) -> dict[str, str]:
         """Return the reason by case of those that failed in this process."""
         return {case: entry["reason"] for case, entry in self.entries.items() if entry["status"] == FAILED}
 
     def write(self, cases: Sequence[str], interrupted: bool = False) -> None:
-        """Write the report.
-
-        Args:
-            cases: the names of all cases of the list, in its order; of those that this process knows nothing about,
-                the report that is there tells.
-            interrupted: whether this process ends before its last case.
-
-        Raises:
-            InputError: if a file cannot be written.
-        """
+        """Write the report of all cases of the list, in its order; of those not known here the one there is tells."""
         with Lock(self.output_dir, "report"):
-            before = _entries_of(read_json(self.path))
-            nothing = {"status": WAITING}
-            entries = [self.entries.get(case) or before.get(case) or {"case": case, **nothing} for case in cases]
+            known = _entries_of(read_json(self.path)) | self.entries
+            entries = [known.get(case, {"case": case, "status": WAITING}) for case in cases]
             counts = Counter(entry["status"] for entry in entries)
             content = {
                 "started": self.started.isoformat(timespec="seconds"),
@@ -86,22 +58,17 @@ class Report:
                 "cases": entries,
             }
             write_json(self.path, content)
-            self._write_page(entries)
-
-    def _write_page(self, entries: Sequence[Mapping[str, Any]]) -> None:
-        """Write ``index.html`` where the cases have pages of their own."""
-        outputs = [self.output_dir / entry["output"] for entry in entries if "output" in entry]
-        if any(output.with_name(f"{output.name.split('.nii')[0]}.html").is_file() for output in outputs):
-            known = [entry for entry in entries if entry["status"] != WAITING]
-            save_batch_page(self.output_dir / "index.html", known)
+            outputs = [self.output_dir / entry["output"] for entry in entries if "output" in entry]
+            if any(output.with_name(f"{output.name.split('.nii')[0]}.html").is_file() for output in outputs):
+                told = [entry for entry in entries if entry["status"] != WAITING]
+                save_batch_page(self.output_dir / "index.html", told)
 
 
 def _entries_of(report: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
     """Return the entries of an earlier report by case; those that somebody has spoilt are left out."""
     entries = (report or {}).get("cases")
-    listed = entries if isinstance(entries, list) else []
     return {
         str(entry["case"]): entry
-        for entry in listed
+        for entry in (entries if isinstance(entries, list) else ())
         if isinstance(entry, dict) and "case" in entry and entry.get("status") in STATUSES
     }

@@ -3,7 +3,6 @@
 
 import glob
 import json
-import math
 import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -14,25 +13,18 @@ from bundle.case import Case
 from bundle.data.bids import bids_sidecar
 from bundle.errors import InputError
 from bundle.files import atomic_path
-from bundle.keys import CASE, IMAGE, REFERENCE
+from bundle.keys import CASE, IMAGE, REFERENCE, Pair
 from bundle.transforms.io import result_path
 from bundle.version import package_version
-
-Pair = Mapping[str, Any]
+from bundle.volumes.names import absolute_path
 
 
 class Results:
     """Tell what of a folder of outputs is done, and mark what has been.
 
     Beside each output, ``<output>.json`` records its inputs, the settings, the warnings and facts of the case, and
-    how long it took. It is written last: an output with such a record is whole.
-
-    Args:
-        output_dir: folder of the outputs.
-        settings: JSON values that an output depends on; where they differ, it is made again.
-        ext: ending of the outputs.
-        resume: leave alone what is done; otherwise all is made again.
-        pages: an output without its quality page is not done.
+    how long it took. It is written last: an output with such a record is whole. An output is made again where the
+    settings (JSON values) differ, where a quality page is missing that ``pages`` asks for, and without ``resume``.
     """
 
     def __init__(
@@ -63,11 +55,7 @@ class Results:
         return path.with_name(path.name.removesuffix(self.ext) + ".json")
 
     def check_names(self, pairs: Sequence[Pair]) -> None:
-        """Refuse two cases of one output.
-
-        Raises:
-            InputError: naming both.
-        """
+        """Refuse two cases of one output by an ``InputError`` that names both."""
         seen: dict[Path, Pair] = {}
         for pair in pairs:
             other = seen.setdefault(self.path(pair), pair)
@@ -79,23 +67,16 @@ class Results:
 
     def finished(self, pair: Pair) -> dict[str, Any] | None:
         """Return the record of a pair that is done, by the same inputs and settings; otherwise ``None``."""
-        record = self._record(pair) if self.resume else None
-        if record is None or record.get("settings") != self.settings or record.get("inputs") != _inputs(pair):
-            return None
-        output = self.path(pair)
-        if self.pages and not result_path(self.output_dir, pair, ext=".html").is_file():
-            return None
-        return record if output.is_file() and output.stat().st_size == record.get("bytes") else None
+        record = self._record(pair)
+        output, page = self.path(pair), result_path(self.output_dir, pair, ext=".html")
+        same = record.get("settings") == self.settings and record.get("inputs") == _inputs(pair)
+        whole = output.is_file() and output.stat().st_size == record.get("bytes")
+        return record if same and whole and (page.is_file() or not self.pages) else None
 
     def check_free(self, pair: Pair) -> None:
-        """Refuse to replace the output of another image.
-
-        Raises:
-            InputError: naming both images.
-        """
-        record = self._record(pair) if self.resume else None
-        made_of = (record or {}).get("inputs", {}).get(IMAGE, {}).get("path")
-        if made_of and made_of != _absolute(pair[IMAGE]) and self.path(pair).is_file():
+        """Refuse to replace the output of another image by an ``InputError`` that names both."""
+        made_of = self._record(pair).get("inputs", {}).get(IMAGE, {}).get("path")
+        if made_of and made_of != str(absolute_path(pair[IMAGE])) and self.path(pair).is_file():
             raise InputError(
                 f"{self.path(pair)}: this was made of {made_of}, and the result of {pair[IMAGE]} would replace it; "
                 "give the case another name or another output folder, or replace it by --resume false."
@@ -110,15 +91,7 @@ class Results:
                 leftover.unlink(missing_ok=True)
 
     def mark(self, pair: Pair, found: Case) -> dict[str, Any]:
-        """Write the record of a pair whose output is written, and return it.
-
-        Args:
-            pair: the pair.
-            found: what was found out about it, its time among the facts.
-
-        Raises:
-            InputError: if the folder cannot be written.
-        """
+        """Write the record of a pair whose output is written, and what was found out about it, and return it."""
         record = {
             **bids_sidecar(pair),
             "case": pair[CASE],
@@ -134,22 +107,15 @@ class Results:
         write_json(self.record_path(pair), record)
         return record
 
-    def _record(self, pair: Pair) -> dict[str, Any] | None:
-        """Read the record of a pair; ``None`` where there is none, or it cannot be read."""
-        return read_json(self.record_path(pair))
+    def _record(self, pair: Pair) -> dict[str, Any]:
+        """Return what an earlier run has recorded of a pair; nothing where there is no record that can be read."""
+        return (read_json(self.record_path(pair)) if self.resume else None) or {}
 
 
 def json_value(value: Any) -> Any:
     """Return a value as JSON can hold it: tuples as lists, what is no number as ``None``, all else by its text."""
-    if isinstance(value, Mapping):
-        return {str(key): json_value(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [json_value(entry) for entry in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
-    return json_value(value.item()) if hasattr(value, "item") else str(value)
+    text = json.dumps(value, default=lambda other: other.item() if hasattr(other, "item") else str(other))
+    return json.loads(text, parse_constant=lambda _: None)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -174,7 +140,7 @@ def _inputs(pair: Pair) -> dict[str, Any]:
 
 def _fingerprint(name: str) -> dict[str, Any]:
     """Return path, size and time of a file, or of the files of a folder together."""
-    path = Path(_absolute(name))
+    path = absolute_path(name)
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     stats = [file.stat() for file in files if file.is_file()]
     return {
@@ -183,7 +149,3 @@ def _fingerprint(name: str) -> dict[str, Any]:
         "bytes": sum(stat.st_size for stat in stats),
         "modified": max((stat.st_mtime_ns for stat in stats), default=0),
     }
-
-
-def _absolute(name: str) -> str:
-    return str(Path(name).expanduser().absolute())

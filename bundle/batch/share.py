@@ -3,27 +3,16 @@
 
 import os
 import re
-from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Mapping
 
 from bundle.errors import InputError
 
-T = TypeVar("T")
-
 
 def find_share(text: str | None = None, environment: Mapping[str, str] = os.environ) -> tuple[int, int]:
-    """Return which share this process takes and how many there are.
+    """Return which share this process takes, from 0, and how many there are.
 
-    Args:
-        text: such as ``"2/10"`` for the second of ten; without it, what starts processes together tells: a Slurm array,
-            and within it, or alone, torchrun or the tasks of ``srun``.
-        environment: environment variables.
-
-    Returns:
-        Index from 0, and number of shares.
-
-    Raises:
-        InputError: if the text is no share, or the variables contradict each other.
+    The text is such as ``"2/10"`` for the second of ten; without it, what starts processes together tells: a Slurm
+    array, and within it, or alone, torchrun or the tasks of ``srun``. An ``InputError`` says what is no share.
     """
     if text is not None:
         found = re.fullmatch(r"\s*(\d+)\s*/\s*(\d+)\s*", str(text))
@@ -33,12 +22,6 @@ def find_share(text: str | None = None, environment: Mapping[str, str] = os.envi
     index, count = _array(environment)
     inner, n_inner = _tasks(environment)
     return index * n_inner + inner, count * n_inner
-
-
-def share_of(items: Sequence[T], share: tuple[int, int]) -> list[T]:
-    """Return every ``count``-th item from ``index`` on: neighbours in a list, such as sessions, are alike in size."""
-    index, count = share
-    return list(items[index::count])
 
 
 def _array(environment: Mapping[str, str]) -> tuple[int, int]:
@@ -66,7 +49,6 @@ def _tasks(environment: Mapping[str, str]) -> tuple[int, int]:
 
 
 def _number(environment: Mapping[str, str], name: str) -> int:
-    """Return a variable as a number."""
     try:
         return int(environment.get(name, ""))
     except ValueError as error:

@@ -9,33 +9,21 @@ from bundle.trust.spread import Finish, Predict
 
 
 def reference_influence(
-    image: Tensor, predict: Predict, finish: Finish | None = None, plain: Tensor | None = None, mirror_axis: int = -2
+    image: Tensor, predict: Predict, finish: Finish = Tensor.float, plain: Tensor | None = None, mirror_axis: int = -2
 ) -> dict[str, float]:
     """Return how much the output changes when the reference is replaced, relative to what the network does.
 
-    RMS(output - output with the replaced reference) / RMS(output - low-res): 0 where the reference is ignored. At a
-    share of 1 the reference decides as much as the network changes in all.
+    RMS(output - output with the replaced reference) / RMS(output - low-res): 0 where the reference is ignored, or the
+    network changes nothing. At a share of 1 the reference decides as much as the network changes in all.
 
-    Args:
-        image: Tensor (N, 2, H, W), low-res and reference.
-        predict: the network.
-        finish: applied to each output before it counts, such as data consistency.
-        plain: the network's output (N, 1, H, W), not finished, where it is known already.
-        mirror_axis: the axis, -1 or -2, that runs from left to right.
-
-    Returns:
-        The share for a reference that is ``removed`` (zeros in its place) and for one that is ``mirrored``; 0 where
-        the network changes nothing.
+    Arguments are those of :func:`bundle.trust.predictive_spread`, and the axis, -1 or -2, that runs from left to right.
+    Returns the share for a reference that is ``removed`` (zeros in its place) and for one that is ``mirrored``.
     """
     low_res, reference = image[:, :1], image[:, 1:]
-
-    def finished(output: Tensor) -> Tensor:
-        return output.float() if finish is None else finish(output.float())
-
-    own = finished(predict(image) if plain is None else plain.clone())
+    own = finish(predict(image) if plain is None else plain.clone())
     change = _norm(own - low_res.to(own.device))
     replaced = {"removed": torch.zeros_like(reference), "mirrored": reference.flip(mirror_axis)}
-    outputs = {name: finished(predict(torch.cat((low_res, other), dim=1))) for name, other in replaced.items()}
+    outputs = {name: finish(predict(torch.cat((low_res, other), dim=1))) for name, other in replaced.items()}
     return {name: _norm(own - output) / change if change else 0.0 for name, output in outputs.items()}
 
 
@@ -44,17 +32,9 @@ def measured_disagreement(
 ) -> tuple[float, float]:
     """Return how far a network's own output departs from what was measured: ||P(x) - P(low_res)|| and ||P(low_res)||.
 
+    ``output`` (N, 1, H, W) is that before data consistency, ``low_res`` likewise; the factors are of rows and columns.
     Of a magnitude the sign is taken from the output's low frequencies, as
-    :func:`bundle.kspace.restore_measured_magnitude` does.
-
-    Args:
-        output: Tensor (N, 1, H, W), before data consistency.
-        low_res: Tensor (N, 1, H, W).
-        factors: of rows and columns.
-        magnitude: whether the low-res is a magnitude.
-
-    Returns:
-        Both norms, so that those of parts of a volume can be put together.
+    :func:`bundle.kspace.restore_measured_magnitude` does. By both norms, parts of a volume can be put together.
     """
     own = kspace.project(output, *factors)
     measured = kspace.project(torch.copysign(low_res, own) if magnitude else low_res, *factors)
@@ -62,5 +42,4 @@ def measured_disagreement(
 
 
 def _norm(image: Tensor) -> float:
-    """Return the root of the sum of squares."""
     return float(torch.linalg.vector_norm(image.double()))

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Warnings of a case that is unlike what the weights were trained on, or that was put together wrongly.
 
-Nothing depends on the intensity scale: networks without biases are indifferent to it. How often each rule was right
-and wrong on real volumes: docs/trust.md.
+How often each rule was right and wrong on real volumes: docs/trust.md.
 """
 
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -16,23 +16,17 @@ from bundle.keys import CASE, IMAGE, LOW_RES, REFERENCE
 from bundle.trust.profile import Profile, profile
 from bundle.trust.training_profile import distance_from_training
 
-MARGIN: Final = 1.2
-"""How far outside the range of training, as a factor, distances of voxels may lie."""
-FLUID_OF_T2W: Final = 1.6
-"""Between the relative brightness of fluid in T2w images (from 1.79) and in others (to 1.44)."""
-SHARED_EDGES: Final = 0.72
-"""Between the agreement of pairs that fit (from 0.74) and of two persons (to 0.67) ..."""
-EDGE_MARGIN: Final = 0.1
-"""... and how far below the least of training it may be: images of little noise agree better."""
-HISTOGRAM_MARGIN: Final = 1.25
-"""How far beyond the training volumes' own distances a histogram may lie, as a factor."""
-NOISE_MARGIN: Final = 1.5
-"""How much noisier than the noisiest training volume an image may be, as a factor."""
-NOISE_FLOOR: Final = 0.03
-"""Noise, relative to tissue, below which no one is warned."""
+MARGIN: Final = 1.2  # how far outside the range of training, as a factor, distances of voxels may lie
+FLUID_OF_T2W: Final = 1.6  # between the relative brightness of fluid in T2w images (from 1.79) and others (to 1.44)
+SHARED_EDGES: Final = 0.72  # between the agreement of pairs that fit (from 0.74) and of two persons (to 0.67) ...
+EDGE_MARGIN: Final = 0.1  # ... and how far below the least of training it may be: images of little noise agree better
+HISTOGRAM_MARGIN: Final = 1.25  # how far beyond the training volumes' own distances a histogram may lie, as a factor
+NOISE_MARGIN: Final = 1.5  # how much noisier than the noisiest training volume an image may be, as a factor
+NOISE_FLOOR: Final = 0.03  # noise, relative to tissue, below which no one is warned
 Seen = Mapping[str, Any]
 
 
+@dataclass(eq=False)
 class InputChecksd(Transform):
     """Warn of a case unlike those that the weights' training saw.
 
@@ -40,13 +34,11 @@ class InputChecksd(Transform):
     stacked. It changes nothing in the item. Where :class:`bundle.transforms.AlignReferenced` has doubted that the
     reference shows the target's head in its place, its edges are not doubted again.
 
-    Args:
-        seen: the entry of that name of the training record, see :func:`bundle.trust.seen_in_training`; ``None`` or
-            empty where the weights have none: what cannot be compared is said once.
+    ``seen`` is the entry of that name of the training record, see :func:`bundle.trust.seen_in_training`; ``None`` or
+    empty where the weights have none: what cannot be compared is said once.
     """
 
-    def __init__(self, seen: Seen | None = None) -> None:
-        self.seen = dict(seen or {})
+    seen: Seen | None = None
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Measure and warn; return the item, its case with what was found."""
@@ -62,18 +54,15 @@ class InputChecksd(Transform):
         if not self.seen:
             case.measured["input"]["not_compared"] = "the training record of these weights does not say what they saw"
         is_doubted = case.registration is not None and case.registration.doubted  # and that is said
-        for sentence in warnings_of(found, self.seen, left_out=("edges",) if is_doubted else ()):
+        for sentence in warnings_of(found, self.seen or {}, ("edges",) if is_doubted else ()):
             case.warn(sentence)
         return item
 
 
 def warnings_of(found: Profile, seen: Seen, left_out: Collection[str] = ()) -> Iterator[str]:
-    """Yield a sentence, with a remedy, for each way in which a case departs.
+    """Yield a sentence, with a remedy, for each way in which a case departs from what training saw.
 
-    Args:
-        found: the case.
-        seen: what training saw; empty: only what needs no statistics is checked.
-        left_out: rules, by name, of what is said already.
+    Where that is empty only what needs no statistics is checked; ``left_out`` names rules whose matter is said already.
     """
     for name, rule in RULES.items():
         if name not in left_out:
@@ -116,25 +105,24 @@ def _edges(found: Profile, seen: Seen) -> Iterator[str]:
 
 def _grid(found: Profile, seen: Seen) -> Iterator[str]:
     """Compare the distances of voxels with those of training."""
-    names = (
-        ("In-plane voxels are", "Slices are"),
-        (found.spacing, (found.slice_distance,)),
-        ("spacing", "slice_distance"),
-    )
-    for what, values, key in zip(*names, strict=True):
+    for what, values, key in (
+        ("In-plane voxels are", found.spacing, "spacing"),
+        ("Slices are", (found.slice_distance,), "slice_distance"),
+    ):
         low, high = seen.get(key) or (0, np.inf)
         outside = [value for value in values if not low / MARGIN <= value <= high * MARGIN]
         if outside:
+            span = f"{low:.2f}" if round(low, 2) == round(high, 2) else f"{low:.2f} to {high:.2f}"
             yield (
-                f"{what} {outside[0]:.2f} mm apart, in training {_range(low, high)} mm: check the header, and treat "
+                f"{what} {outside[0]:.2f} mm apart, in training {span} mm: check the header, and treat "
                 "fine detail in the output with caution, or train with such images."
             )
 
 
 def _histograms(found: Profile, seen: Seen) -> Iterator[str]:
     """Compare the brightness of tissues with that of training."""
-    for who, key in (("target", "target_histogram"), ("reference", "reference_histogram")):
-        quantiles, known = getattr(found, key), seen.get(key)
+    for who in ("target", "reference"):
+        quantiles, known = getattr(found, f"{who}_histogram"), seen.get(f"{who}_histogram")
         if quantiles is None or not known or known["limit"] is None:
             continue
         if distance_from_training(quantiles, known) > HISTOGRAM_MARGIN * known["limit"]:
@@ -147,8 +135,8 @@ def _histograms(found: Profile, seen: Seen) -> Iterator[str]:
 
 def _noise(found: Profile, seen: Seen) -> Iterator[str]:
     """Compare the noise with that of training."""
-    for who, key in (("target", "target_noise"), ("reference", "reference_noise")):
-        level, known = getattr(found, key), seen.get(key)
+    for who in ("target", "reference"):
+        level, known = getattr(found, f"{who}_noise"), seen.get(f"{who}_noise")
         if level is not None and known and level > max(NOISE_MARGIN * known[1], NOISE_FLOOR):
             yield (
                 f"The {who} is noisier ({level:.0%} of tissue) than any training image (to {known[1]:.1%}): noise may "
@@ -156,11 +144,7 @@ def _noise(found: Profile, seen: Seen) -> Iterator[str]:
             )
 
 
-def _range(low: float, high: float) -> str:
-    """Write a range, or the one value that it holds."""
-    return f"{low:.2f}" if round(low, 2) == round(high, 2) else f"{low:.2f} to {high:.2f}"
-
-
+# What a rule compares with training it passes over where that is not known.
 RULES: Final[Mapping[str, Callable[[Profile, Seen], Iterator[str]]]] = {
     "contrast": _contrasts,
     "edges": _edges,
@@ -168,4 +152,3 @@ RULES: Final[Mapping[str, Callable[[Profile, Seen], Iterator[str]]]] = {
     "histogram": _histograms,
     "noise": _noise,
 }
-"""All rules, by name; what a rule compares with training it passes over where ``seen`` does not hold it."""

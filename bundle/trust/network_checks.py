@@ -2,8 +2,10 @@
 """What can be learned about an output by asking the network again: spread, influence of the reference, disagreement."""
 
 import copy
+import functools
 import os
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -26,16 +28,13 @@ from bundle.volumes.intensity import tissue_threshold
 
 Item = dict[Hashable, Any]
 
-SHARE_OF_TIME: Final = 0.1
-"""Of the network's passes for the output, how many more may be made to check it."""
-CHUNK_PIXELS: Final = 2**19
-"""Pixels of slices that are looked at together: 8 slices of 256 x 256; projections take about 50 bytes for each."""
-LARGEST_INFLUENCE: Final = 1.0
-"""Share that a removed reference takes along; 0.86 on held-out data, 0.69 to 0.87 on others (docs/trust.md)."""
-LARGEST_DISAGREEMENT: Final = 0.04
-"""Half as much again as on held-out data, 0.026; 0.048 with a reference of another place."""
+SHARE_OF_TIME: Final = 0.1  # of the network's passes for the output, how many more may be made to check it
+CHUNK_PIXELS: Final = 2**19  # of slices that are looked at together; projections take about 50 bytes for each
+LARGEST_INFLUENCE: Final = 1.0  # of a removed reference; 0.86 on held-out data, 0.69 to 0.87 on others (docs/trust.md)
+LARGEST_DISAGREEMENT: Final = 0.04  # 1.5 times that on held-out data, 0.026; 0.048 with a reference of another place
 
 
+@dataclass(eq=False)
 class NetworkChecksd(Transform):
     """Check an output by further passes of the network that made it.
 
@@ -44,38 +43,19 @@ class NetworkChecksd(Transform):
     agree lie apart: of a few slices, or as a map of the volume. The output itself stays the plain pass, so that it
     does not depend on these settings. Spread and influence are those of the final output: after data consistency,
     where it follows. The case gets the findings ``data_consistency``, ``influence`` and ``uncertainty``.
-
-    Args:
-        inferer: runs a network over a volume.
-        network: the network of a case, see :class:`bundle.engines.CaseNetwork`.
-        magnitude: whether the low-res image is a magnitude.
-        consistent: whether data consistency follows.
-        members: further networks of an ensemble, which take part in the spread alone.
-        uncertainty: make a map of the whole volume, which takes ``len(PASSES)`` times as long as the output, and as
-            long for each further network.
     """
 
-    def __init__(
-        self,
-        inferer: Inferer,
-        network: Callable[[Case], nn.Module],
-        magnitude: bool = True,
-        consistent: bool = True,
-        members: Sequence[nn.Module] = (),
-        uncertainty: bool = False,
-    ) -> None:
-        self.inferer = inferer
-        self.network = network
-        self.magnitude = magnitude
-        self.consistent = consistent
-        self.members = list(members)
-        self.uncertainty = uncertainty
+    inferer: Inferer
+    network: Callable[[Case], nn.Module]  # such as bundle.engines.CaseNetwork
+    magnitude: bool = True  # whether the low-res image is one
+    consistent: bool = True  # whether data consistency follows
+    members: Sequence[nn.Module] = ()  # further networks of an ensemble, which take part in the spread alone
+    uncertainty: bool = False  # a map of the whole volume, by len(PASSES) times the work, for each member again
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Item:
         """Return the item with ``uncertainty`` (1, H, W, D), or with ``shown_uncertainty``.
 
-        Args:
-            data: ``image`` (2, H, W, D), the network's input, and ``pred`` (1, H, W, D), its output.
+        It holds ``image`` (2, H, W, D), the network's input, and ``pred`` (1, H, W, D), its output.
         """
         item = dict(data)
         item[CASE] = Case.of(item)
@@ -85,8 +65,9 @@ class NetworkChecksd(Transform):
             return item
         self._influence(item, shown[len(shown) // 2])
         if self.uncertainty:
-            item[UNCERTAINTY] = MetaTensor(self._spread_of_volume(item), meta=item[IMAGE].meta)
-            spreads = {position: item[UNCERTAINTY].as_tensor()[0, ..., position] for position in shown}
+            volume = torch.cat([self._spread(item, part) for part in _chunks(item[PRED])]).movedim(0, -1)
+            item[UNCERTAINTY] = MetaTensor(volume, meta=item[IMAGE].meta)
+            spreads = {position: volume[0, ..., position] for position in shown}
         else:
             spreads = {position: self._spread(item, slice(position, position + 1))[0, 0] for position in shown}
             item[SHOWN_UNCERTAINTY] = spreads
@@ -124,23 +105,13 @@ class NetworkChecksd(Transform):
         part = slice(position, position + 1)
         image, plain = _input(item, part), _slices(item[PRED], part)
         mirror_axis = -2 + int(np.argmax(np.abs(item[IMAGE].affine[0, :2].numpy(force=True))))
-        found = reference_influence(
-            image, self._predictors(item)[0], self._finish(item, part), plain, mirror_axis=mirror_axis
-        )
+        found = reference_influence(image, self._predictors(item)[0], self._finish(item, part), plain, mirror_axis)
         item[CASE].measured["influence"] = {"slice": position, **found}
         if found["removed"] > LARGEST_INFLUENCE:
             item[CASE].warn(
                 "The reference decides more of the output than in any image that was tried: structures of the "
                 "reference may appear in it; compare the output with the input by eye."
             )
-
-    def _spread_of_volume(self, item: Item) -> Tensor:
-        """Return the standard deviation of all slices, (1, H, W, D)."""
-        _, height, width, n_slices = item[PRED].shape
-        spread = torch.empty(n_slices, 1, height, width)
-        for part in _chunks(item[PRED]):
-            spread[part] = self._spread(item, part)
-        return spread.movedim(0, -1)
 
     def _spread(self, item: Item, part: slice) -> Tensor:
         """Return the standard deviation (N, 1, H, W) of some slices."""
@@ -149,35 +120,23 @@ class NetworkChecksd(Transform):
 
     def _predictors(self, item: Item) -> list[Predict]:
         """Return the networks as functions of slices (N, 2, H, W), the output's own first."""
-        return [self._predictor(network) for network in (self.network(item[CASE]), *self.members)]
+        return [functools.partial(self._predict, network) for network in (self.network(item[CASE]), *self.members)]
 
-    def _predictor(self, network: nn.Module) -> Predict:
-        """Return one network as a function of slices."""
+    def _predict(self, network: nn.Module, slices: Tensor) -> Tensor:
+        return self.inferer(slices.movedim(0, -1)[None], network)[0].movedim(-1, 0)  # as a volume (1, 2, H, W, N)
 
-        def predict(slices: Tensor) -> Tensor:
-            volume = slices.movedim(0, -1)[None]  # 1, 2, H, W, N
-            return self.inferer(volume, network)[0].movedim(-1, 0)
-
-        return predict
-
-    def _finish(self, item: Item, part: slice) -> Finish | None:
+    def _finish(self, item: Item, part: slice) -> Finish:
         """Return what follows the network, for some slices."""
         if not self.consistent:
-            return None
+            return Tensor.float
         low_res, factors = _input(item, part)[:, :1].float(), measured_factors(item)
         return lambda output: restored(output.float(), low_res, factors, self.magnitude)
 
 
 def ensemble(paths: Sequence[str | os.PathLike[str]], network: nn.Module, record: TrainingRecord) -> list[nn.Module]:
-    """Load further checkpoints of the same network.
+    """Load further weights of the same architecture; ``record`` is of those that make the output.
 
-    Args:
-        paths: files of weights, trained for the same task with the same architecture.
-        network: a network of that architecture.
-        record: of the weights that make the output; the others must agree with it.
-
-    Raises:
-        InputError: if one cannot be loaded or was trained for something else.
+    An ``InputError`` says where one cannot be loaded or was trained for something else.
     """
     members = []
     for path in paths:
@@ -192,17 +151,16 @@ def _input(item: Item, part: slice) -> Tensor:
     return _slices(item[IMAGE], part).to(item[PRED].device)
 
 
-def _slices(volume: Tensor, part: slice) -> Tensor:
+def _slices(volume: MetaTensor, part: slice) -> Tensor:
     """Return slices (N, C, H, W) of a volume (C, H, W, D)."""
-    return torch.as_tensor(volume.as_tensor() if isinstance(volume, MetaTensor) else volume)[..., part].movedim(-1, 0)
+    return volume.as_tensor()[..., part].movedim(-1, 0)
 
 
-def _chunks(volume: Tensor) -> Iterator[slice]:
-    """Yield ranges of slices that cover a volume (C, H, W, D)."""
+def _chunks(volume: Tensor) -> list[slice]:
+    """Return ranges of slices that cover a volume (C, H, W, D)."""
     _, height, width, n_slices = volume.shape
     count = max(1, CHUNK_PIXELS // (height * width))
-    for start in range(0, n_slices, count):
-        yield slice(start, min(start + count, n_slices))
+    return [slice(start, start + count) for start in range(0, n_slices, count)]
 
 
 def _level(spread: Tensor, output: Tensor) -> float:

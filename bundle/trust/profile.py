@@ -1,13 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a case looks like in a few numbers, none of which depends on the intensity scale.
-
-The target is the low-res image, in training as in use, so that both are measured alike. Numbers come from a few
-slices; a tissue voxel is one above 15 % of the 99th percentile of positive voxels, and the middle of the head is
-what lies deeper under its outline than half of the deepest voxel of the slice: brain without skull and scalp.
-"""
+"""What a case looks like in a few numbers, none of which depends on the intensity scale."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -19,66 +14,46 @@ from bundle.volumes.intensity import tissue_slices, tissue_threshold
 Image = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
-N_SLICES: Final = 6
-"""Slices that are looked at, at equal distances among those that hold tissue."""
-LEVELS: Final = tuple(round(0.05 * step, 2) for step in range(1, 20))
-"""Probabilities of the quantiles that stand for a histogram."""
-EDGE_SCALE: Final = 2.0
-"""Standard deviation in pixels of the filter before edges are looked for: what a 4x low-res image still shows."""
-ENOUGH: Final = 256
-"""Pixels a side that suffice to tell which slices hold tissue."""
-AIR_DISTANCE: Final = 8.0
-"""Pixels from the head beyond which there is air, and little of the ringing that zero-filling leaves about edges."""
+N_SLICES: Final = 6  # that are looked at, at equal distances among those that hold tissue
+LEVELS: Final = tuple(round(0.05 * step, 2) for step in range(1, 20))  # of the quantiles that stand for a histogram
+EDGE_SCALE: Final = 2.0  # sd in pixels of the filter before edges are looked for: what a 4x low-res image still shows
+ENOUGH: Final = 256  # pixels a side that suffice to tell which slices hold tissue
+AIR_DISTANCE: Final = 8.0  # pixels from the head beyond which there is air, and little of the ringing about edges
 
 
 @dataclass(frozen=True)
 class Profile:
-    """Hold the numbers of one case.
+    """Hold the numbers of one case; those of the reference are ``None`` where there is none.
 
-    Attributes:
-        spacing: distances of voxels in the plane, in mm, two.
-        slice_distance: distance of slices in mm.
-        matrix: voxels of the plane's axes, two.
-        target_histogram: quantiles of the tissue at ``LEVELS``, relative to its mean.
-        reference_histogram: the same of the reference; ``None``, as all of the reference, where there is none.
-        target_fluid: 95th percentile of the middle of the head over its median: fluid is several times as bright as
-            brain in a T2w image, and never much brighter in T1w, PDw and FLAIR images.
-        reference_fluid: the same of the reference.
-        target_noise: level of the air, relative to the median of the middle of the head; ``None`` without air.
-        reference_noise: standard deviation from the median absolute difference of diagonal neighbours in the middle
-            of the head, likewise relative. (In a low-res image, neighbours differ by anatomy.)
-        edge_agreement: mean squared cosine of the angle between the gradients of both contrasts where both have
-            edges: 1 where all edges are shared, 0.5 where none is.
+    The target is the low-res image, in training as in use, so that both are measured alike. The middle of the head,
+    brain without skull and scalp, is what lies deeper under its outline than half of the deepest voxel of the slice.
     """
 
-    spacing: tuple[float, float]
-    slice_distance: float
-    matrix: tuple[int, int]
-    target_histogram: list[float]
+    spacing: tuple[float, float]  # mm between voxels in the plane
+    slice_distance: float  # mm
+    matrix: tuple[int, int]  # voxels in the plane
+    target_histogram: list[float]  # quantiles of the tissue at LEVELS, relative to its mean
+    # 95th percentile of the middle of the head over its median: fluid is several times as bright as brain in a T2w
+    # image, and never much brighter in T1w, PDw and FLAIR images
     target_fluid: float
-    target_noise: float | None = None
+    target_noise: float | None = None  # level of the air over the median of the middle of the head; None without air
     reference_histogram: list[float] | None = None
     reference_fluid: float | None = None
+    # sd by differences of diagonal neighbours in the middle of the head, likewise (in a low-res image, anatomy's)
     reference_noise: float | None = None
-    edge_agreement: float | None = None
+    edge_agreement: float | None = None  # see edge_agreement()
 
 
 def profile(target: Image, reference: Image | None, spacing: Sequence[float]) -> Profile | None:
-    """Measure a case.
+    """Measure a case; ``None`` where the target holds no tissue.
 
-    Args:
-        target: the low-res image (H, W, D), air at or near 0.
-        reference: the reference (H, W, D) on the same grid; ``None``, or without any signal, where there is none.
-        spacing: distances in mm along the three axes.
-
-    Returns:
-        The profile; ``None`` where the target holds no tissue.
+    The target, low-res, and the reference are (H, W, D) on one grid, air at or near 0; a reference may be ``None`` or
+    without any signal. Spacing is mm along the three axes.
     """
     tissue = slices_with_tissue(target)
     if not len(tissue):
         return None
-    chosen = tissue[((np.arange(N_SLICES) + 0.5) * len(tissue) / N_SLICES).astype(int)]
-    chosen = np.unique(chosen)
+    chosen = np.unique(tissue[((np.arange(N_SLICES) + 0.5) * len(tissue) / N_SLICES).astype(int)])
     low_res = np.moveaxis(target[..., chosen], -1, 0)  # n, H, W
     head = _head(low_res)
     middle = _middle(head)
@@ -92,14 +67,12 @@ def profile(target: Image, reference: Image | None, spacing: Sequence[float]) ->
     )
     if reference is None or not (high_res := np.moveaxis(reference[..., chosen], -1, 0))[middle].any():
         return found
-    return Profile(
-        **vars(found)
-        | {
-            "reference_histogram": _histogram(high_res),
-            "reference_fluid": _fluid(high_res[middle]),
-            "reference_noise": _neighbour_noise(high_res, middle),
-            "edge_agreement": edge_agreement(low_res, high_res, middle),
-        }
+    return replace(
+        found,
+        reference_histogram=_histogram(high_res),
+        reference_fluid=_fluid(high_res[middle]),
+        reference_noise=_neighbour_noise(high_res, middle),
+        edge_agreement=edge_agreement(low_res, high_res, middle),
     )
 
 
@@ -113,15 +86,8 @@ def edge_agreement(a: Image, b: Image, where: Mask) -> float | None:
     """Return how well the edges of two images run along each other, whatever their contrasts.
 
     The mean of cos^2 of the angle between gradients (normalised gradient fields, Haber and Modersitzki 2006) over
-    the pixels whose gradient is above its median in both images.
-
-    Args:
-        a: slices (n, H, W).
-        b: slices (n, H, W) on the same grid.
-        where: bool (n, H, W), pixels to look at.
-
-    Returns:
-        In [0, 1]; about 0.5 for unrelated images. ``None`` where fewer than 100 pixels have edges in both.
+    the pixels whose gradient is above its median in both images: 1 where all edges are shared, about 0.5 for unrelated
+    images, ``None`` where fewer than 100 pixels have edges in both. All arrays are (n, H, W), on one grid.
     """
     gradients = [
         np.stack([ndimage.gaussian_filter(x, (0, EDGE_SCALE, EDGE_SCALE), order=o) for o in ((0, 1, 0), (0, 0, 1))])

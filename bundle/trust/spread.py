@@ -7,47 +7,33 @@ from typing import Final
 import torch
 from torch import Tensor
 
-Predict = Callable[[Tensor], Tensor]
-"""From the network's input (N, 2, H, W) to its output (N, 1, H, W)."""
-Finish = Callable[[Tensor], Tensor]
-"""What follows the network, such as data consistency: (N, 1, H, W) to the same."""
+Predict = Callable[[Tensor], Tensor]  # from the network's input (N, 2, H, W) to its output (N, 1, H, W)
+Finish = Callable[[Tensor], Tensor]  # what follows, such as data consistency: (N, 1, H, W) to the same
 
+# Axes that both contrasts are flipped along, and pixels that the reference is shifted by along rows and columns; first
+# the plain pass. Flip and shift go together, so that four passes see both.
 PASSES: Final[tuple[tuple[tuple[int, ...], tuple[float, float]], ...]] = (
     ((), (0.0, 0.0)),
     ((-1,), (0.5, 0.0)),
     ((-2,), (-0.5, 0.0)),
     ((-2, -1), (0.0, 0.5)),
 )
-"""Axes that both contrasts are flipped along, and pixels that the reference is shifted by along rows and columns.
-
-The first is the plain pass. Flip and shift go together, so that four passes see both.
-"""
 
 
 def predictive_spread(
-    image: Tensor, predictors: Sequence[Predict], finish: Finish | None = None, plain: Tensor | None = None
+    image: Tensor, predictors: Sequence[Predict], finish: Finish = Tensor.float, plain: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Return mean and standard deviation of the output over ``PASSES`` of every predictor.
+    """Return mean and sample standard deviation (N, 1, H, W) of one pass, over ``PASSES`` of every predictor.
 
-    One output is held at a time, besides the two running sums (Welford 1962).
-
-    Args:
-        image: Tensor (N, 2, H, W), low-res and reference.
-        predictors: the networks of an ensemble; one for test-time augmentation alone.
-        finish: applied to the output of each pass, turned back, before it counts.
-        plain: the first predictor's output (N, 1, H, W) of the plain pass, not finished, where it is known already.
-
-    Returns:
-        Mean (N, 1, H, W), and the sample standard deviation of one pass (N, 1, H, W), at least 0.
-
-    Raises:
-        ValueError: if there is no predictor.
+    The image is (N, 2, H, W), low-res and reference; ``finish`` is applied to the output of each pass, turned back,
+    before it counts; ``plain`` is the first predictor's output of the plain pass, not finished, where it is known
+    already. One output is held at a time, besides the two running sums (Welford 1962). A ``ValueError`` says where
+    there is no predictor.
     """
     if not predictors:
         raise ValueError("there is no network to predict with; pass at least one.")
     mean, squares, count = torch.zeros(()), torch.zeros(()), 0
-    for output in _outputs(image, predictors, plain):
-        output = output.float() if finish is None else finish(output.float())
+    for output in map(finish, _outputs(image, predictors, plain)):
         mean, squares, count = mean.to(output.device), squares.to(output.device), count + 1
         difference = output - mean
         mean = mean + difference / count
@@ -62,14 +48,9 @@ def one_pass(image: Tensor, predict: Predict, flips: tuple[int, ...], pixels: tu
 
 
 def shift(image: Tensor, pixels: tuple[float, float]) -> Tensor:
-    """Shift an image by fractions of a pixel, periodically: the phase of its k-space.
+    """Shift a real image (..., H, W) by fractions of a pixel along H and W, periodically: the phase of its k-space.
 
-    Args:
-        image: Tensor (..., H, W), real.
-        pixels: how far along H and W; whole numbers are ``torch.roll``.
-
-    Returns:
-        Tensor (..., H, W). At a half-pixel shift of an even axis the unpaired highest frequency is lost.
+    Whole numbers are ``torch.roll``; at a half of an even axis the unpaired highest frequency is lost.
     """
     phase = [torch.fft.fftfreq(n, device=image.device) * d for n, d in zip(image.shape[-2:], pixels, strict=True)]
     turn = torch.exp(-2j * torch.pi * (phase[0][:, None] + phase[1]))
@@ -80,5 +61,5 @@ def _outputs(image: Tensor, predictors: Sequence[Predict], plain: Tensor | None)
     """Yield the output of each pass of each predictor."""
     for predict in predictors:
         for flips, pixels in PASSES:
-            known = plain is not None and predict is predictors[0] and not flips
-            yield plain.clone() if known and plain is not None else one_pass(image, predict, flips, pixels)
+            known = plain if predict is predictors[0] and not flips else None
+            yield one_pass(image, predict, flips, pixels) if known is None else known.clone()

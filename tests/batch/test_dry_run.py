@@ -27,7 +27,7 @@ def row(register: object = None, **options: Any) -> list[str]:
     plan = Plan(1e-2, register)
     sizes: Any = ([20, 30, 4],) * 2
     low_res = LowResFinding("zero-filled", 2, *sizes, [1.0] * 3, [1.0] * 3, [5, 12, 4], [4.0, 2.5])
-    plan.add(item(**options) | {"case": Case("sub-1", low_res=low_res)}, PAIR, "sub-1_sr.nii.gz")
+    plan.add(PAIR, "sub-1_sr.nii.gz", item(**options) | {"case": Case("sub-1", low_res=low_res)})
     return [cell.strip() for cell in plan.text().splitlines()[2].strip("|").split("|")]
 
 

@@ -48,4 +48,4 @@ def test_a_pair_stays_as_it_is_and_an_item_lets_its_volumes_go() -> None:
 
 
 def test_the_time_of_a_pixel_is_measured_on_a_small_piece() -> None:
-    assert 0 < pipeline_of([]).seconds_per_pixel(32) < 1
+    assert 0 < pipeline_of([]).seconds_per_pixel() < 1

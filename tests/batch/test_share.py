@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from bundle.batch.share import find_share, share_of
+from bundle.batch.share import find_share
 from bundle.errors import InputError
 
 ARRAY = {"SLURM_ARRAY_TASK_ID": "7", "SLURM_ARRAY_TASK_MIN": "3", "SLURM_ARRAY_TASK_COUNT": "5"}
@@ -49,10 +47,3 @@ def test_what_is_no_share_is_refused(text) -> None:
 def test_an_array_that_has_gaps_is_refused(environment) -> None:
     with pytest.raises(InputError, match="--share"):
         find_share(None, environment)
-
-
-@given(n=st.integers(0, 40), count=st.integers(1, 12))
-def test_shares_hold_every_item_once(n, count) -> None:
-    parts = [share_of(range(n), (index, count)) for index in range(count)]
-    assert sorted(item for part in parts for item in part) == list(range(n))
-    assert max(map(len, parts)) - min(map(len, parts)) <= 1

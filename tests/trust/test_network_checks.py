@@ -103,7 +103,10 @@ def test_spread_is_that_after_data_consistency() -> None:
     own, consistent = (run(AddsReference(), consistent=c)[0] for c in (False, True))
     (position,) = consistent[SHOWN_UNCERTAINTY]
     image = own[IMAGE].as_tensor()[..., position][None]
-    for item, finish in ((own, None), (consistent, lambda x: restore_measured_magnitude(x, image[:, :1], 2))):
+    for item, finish in (
+        (own, torch.Tensor.float),
+        (consistent, lambda x: restore_measured_magnitude(x, image[:, :1], 2)),
+    ):
         _, expected = predictive_spread(image, [AddsReference()], finish)
         assert_close(item[SHOWN_UNCERTAINTY][position], expected[0, 0].detach(), atol=1e-6, rtol=1e-4)
 

@@ -11,7 +11,7 @@ from bundle.settings import ModelSettings, TrainingRecord
 from bundle.transforms import LoadPaird, NormaliseIntensityd, SlicesLastd, ZeroFilld
 from bundle.trust import seen_in_training
 from bundle.trust.profile import LEVELS, Profile, profile
-from bundle.trust.training_profile import distance_from_training, histogram_distance, summarise
+from bundle.trust.training_profile import distance_from_training, summarise
 
 
 def steps(*more):
@@ -61,7 +61,7 @@ def test_without_references_or_volumes_there_is_nothing_to_compare_with() -> Non
 
 
 def test_histogram_distance_is_the_wasserstein_distance_of_shifted_values() -> None:
-    assert histogram_distance([1, 2, 3], [1.5, 2.5, 3.5]) == pytest.approx(0.5)
+    assert distance_from_training([1, 2, 3], {"volumes": [[1.5, 2.5, 3.5]]}) == pytest.approx(0.5)
 
 
 def test_what_training_saw_is_what_its_volumes_are(small_dataset) -> None:
