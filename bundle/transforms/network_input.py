@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a loaded pair to the network's input, and back: in between volumes are (1, H, W, D), the slices last."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -37,9 +37,13 @@ class SlicesLastd(Transform):
 
 @dataclass(eq=False)
 class NormaliseIntensityd(Transform):
-    """Map target and reference to [0, 1] by their own ranges, one per volume or one per slice along the last axis."""
+    """Map volumes to [0, 1] by their own ranges, one per volume or one per slice along the last axis.
+
+    Steps of one key each hold one volume less in memory than one step of two: a chain keeps what a step was given.
+    """
 
     per: Literal["volume", "slice"] = "volume"
+    keys: Sequence[str] = CONTRASTS
 
     def __post_init__(self) -> None:
         if self.per not in ("volume", "slice"):
@@ -48,12 +52,13 @@ class NormaliseIntensityd(Transform):
     def __call__(self, data: Mapping[Hashable, Any]) -> Item:
         """Return the item normalised, with the target's offset and scale under ``intensity_scale``."""
         item = dict(data)
-        scales = {key: IntensityScale.from_array(item[key], per=self.per) for key in CONTRASTS}
-        # one value, or one per slice; never 0-d, which collation would turn into a number
-        item[SCALE] = {
-            name: torch.as_tensor(value, dtype=torch.float32).reshape(-1) for name, value in vars(scales[IMAGE]).items()
-        }
-        return item | {key: scale.normalise(item[key]) for key, scale in scales.items()}
+        for key in self.keys:
+            scale = IntensityScale.from_array(item[key], per=self.per)
+            item[key] = scale.normalise(item[key])
+            if key == IMAGE:  # one value, or one per slice; never 0-d, which collation would turn into a number
+                values = vars(scale).items()
+                item[SCALE] = {n: torch.as_tensor(value, dtype=torch.float32).reshape(-1) for n, value in values}
+        return item
 
 
 @dataclass(eq=False)
@@ -94,21 +99,31 @@ class TissueSlicesd(ThinSlicesd):
         return torch.from_numpy(np.flatnonzero(tissue_slices(image[0].numpy(force=True))))
 
 
+@dataclass(eq=False)
 class StackContrastsd(Transform):
-    """Stack the low-res target and the reference to the network's two-channel input.
+    """Stack the low-res target and the reference to the network's two-channel input, in one step or in two.
 
     Where nothing was zero-filled, the target as it came is the low-res. ``low_res`` and ``reference`` become views of
     the stack.
     """
 
+    keys: Sequence[str] = (LOW_RES, REFERENCE)
+
     def __call__(self, data: Mapping[Hashable, Any]) -> Item:
         """Return the item with ``image`` (2, H, W, D): channel 0 low-res, channel 1 reference."""
-        low_res, reference = data.get(LOW_RES, data[IMAGE]), data[REFERENCE]
-        _, height, width, n_slices = low_res.shape
-        stack = torch.empty(2, n_slices, height, width, device=low_res.device).movedim(1, -1)
-        stack[0], stack[1] = low_res.as_tensor()[0], reference.as_tensor()[0]
-        volumes = {IMAGE: (stack, data[IMAGE]), LOW_RES: (stack[:1], low_res), REFERENCE: (stack[1:], reference)}
-        return dict(data) | {key: MetaTensor(volume, meta=like.meta) for key, (volume, like) in volumes.items()}
+        item = dict(data)
+        if LOW_RES in self.keys:
+            low_res = item.get(LOW_RES, item[IMAGE])
+            _, height, width, n_slices = low_res.shape
+            stack = torch.empty(2, n_slices, height, width, device=low_res.device).movedim(1, -1)
+            stack[0] = low_res.as_tensor()[0]  # memory is taken as it is written
+            item[IMAGE] = MetaTensor(stack, meta=item[IMAGE].meta)
+            item[LOW_RES] = MetaTensor(stack[:1], meta=low_res.meta)
+        if REFERENCE in self.keys:
+            stack = item[IMAGE].as_tensor()
+            stack[1] = item[REFERENCE].as_tensor()[0]
+            item[REFERENCE] = MetaTensor(stack[1:], meta=item[REFERENCE].meta)
+        return item
 
 
 class RestoreNatived(Transform):
