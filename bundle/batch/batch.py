@@ -30,12 +30,11 @@ POLL_SECONDS: Final = 1.0  # how often a case that another process has is looked
 
 
 class Batch:
-    """Do the cases of a list one by one.
+    """Do the cases of a list one by one, or of it this process's share, see :func:`bundle.batch.share.find_share`.
 
     A case that fails is named with its reason and left out. What is done, by an earlier run or another process, is
     not done again: see :class:`Results` and :class:`Lock`. Ctrl-C, SIGTERM and a full disk end the batch with whole
-    outputs alone, and the same command goes on from there. Of the list, as :func:`bundle.data.find_pairs` returns it,
-    this process does its share, such as ``"2/10"``; see :func:`bundle.batch.share.find_share`.
+    outputs alone, and the same command goes on from there.
     """
 
     def __init__(self, pairs: Sequence[Pair], pipeline: Pipeline, results: Results, share: str | None = None) -> None:
@@ -51,9 +50,8 @@ class Batch:
     def run(self, dry_run: bool = False, report: str | os.PathLike[str] | None = None) -> None:
         """Do the batch and write its report, by default ``report.json`` beside the outputs; or log what would be done.
 
-        Raises:
-            InputError: if a case could not be done, once all others are; or at once if none can be.
-            SystemExit: with status 130 after Ctrl-C and 143 after SIGTERM.
+        Raises ``InputError`` if a case could not be done, once all others are, or at once if none can be. Ctrl-C and
+        SIGTERM raise ``SystemExit``, as :func:`bundle.batch.stopping.exit_on_signals` says.
         """
         self.results.check_names(self.pairs)
         if not self.pairs:
@@ -78,7 +76,6 @@ class Batch:
         raise_failures(kept.failures(), len(self.own))
 
     def _do_all(self, report: Report) -> None:
-        """Check and do the pairs that are not done."""
         usable, failures = check_pairs([pair for pair in self.own if not self._is_done(pair, report)], self._check)
         for case, reason in failures.items():
             report.add(case, FAILED, reason=reason)
@@ -91,7 +88,8 @@ class Batch:
     def _check(self, pair: Mapping[Any, Any]) -> None:
         """Read a pair, and keep its volumes where they fit, else what was found of them."""
         item = self.pipeline.read(dict(pair))
-        fits = sum(map(_size, (item, *self._read.values()))) <= KEPT_BYTES
+        values = (value for kept in (item, *self._read.values()) for value in kept.values())
+        fits = sum(value.nbytes for value in values if isinstance(value, Tensor)) <= KEPT_BYTES
         self._read[pair[CASE]] = item if fits else {**pair, CASE: item[CASE]}
 
     def _is_done(self, pair: Pair, report: Report) -> bool:
@@ -121,7 +119,6 @@ class Batch:
         return True
 
     def _do(self, pair: Pair, report: Report, n_left: int) -> None:
-        """Do a pair, and say what became of it."""
         item = self._read.pop(pair[CASE])
         case: Case = item[CASE]
         try:
@@ -163,7 +160,6 @@ class Batch:
         logger.info("%s: %s", report.path, counts)
 
     def _plan(self) -> None:
-        """Check the pairs and log what would be done."""
         plan = Plan(self.pipeline.seconds_per_pixel(), self.results.settings.get("register"))
         done = [pair for pair in self.own if self.results.finished(pair) is not None]
         for pair in done:
@@ -178,11 +174,5 @@ class Batch:
         raise_failures(failures, len(self.own), "can be done")
 
 
-def _size(item: Mapping[Any, Any]) -> int:
-    """Return the bytes of the volumes of an item."""
-    return sum(value.nbytes for value in item.values() if isinstance(value, Tensor))
-
-
 def _told(record: dict[str, Any]) -> dict[str, Any]:
-    """Return of a case's record what its report tells."""
     return {key: record.get(key) for key in ("output", "finished", "warnings", "facts")}

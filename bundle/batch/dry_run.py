@@ -37,7 +37,6 @@ class Plan:
         return f"{table}\n\nThe network takes about {duration(self.seconds)} in all, reading and writing not counted."
 
     def _told(self, item: Mapping[Any, Any]) -> tuple[str, ...]:
-        """Return what there is to tell of a case, and add its time."""
         low_res = Case.of(item).low_res
         shape = item[IMAGE].shape[1:]
         seconds = float(np.prod(shape)) * self.seconds_per_pixel
@@ -51,7 +50,6 @@ class Plan:
         )
 
     def _grid(self, item: Mapping[Any, Any]) -> str:
-        """Say how the reference gets onto the target's grid."""
         if item.get(REFERENCE) is None:
             return "-"
         volumes = (item[IMAGE], item[REFERENCE])

@@ -20,11 +20,9 @@ _WITHOUT_LOCKS: Final = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 class Lock:
-    """Keep other processes from one thing while this one works on it.
+    """Keep other processes from a path below the folder of outputs while this one works on it.
 
-    A ``filelock`` whose file is removed when the lock is given back, or kept with a note in it. Where a file system
-    has no locks, such as some network file systems, nothing is kept apart, and a warning says so. What is locked is a
-    path below the folder of the outputs.
+    The file goes with the lock, unless a note is kept in it. Where a file system has no locks, a warning says so.
     """
 
     def __init__(self, folder: Path, name: str) -> None:
@@ -46,7 +44,12 @@ class Lock:
                 if self.path.parent.is_file():
                     raise InputError(f"{self.path.parent}: a file is where the locks go; move it away.") from error
             except OSError as error:
-                self._held = self._without_locks(error)
+                if error.errno not in _WITHOUT_LOCKS:
+                    fault = f"cannot be locked ({error.strerror}); make the output folder writable for all."
+                    raise InputError(f"{self.path}: {fault}") from error
+                folder = self.path.parent.parent
+                logger.warning("%s: this file system has no locks; let no other process work in this folder.", folder)
+                self._held = True
         return True
 
     def release(self, keep: bool = False) -> None:
@@ -72,13 +75,3 @@ class Lock:
 
     def __exit__(self, *_: object) -> None:
         self.release()
-
-    def _without_locks(self, error: OSError) -> bool:
-        """Say that nothing is kept apart; refuse what is no lack of locks."""
-        if error.errno not in _WITHOUT_LOCKS:
-            raise InputError(
-                f"{self.path}: cannot be locked ({error.strerror}); make the output folder writable for all."
-            ) from error
-        folder = self.path.parent.parent
-        logger.warning("%s: this file system has no locks; let no other process work in this folder.", folder)
-        return True

@@ -54,7 +54,6 @@ class Pipeline:
 
 @contextlib.contextmanager
 def _timed(case: Case, part: str) -> Iterator[None]:
-    """Add what a block takes to a part of a case."""
     start = time.monotonic()
     yield
     case.seconds[part] = case.seconds.get(part, 0.0) + time.monotonic() - start

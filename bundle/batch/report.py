@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from bundle.batch.locks import Lock
 from bundle.batch.results import read_json, write_json
-from bundle.pages import save_batch_page
+from bundle.pages.batch_page import page_of, save_batch_page
 from bundle.version import package_version
 
 DONE: Final = "done"
@@ -21,11 +21,7 @@ STATUSES: Final = (DONE, SKIPPED, FAILED, WAITING)
 
 
 class Report:
-    """Collect what became of the cases, and write it as JSON, and as a page that links those of the cases.
-
-    Several processes may write into one report, by default ``report.json`` in the folder of the outputs: each adds its
-    own cases to what is there.
-    """
+    """Collect what became of the cases, and add it to a report, as JSON and as a page, that processes may share."""
 
     def __init__(self, output_dir: Path, path: str | os.PathLike[str] | None, settings: Mapping[str, Any]) -> None:
         self.output_dir = output_dir
@@ -58,8 +54,7 @@ class Report:
                 "cases": entries,
             }
             write_json(self.path, content)
-            outputs = [self.output_dir / entry["output"] for entry in entries if "output" in entry]
-            if any(output.with_name(f"{output.name.split('.nii')[0]}.html").is_file() for output in outputs):
+            if any(page_of(entry, self.output_dir) for entry in entries if "output" in entry):
                 told = [entry for entry in entries if entry["status"] != WAITING]
                 save_batch_page(self.output_dir / "index.html", told)
 

@@ -51,8 +51,7 @@ class Results:
 
     def record_path(self, pair: Pair) -> Path:
         """Return where the record of a pair is."""
-        path = self.path(pair)
-        return path.with_name(path.name.removesuffix(self.ext) + ".json")
+        return result_path(self.output_dir, pair, ext=".json")
 
     def check_names(self, pairs: Sequence[Pair]) -> None:
         """Refuse two cases of one output by an ``InputError`` that names both."""
@@ -134,18 +133,11 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def _inputs(pair: Pair) -> dict[str, Any]:
-    """Return what tells one file from another, or from itself after a change, by key."""
-    return {key: _fingerprint(pair[key]) for key in (IMAGE, REFERENCE) if pair.get(key)}
-
-
-def _fingerprint(name: str) -> dict[str, Any]:
-    """Return path, size and time of a file, or of the files of a folder together."""
-    path = absolute_path(name)
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
-    stats = [file.stat() for file in files if file.is_file()]
-    return {
-        "path": str(path),
-        "n_files": len(stats),
-        "bytes": sum(stat.st_size for stat in stats),
-        "modified": max((stat.st_mtime_ns for stat in stats), default=0),
-    }
+    """Return what tells a file, or a folder of files, from another, or from itself after a change, by key."""
+    found = {}
+    for key in (key for key in (IMAGE, REFERENCE) if pair.get(key)):
+        path = absolute_path(pair[key])
+        stats = [file.stat() for file in (path.iterdir() if path.is_dir() else [path]) if file.is_file()]
+        size, modified = sum(stat.st_size for stat in stats), max((stat.st_mtime_ns for stat in stats), default=0)
+        found[key] = {"path": str(path), "n_files": len(stats), "bytes": size, "modified": modified}
+    return found

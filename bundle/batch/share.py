@@ -25,7 +25,6 @@ def find_share(text: str | None = None, environment: Mapping[str, str] = os.envi
 
 
 def _array(environment: Mapping[str, str]) -> tuple[int, int]:
-    """Return the place in a Slurm array."""
     if "SLURM_ARRAY_TASK_ID" not in environment:
         return 0, 1
     values = {"SLURM_ARRAY_TASK_STEP": "1", **environment}
@@ -40,7 +39,6 @@ def _array(environment: Mapping[str, str]) -> tuple[int, int]:
 
 
 def _tasks(environment: Mapping[str, str]) -> tuple[int, int]:
-    """Return the place among processes that one command has started."""
     # not SLURM_NTASKS, which is also set where one process alone runs in a job of several
     for rank, size in (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS")):
         if rank in environment and size in environment:

@@ -14,11 +14,8 @@ _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 @contextlib.contextmanager
 def exit_on_signals() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM raise ``SystemExit`` with the status shells give them, 130 and 143, once.
-
-    A second one must not interrupt what follows. Threads other than the main one never see a signal.
-    """
-    if threading.current_thread() is not threading.main_thread():
+    """Let Ctrl-C and SIGTERM raise ``SystemExit``, 130 and 143, once: a second one must not interrupt what follows."""
+    if threading.current_thread() is not threading.main_thread():  # others never see a signal
         yield
         return
 

@@ -75,7 +75,6 @@ def build_parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argument
 
 
 def _add_dataset_commands(commands: Any) -> None:
-    """Add the commands; each sets ``run``, which does it."""
     phantom = commands.add_parser(
         "phantom",
         help="write a simulated data set",
@@ -117,7 +116,6 @@ def _download_ixi(options: argparse.Namespace) -> None:
 
 
 def _run(words: list[str]) -> None:
-    """Do what a command line says."""
     parser, commands = build_parser()
     name = next((word for word in words if not word.startswith("-")), "")
     if name not in STAGES:
@@ -132,7 +130,6 @@ def _run(words: list[str]) -> None:
 
 
 def _run_stage(stage: Stage, options: dict[str, Any], unknown: list[tuple[str, str]], names: list[str]) -> None:
-    """Run a stage, or show how MONAI would be told to."""
     root = bundle_root()
     config = read_config(root / "configs" / stage.config)
     free = read_settings(unknown, options.get("settings", []))

@@ -64,7 +64,6 @@ def _add_batch_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _share(text: str) -> str:
-    """Check that a share is one of N."""
     match = re.fullmatch(r"(\d+)/(\d+)", text)
     if match is None or not 1 <= int(match[1]) <= int(match[2]):
         raise argparse.ArgumentTypeError(f"{text} is no share; write 1/4 for the first of four")
@@ -75,16 +74,18 @@ def enhance_keys(options: dict[str, Any], root: Path) -> dict[str, Any]:
     """Return ``image``, ``dataset_dir``, ``ckpt_path`` and ``report``, as far as the given options set them."""
     if "output_dir" not in options:
         raise InputError("where are the results to go? Add -o FOLDER.")
-    keys = _source(options) | _report(options)
-    if "model" in options:
-        keys["ckpt_path"] = str(choose_weights(Path(options["model"]), options | keys))
-    elif "ckpt_path" not in options and any((root / MODELS).glob("*.pt")):
-        keys["ckpt_path"] = str(choose_weights(root / MODELS, options | keys))
+    keys = _source(options)
+    report = options.get("json")
+    if report and options.get("dry_run"):
+        raise InputError("--json reports what became of the images, and --dry-run does none; leave out one of them.")
+    if report and report != "-":  # which prints the one that is written by default
+        keys["report"] = path(report)
+    if "model" in options or ("ckpt_path" not in options and any((root / MODELS).glob("*.pt"))):
+        keys["ckpt_path"] = str(choose_weights(Path(options.get("model", root / MODELS)), options | keys))
     return keys
 
 
 def _source(options: dict[str, Any]) -> dict[str, Any]:
-    """Tell one image from a data set."""
     given = options.get("input")
     if given is None:
         if not {"image", "dataset_dir"} & options.keys():
@@ -98,11 +99,3 @@ def _source(options: dict[str, Any]) -> dict[str, Any]:
         f"{given}: one image needs its reference: add --reference FILE, a sharp T1w or PDw image of the same patient; "
         f"a list of images ends in {', '.join(LIST_ENDINGS)}."
     )
-
-
-def _report(options: dict[str, Any]) -> dict[str, Any]:
-    """Say where the report goes, where a file is named; one for the screen goes where it is by default."""
-    given = options.get("json")
-    if given and options.get("dry_run"):
-        raise InputError("--json reports what became of the images, and --dry-run does none; leave out one of them.")
-    return {"report": path(given)} if given and given != "-" else {}

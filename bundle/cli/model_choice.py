@@ -56,12 +56,10 @@ def named_weights(named: str, folder: Path) -> str:
 
 
 def _agree(recorded: Any, wanted: Any) -> bool:
-    """Tell whether weights were trained for what is wanted, as far as both tell."""
     return recorded is None or wanted is None or bool(recorded == wanted)
 
 
 def _contrast(options: Mapping[str, Any]) -> str | None:
-    """Return the contrast of the references, as options or names tell it."""
     if (stated := options.get("reference_contrast", "auto")) != "auto":
         return str(stated)
     from bundle.data import contrast_of, requested_pairs  # takes seconds, and few need it
@@ -71,7 +69,6 @@ def _contrast(options: Mapping[str, Any]) -> str | None:
 
 
 def _only_file(folder: Path) -> Path:
-    """Return the only file of weights in a folder without training records."""
     files = list(folder.glob("*.pt"))
     if len(files) == 1:
         return files[0]

@@ -79,11 +79,7 @@ def add_switch(parser: argparse._ActionsContainer, flag: str, meaning: str) -> N
 def split_keys(
     arguments: Sequence[str], options: Mapping[str, argparse.Action]
 ) -> tuple[list[str], list[tuple[str, str]]]:
-    """Return what a command understands of its arguments, and the pairs of key and value that are no options of it.
-
-    Pairs are ``--key value`` and ``--key=value``, and switches with a truth value, such as ``--degrade true``: what
-    messages of the configs name as remedies. Raises an ``InputError`` if a value is missing.
-    """
+    """Return what a command understands, and pairs of key and value, as of a switch with one: ``--degrade true``."""
     known: list[str] = []
     keys: list[tuple[str, str]] = []
     rest = list(reversed(arguments))

@@ -55,7 +55,6 @@ def run_stage(root: Path, run_id: str, configs: Sequence[str], keys: Mapping[str
 
 
 def _set_up_logging(file: Path, messages: Messages) -> None:
-    """Apply the bundle's logging file, and on top of it what was asked for."""
     logging.config.fileConfig(file, disable_existing_loggers=False, encoding="utf-8")
     if messages.quiet:
         for handler in logging.getLogger().handlers:

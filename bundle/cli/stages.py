@@ -61,7 +61,6 @@ def _add_splits(parser: argparse.ArgumentParser) -> None:
 
 
 def _subjects(text: str) -> float | list[str]:
-    """Read a fraction such as 0.2, or names with commas between them."""
     if re.fullmatch(r"0?\.\d+|0", text):
         return float(text)
     return [name.strip() for name in text.split(",") if name.strip()]

@@ -35,10 +35,8 @@ def batch_page(
     links: Mapping[str, str] | None = None,
     thumbnails: Mapping[str, str] | None = None,
 ) -> str:
-    """Return the page of a batch as HTML that needs no network.
+    """Return the page of a batch as HTML that needs no network, of entries of :class:`bundle.batch.report.Report`.
 
-    A case has, as JSON values, ``case`` and ``status`` (``done``, ``failed``, or ``skipped``: done before), and where
-    there are any ``reason`` (a sentence), ``warnings`` (sentences) and ``facts`` (as :meth:`bundle.case.Case.facts`).
     By case, links are addresses of their own pages, relative to this one, thumbnails ``data:`` addresses.
     """
     columns = [column for column in _NUMBERS if any(_fact(case, *column[1:]) is not None for case in cases)]
@@ -57,23 +55,16 @@ def batch_page(
 
 
 def save_batch_page(path: str | os.PathLike[str], cases: Sequence[Mapping[str, Any]]) -> Path:
-    """Write the ``.html`` page of a batch, with links to the pages of its cases and their small pictures.
-
-    Cases are as for :func:`batch_page`. The ``output`` of one, a path below the page's folder, with or without the
-    ending of a volume, tells where its own page is; without it, that is ``<case>_sr``.
-
-    Raises:
-        InputError: if the file cannot be written.
-    """
+    """Write the page of a batch, with links to the pages of its cases and their small pictures."""
     folder = Path(path).parent
-    pages = {str(case["case"]): page for case in cases if (page := _page_of(case, folder)) is not None}
+    pages = {str(case["case"]): page for case in cases if (page := page_of(case, folder)) is not None}
     with_pictures = pages if len(cases) <= _MAXIMUM_THUMBNAILS else {}
     thumbnails = {name: _thumbnail(folder / page) for name, page in with_pictures.items()}
     links = {name: quote(page.as_posix()) for name, page in pages.items()}
     return save_page(path, batch_page(cases, datetime.now().astimezone(), links, thumbnails))
 
 
-def _page_of(case: Mapping[str, Any], folder: Path) -> Path | None:
+def page_of(case: Mapping[str, Any], folder: Path) -> Path | None:
     """Return where the page of a case is, relative to the batch's folder; ``None`` where there is none."""
     output = Path(str(case.get("output") or f"{case['case']}_sr"))
     if output.is_absolute():
@@ -83,7 +74,6 @@ def _page_of(case: Mapping[str, Any], folder: Path) -> Path | None:
 
 
 def _thumbnail(page: Path) -> str:
-    """Return the small picture at the head of a case's page; nothing where it has none."""
     with page.open("rb") as stream:
         found = _THUMBNAIL.search(stream.read(_HEAD_BYTES))
     return found[1].decode("ascii") if found else ""
@@ -106,7 +96,6 @@ def _row(case: Mapping[str, Any], columns: Sequence[tuple[str, str, str]]) -> di
 
 
 def _number(topic: str, name: str, value: Any) -> tuple[str, str]:
-    """Return a fact as text, and the number itself to sort by."""
     first = value[0] if isinstance(value, list) and value else value
     return ("", "") if value is None else (fact_text(topic, name, value), str(first))
 

@@ -38,11 +38,7 @@ class Origin(NamedTuple):
 
 
 def case_page(record: Case, images: CaseSlices, origin: Origin) -> str:
-    """Return the page of a case as HTML that needs no other file and no network.
-
-    It shows the record's warnings and facts, and slices as :func:`case_tiles` takes them. A ``meta`` element
-    ``thumbnail`` at its head holds a small picture, input beside output, for the batch's page.
-    """
+    """Return the page of a case as HTML that needs no other file, with a ``meta`` element ``thumbnail`` at its head."""
     images = with_scores(images)
     tiles = case_tiles(images)
     return render(
@@ -61,7 +57,6 @@ def case_page(record: Case, images: CaseSlices, origin: Origin) -> str:
 
 
 def _score_groups(scores: Sequence[Scores]) -> list[FactGroup]:
-    """Return the mean scores of the slices shown, where there is a ground truth."""
     rows = []
     for name, image in (("input", LOW_RES), ("output", PRED)) if scores else ():
         means = {metric: np.mean([of_slice[image][metric] for of_slice in scores]) for metric in scores[0][image]}
@@ -125,7 +120,6 @@ def _tiles(case: CaseSlices, position: int, whole: CaseSlices, limit: float) -> 
 
 
 def _residual_tile(whole: CaseSlices, position: int) -> Tile:
-    """Return what the output adds in k-space, with the measured block marked where it is known."""
     low_res, output = (whole.images[name][position] for name in (LOW_RES, PRED))
     rows, columns = output.shape
     block = whole.n_measured and measured_block((rows, columns), whole.n_measured)

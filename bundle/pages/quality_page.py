@@ -21,23 +21,20 @@ from bundle.pages.case_page import Origin, case_page
 from bundle.pages.template import save_page
 from bundle.transforms.data_consistency import measured_factors
 from bundle.transforms.io import result_path
+from bundle.trust.profile import slices_with_tissue
 from bundle.version import package_version
-from bundle.volumes.intensity import tissue_slices
 
 logger = logging.getLogger(__name__)
 
 _N_SLICES: Final = 3
-_ENOUGH: Final = 256  # pixels a side are enough to find the slices that hold tissue
 
 
 class QualityPaged(SaveImaged):
     """Write ``<output_dir>/<output>.html``, the quality page of a case, beside its output.
 
     Place it between data consistency and :class:`bundle.transforms.RestoreNatived`: volumes (1, H, W, D) on the
-    normalised scale, ``low_res``, ``pred``, and any of ``reference``, ``high_res`` and ``uncertainty``. It shows the
-    slices whose uncertainty is known, and fills up with those at the quartiles of the tissue, and names the file of the
-    weights. A page that cannot be drawn or written becomes a warning of the case: it never costs an output. It derives
-    from SaveImaged by name only, so that programs that leave out saving by that class (MONAI Label) leave this out too.
+    normalised scale, ``low_res``, ``pred``, and any of ``reference``, ``high_res`` and ``uncertainty``. A page that
+    cannot be made becomes a warning. MONAI Label leaves it out, as all that derives from SaveImaged.
     """
 
     def __init__(self, output_dir: str | os.PathLike[str], weights: str | os.PathLike[str] | None = None) -> None:
@@ -90,10 +87,8 @@ def _positions(item: Mapping[Hashable, Any]) -> list[int]:
     known = set(item.get(SHOWN_UNCERTAINTY, ()))
     if len(known) >= _N_SLICES:
         return sorted(known)
-    volume = item[LOW_RES][0]
-    step = max(max(volume.shape[:2]) // _ENOUGH, 1)
-    tissue = np.flatnonzero(tissue_slices(volume[::step, ::step].float().numpy(force=True)))
-    return sorted(known.union(quartile_slices(tissue.tolist() or range(volume.shape[-1]), _N_SLICES)))
+    tissue = slices_with_tissue(item[LOW_RES][0].float().numpy(force=True))
+    return sorted(known.union(quartile_slices(tissue.tolist() or range(item[LOW_RES].shape[-1]), _N_SLICES)))
 
 
 def _stacked(slices: Iterable[torch.Tensor]) -> Image:

@@ -56,5 +56,4 @@ def measured_block(shape: tuple[int, int], n_measured: tuple[int, int]) -> Box:
 
 
 def _ratio(part: npt.NDArray[np.floating], whole: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-    """Divide, with 0 where the whole is 0."""
     return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)

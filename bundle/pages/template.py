@@ -36,11 +36,7 @@ def render(template: str, **values: Any) -> str:
 
 
 def save_page(path: str | os.PathLike[str], page: str) -> Path:
-    """Write a page whole or not at all; what UTF-8 cannot hold, such as half of a file name, becomes ``?``.
-
-    Raises:
-        InputError: if the folder cannot be made or written.
-    """
+    """Write a page whole, or raise ``InputError``; what UTF-8 cannot hold, as half of a file name, becomes ``?``."""
     with atomic_path(path) as temporary:
         temporary.write_text(page, encoding="utf-8", errors="replace")
     return Path(path)

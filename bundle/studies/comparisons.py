@@ -9,17 +9,8 @@ from typing import NamedTuple
 from bundle.errors import InputError
 from bundle.keys import LOW_RES, SUPER_RES, SUPER_RES_CONSISTENT
 from bundle.metrics.score_text import format_score, image_title, metric_title
+from bundle.studies import statistics
 from bundle.studies.scores import StudyScores, line_label
-from bundle.studies.statistics import (
-    Interval,
-    SignedRank,
-    bootstrap_interval,
-    holm,
-    interval_text,
-    mark,
-    signed_rank,
-    subject_means,
-)
 
 SIGNIFICANT = 0.05
 
@@ -28,30 +19,23 @@ Published = Mapping[str, Mapping[str, PaperFigures]]  # by row and image; the lo
 
 
 class Comparison(NamedTuple):
-    """Two lines of a table, and the metrics in which the paper puts the first above the second.
+    """Two lines of a table, and the metrics in which the paper puts the first above the second."""
 
-    A row's label, with ``+ DC`` for its output with data consistency; or ``LR``, which the other one started from.
-    """
-
-    first: str
+    first: str  # a row's label, with "+ DC" for its output with data consistency; or "LR", which the other started from
     second: str
     claimed: Sequence[str] = ()
 
 
 class Difference(NamedTuple):
-    """One comparison in one metric.
-
-    It is of means over subjects, first minus second, NaN without scores; published, where the paper reports both.
-    ``p_holm`` is Holm's correction over all comparisons in the metric.
-    """
+    """One comparison of means over subjects in one metric, first minus second, as here and published; NaN without."""
 
     comparison: Comparison
     metric: str
     published: float
     mean: float
-    interval: Interval | None
-    test: SignedRank
-    p_holm: float = math.nan
+    interval: statistics.Interval | None
+    test: statistics.SignedRank
+    p_holm: float = math.nan  # corrected over all comparisons in the metric
 
     @property
     def verdict(self) -> str:
@@ -61,7 +45,7 @@ class Difference(NamedTuple):
         if self.p_holm >= SIGNIFICANT:
             return "not significant"
         if self.test.over == "slices":
-            return f"{'same' if self.mean > 0 else 'opposite'} direction{mark(self.test.over)}"
+            return f"{'same' if self.mean > 0 else 'opposite'} direction{statistics.mark(self.test.over)}"
         return "held" if self.mean > 0 else "not held"
 
     def cells(self) -> list[str]:
@@ -69,8 +53,9 @@ class Difference(NamedTuple):
         first, second, metric = self.comparison.first, self.comparison.second, self.metric
         mean = p = "n/a"
         if not math.isnan(self.mean):
-            mean = format_score(metric, self.mean, "+", 1) + interval_text(self.interval, metric, "+", 1)
-            p = ("< 0.001" if self.p_holm < 0.001 else f"{self.p_holm:.3f}") + mark(self.test.over)
+            mean = format_score(metric, self.mean, "+", 1)
+            mean += statistics.interval_text(self.interval, metric, "+", 1)
+            p = ("< 0.001" if self.p_holm < 0.001 else f"{self.p_holm:.3f}") + statistics.mark(self.test.over)
         published = "" if math.isnan(self.published) else format_score(metric, self.published, "+", 1)
         verdict = f"{first} > {second}: {self.verdict}" if self.verdict else ""
         return [f"{first} \N{MINUS SIGN} {second}", metric_title(metric), mean, published, p, verdict]
@@ -83,10 +68,7 @@ def comparable(rows: Iterable[str]) -> dict[str, tuple[str, str]]:
 
 
 def compare(scores: StudyScores, comparisons: Sequence[Comparison], published: Published) -> list[Difference]:
-    """Return the differences of all comparisons, metric by metric, beside those of the paper.
-
-    Raises ``InputError`` if one names what is not in the study.
-    """
+    """Return all differences, metric by metric; ``InputError`` if a comparison names what is not in the study."""
     lines = [(_line(scores, one.first, one.second), _line(scores, one.second, one.first)) for one in comparisons]
     differences = []
     for metric in scores.metrics:
@@ -95,10 +77,10 @@ def compare(scores: StudyScores, comparisons: Sequence[Comparison], published: P
             theirs = [published.get(row, {}).get(image, {}).get(metric, [math.nan])[0] for row, image in both]
             first, second = (scores.sample(*line, metric) for line in both)
             paired = (first - second).dropna()  # nothing is left where one of them has no score
-            mean = float(subject_means(paired).mean()) if paired.size else math.nan
-            interval, test = bootstrap_interval(paired), signed_rank(paired)
+            mean = float(statistics.subject_means(paired).mean()) if paired.size else math.nan
+            interval, test = statistics.bootstrap_interval(paired), statistics.signed_rank(paired)
             of_metric.append(Difference(comparison, metric, theirs[0] - theirs[1], mean, interval, test))
-        adjusted = holm([difference.test.p for difference in of_metric])
+        adjusted = statistics.holm([difference.test.p for difference in of_metric])
         differences += [difference._replace(p_holm=p) for difference, p in zip(of_metric, adjusted, strict=True)]
     return differences
 
@@ -114,7 +96,6 @@ def least_p(differences: Sequence[Difference]) -> float:
 
 
 def _line(scores: StudyScores, label: str, partner: str) -> tuple[str, str]:
-    """Return the row and the image of one side of a comparison."""
     lines = comparable(scores.labels)
     row, image = lines.get(label, ("", ""))
     if image == LOW_RES:

@@ -30,13 +30,9 @@ def read_panels(folder: Folder, case: str) -> CaseSlices:
 def save_panels(path: str | os.PathLike[str], folders: Mapping[str, Folder], case: str, title: str) -> list[Path]:
     """Draw low-res, the output of every row, high-res and reference side by side, errors below on one scale.
 
-    It is the middle one of the slices that were stored in the folders of the evaluations, given by the rows' labels.
-    Each low-res image stands before the first row that was given it, those of one together as far as they fit. Many
-    rows take several pages, ``<name>.png``, ``<name>_page_2.png`` and so on; those of an earlier call are removed.
-    Raises ``InputError`` if a case cannot be read or the rows show different images.
+    It is the middle slice that the evaluations, folders by the rows' labels, have stored. Many rows take several pages,
+    such as ``<name>_page_2.png``. Raises ``InputError`` if rows cannot be read or show different images.
     """
-    if not folders:
-        raise ValueError("there are no rows to show; pass at least one.")
     stored = {label: read_panels(folder, case) for label, folder in folders.items()}
     _require_same(stored)
     groups = same_inputs({label: row.images[LOW_RES] for label, row in stored.items()})
@@ -73,10 +69,7 @@ def _pages(groups: Sequence[Sequence[str]]) -> list[list[tuple[Sequence[str], li
 
 
 def save_level_panels(path: str | os.PathLike[str], folder: Folder, case: str, title: str) -> Path:
-    """Draw the output of each level of a progressive network beside its target, as in Fig. 8; errors below.
-
-    It is the middle one of the slices that were stored. Raises ``InputError`` if they cannot be read or have no levels.
-    """
+    """Draw each level of a progressive network beside its target in the middle slice, as in Fig. 8; errors below."""
     row = read_panels(folder, case).middle()
     levels = sorted(name for name in row.images if f"{name}_target" in row.images)
     if not levels:
@@ -94,7 +87,6 @@ def _error_end(outputs: Iterable[MontageColumn]) -> float:
 
 
 def _require_same(rows: Mapping[str, CaseSlices]) -> None:
-    """Refuse rows whose slices or ground truth differ."""
     (label, first), *others = rows.items()
     for other, row in others:
         truths = {label: first.images[HIGH_RES], other: row.images[HIGH_RES]}

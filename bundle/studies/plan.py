@@ -19,17 +19,14 @@ FIGURES = ("curves", "sweep", "panels", "levels")
 
 @dataclass(frozen=True)
 class Row:
-    """One method of a study: a variant, with config keys on top; what the paper reports for it.
-
-    The variant is a baseline where nothing is trained. ``sweep`` is the weight that the row varies, and its value.
-    """
+    """One method of a study: a variant, or a baseline, with config keys on top; what the paper reports for it."""
 
     label: str
     variant: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     train: bool = True
     paper: PaperFigures = field(default_factory=dict)
-    sweep: tuple[str, float] | None = None
+    sweep: tuple[str, float] | None = None  # the weight that the row varies, and its value
 
     @property
     def file(self) -> str:
@@ -56,11 +53,7 @@ class StudyPlan:
 
 
 def read_study(path: str | os.PathLike[str], configs: str | os.PathLike[str] | None = None) -> StudyPlan:
-    """Read a study's YAML file.
-
-    The variants and baselines that its rows name lie in ``configs``, by default the folder above the file's. Raises
-    ``InputError`` if the file is missing or damaged, or names a key, variant, label or figure that does not exist.
-    """
+    """Read a study's YAML file, or raise ``InputError``; variants lie in ``configs``, by default above its folder."""
     file = Path(path)
     folder = Path(configs or file.parent.parent)
     try:
@@ -104,7 +97,6 @@ def _published(content: Mapping[str, Sequence[float]]) -> dict[str, tuple[float,
 
 
 def _check(file: Path, plan: StudyPlan, configs: Path) -> None:
-    """Hold names against what they refer to."""
     labels = [row.label for row in plan.rows]
     if len(set(labels)) != len(labels):
         raise InputError(f"{file}: two rows have the same label; give each its own.")

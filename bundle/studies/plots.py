@@ -46,10 +46,7 @@ class Training(NamedTuple):
 
 
 def line_styles(labels: Sequence[str]) -> dict[str, LineStyle]:
-    """Return a style for each label, by its place: pass all rows of a study, whichever of them a plot shows.
-
-    Rows differ in colour and marker, from the eighth on in dashes too; more than 28 are refused (``ValueError``).
-    """
+    """Return a style for each of up to 28 labels, by its place: pass all rows of a study, whichever a plot shows."""
     styles = list(cycler(linestyle=_DASHES) * (cycler(color=_COLOURS) + cycler(marker=_MARKERS)))
     if len(labels) > len(styles):
         raise ValueError(f"there are {len(labels)} rows for {len(styles)} styles; plot fewer rows.")
@@ -71,14 +68,10 @@ def quieten(axes: Axes) -> None:
 
 
 def read_curves(training: Training) -> dict[str, pd.Series]:
-    """Read what a training has logged, values by epoch from 1, by tag.
+    """Read what a training has logged, values by epoch from 1, by tag; ``InputError`` where that is nothing.
 
-    ``perceptual``, ``mse`` and ``wasserstein_distance``, logged at every iteration, are averaged over the iterations
-    of each epoch; ``PSNR`` and ``SSIM`` are of the validation after an epoch. What a resumed training logged a
-    second time replaces the first. A tag that was never logged is left out; a folder without any is an ``InputError``.
+    What is logged at every iteration is averaged over each epoch. A resumed training's second value replaces the first.
     """
-    if training.epoch_length < 1:
-        raise ValueError(f"an epoch of {training.label} has {training.epoch_length} iterations; pass at least 1.")
     events = EventAccumulator(str(training.folder), size_guidance={"scalars": 0})
     if Path(training.folder).is_dir():
         events.Reload()
@@ -98,11 +91,7 @@ def _curve(events: EventAccumulator, tag: str, steps_an_epoch: int) -> pd.Series
 def save_curves(
     path: str | os.PathLike[str], trainings: Sequence[Training], styles: Mapping[str, LineStyle] | None = None
 ) -> Path:
-    """Draw perceptual loss, MSE, Wasserstein distance, PSNR and SSIM of several trainings against the epoch, as a PNG.
-
-    A row is drawn in its style of the study, by default in that of its place. Raises ``InputError`` if a training has
-    logged nothing, or the file cannot be written.
-    """
+    """Draw losses, PSNR and SSIM of trainings by epoch, as a PNG, or raise ``InputError`` if one has logged nothing."""
     if not trainings:
         raise ValueError("there are no trainings to draw; pass at least one.")
     chosen = styles or line_styles([training.label for training in trainings])
@@ -147,11 +136,9 @@ def save_sweeps(
     sweeps: Mapping[str, Mapping[float, str]],
     chosen: Mapping[str, float],
 ) -> Path:
-    """Draw the mean scores of the outputs, with 95 % intervals, against each weight on a logarithmic axis, as a PNG.
+    """Draw the outputs' mean scores, with 95 % intervals, against each weight: a column a weight, a row a metric.
 
-    A column a weight, a row a metric of whole slices; the panels of a row share their scale, so that weights can be
-    compared. By a weight's title ``sweeps`` has the rows' labels by value, all above 0, and ``chosen`` the paper's
-    choice. Raises ``InputError`` if the file cannot be written.
+    By a weight's title, ``sweeps`` has the rows' labels by value, all above 0, and ``chosen`` the paper's choice.
     """
     if not sweeps:
         raise ValueError("there are no sweeps to draw; pass at least one.")
@@ -159,8 +146,7 @@ def save_sweeps(
         if not points or min(points) <= 0:
             raise ValueError(f"the sweep of {title} is over {sorted(points)}; pass weights above 0.")
     metrics, _ = whole_and_head(scores.metrics)
-    size = (_WIDTH * len(sweeps) + 0.6, _HEIGHT * len(metrics) + 0.5)
-    figure = Figure(figsize=size, layout="constrained")
+    figure = Figure(figsize=(_WIDTH * len(sweeps) + 0.6, _HEIGHT * len(metrics) + 0.5), layout="constrained")
     panels = figure.subplots(len(metrics), len(sweeps), sharex="col", sharey="row", squeeze=False)
     for metric, row in zip(metrics, panels, strict=True):
         for (title, points), axes in zip(sweeps.items(), row, strict=True):

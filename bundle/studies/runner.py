@@ -22,10 +22,11 @@ from typing import Any, Literal
 
 import torch
 
+from bundle.batch.results import read_json, write_json
 from bundle.config_files import SEPARATOR, read_config
 from bundle.engines import supports_bfloat16
 from bundle.errors import InputError
-from bundle.files import atomic_path, writable_folder
+from bundle.files import writable_folder
 from bundle.keys import IMAGE, REFERENCE
 from bundle.settings import place_of
 from bundle.studies.plan import Row, full_key
@@ -43,19 +44,15 @@ class StudyRunner:
     A stage that was finished with the same settings, on the same data and split, is skipped; an evaluation also
     belongs to the training before it. An interrupted training goes on where its last checkpoint left it. A row
     that fails is named and does not stop the others.
-
-    ``output_dir`` holds the runs of one data set and scale; ``scale`` names a file in ``configs/scales``, laid over
-    train.yaml before the variant. ``training`` and ``evaluating`` are keys given to every training and evaluation;
-    ``data`` is what the runs depend on beside their settings, see :func:`data_fingerprint`.
     """
 
     bundle_root: Path
-    output_dir: Path
-    scale: str
-    training: Mapping[str, Any] = field(default_factory=dict)
-    evaluating: Mapping[str, Any] = field(default_factory=dict)
+    output_dir: Path  # of the runs of one data set and scale
+    scale: str  # names a file in configs/scales, laid over train.yaml before the variant
+    training: Mapping[str, Any] = field(default_factory=dict)  # keys given to every training
+    evaluating: Mapping[str, Any] = field(default_factory=dict)  # and to every evaluation
     n_folds: int | None = None
-    data: str = ""
+    data: str = ""  # what the runs depend on beside their settings, see data_fingerprint
     _seconds: list[float] = field(default_factory=list, init=False)
 
     def run(self, rows: Sequence[Row]) -> dict[str, str]:
@@ -89,7 +86,6 @@ class StudyRunner:
         return {fold: base / f"fold_{fold}" for fold in range(self.n_folds)} if self.n_folds else {None: base}
 
     def _time_left(self, n_steps: int) -> str:
-        """Return an estimate for the steps that are left, at the mean duration of those that have run."""
         minutes = statistics.fmean(self._seconds or [0]) * n_steps / 60
         return f" (about {minutes:.0f} min left, if all steps take alike)" if self._seconds else ""
 
@@ -117,11 +113,9 @@ class StudyRunner:
             "hardware": _hardware(),
             "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         }
-        with atomic_path(folder / f"{stage}.done.json") as temporary:
-            temporary.write_text(json.dumps(content, indent=2) + "\n")
+        write_json(folder / f"{stage}.done.json", content)
 
     def _training(self, row: Row, variant: Mapping[str, Any]) -> tuple[list[str], dict[str, Any]]:
-        """Return the config files and keys of a training."""
         own = set(map(full_key, variant))
         if twice := sorted(key for key in self.training if key != "seed" and full_key(key) in own):
             raise InputError(f"{', '.join(twice)} tells the rows apart; leave it out of training_settings.")
@@ -137,10 +131,7 @@ class StudyRunner:
 
 def read_finished(folder: Path, stage: Stage) -> dict[str, Any]:
     """Return what a stage left when it was finished: settings, seconds, command, hardware; empty before."""
-    try:
-        return dict(json.loads((folder / f"{stage}.done.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return {}
+    return read_json(folder / f"{stage}.done.json") or {}
 
 
 def data_fingerprint(pairs: Sequence[Mapping[str, str]], splits: Mapping[str, Sequence[Mapping[str, str]]]) -> str:
@@ -155,14 +146,12 @@ def _hash(content: Any) -> str:
 
 
 def _as_flag(value: Any) -> str:
-    """Return a value as MONAI's command line reads it."""
     if value is None or isinstance(value, bool):
         return "null" if value is None else str(value).lower()
     return value if isinstance(value, str) else repr(value)
 
 
 def _hardware() -> str:
-    """Return the GPU's name, or the processor's with PyTorch's number of threads; and the networks' precision."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     precision = "bfloat16" if supports_bfloat16(device) else "float32"
     if device.type == "cuda":
@@ -174,11 +163,9 @@ def _hardware() -> str:
 
 
 def run_in_subprocess(root: Path, stage: str, arguments: Sequence[str], folder: Path) -> float:
-    """Run a stage as users do, its output on the screen and in a log that goes on from attempt to attempt.
+    """Run a stage as users do, its output on the screen and in a log, and return the seconds of all its attempts.
 
-    The run's folder gets ``<stage>.log`` and, while the stage is not finished, ``<stage>.seconds``. Returns the seconds
-    it took, earlier attempts that were interrupted included. Raises ``InputError`` if the stage fails, with the last
-    line it wrote, or another process works in the folder.
+    Raises ``InputError`` if it fails, with the last line it wrote, or if another process works in the folder.
     """
     command = [sys.executable, "-W", "ignore", "-m", "monai.bundle", "run", stage, *arguments]
     log, total = folder / f"{stage}.log", folder / f"{stage}.seconds"
@@ -228,7 +215,6 @@ def _locked(folder: Path) -> Iterator[int]:
 
 
 def _reason(status: int, written: str) -> str:
-    """Return why a process failed: the signal that killed it, or the last line it wrote."""
     if status < 0:
         return f"it was killed by {signal.Signals(-status).name}; was there enough memory?"
     lines = [line.strip() for line in written.splitlines() if line.strip()]

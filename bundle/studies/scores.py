@@ -22,10 +22,7 @@ _SAME = 1e-3  # scores and intensities that differ by less are of the same image
 
 
 def read_scores(folder: Folder) -> pd.DataFrame:
-    """Read ``slices.csv`` of an evaluation: a column a metric by subject, case, slice and image; NaN where blank.
-
-    Raises ``InputError`` if there is no such file, or it is not what an evaluation writes.
-    """
+    """Read the ``slices.csv`` of an evaluation: metrics by subject, case, slice and image, NaN where blank."""
     path = Path(folder) / "slices.csv"
     try:
         lines = pd.read_csv(path, dtype=object, keep_default_na=False, index_col=False)  # a subject may be called NA
@@ -50,16 +47,13 @@ def case_scores(folder: Folder, case: str) -> dict[int, dict[str, dict[str, floa
 
 
 class StudyScores:
-    """The scores of several rows on the same slices, read from the evaluations' folders by the rows' labels.
+    """The scores of several rows on the same slices, read by label from the folders of evaluations, or ``InputError``.
 
-    A slice whose score is not finite, or missing, in one image of one row is left out of that metric for all
-    of them. An image of a row without any finite score has none, and leaves no slice out. Raises ``InputError`` if
-    scores cannot be read, or the rows differ in slices or metrics.
+    A slice whose score is not finite, or missing, in one image of one row is left out of that metric for all of them;
+    an image without any finite score leaves no slice out.
     """
 
     def __init__(self, folders: Mapping[str, Folder]) -> None:
-        if not folders:
-            raise ValueError("a study without rows has no scores; pass at least one row.")
         rows = {label: read_scores(folder) for label, folder in folders.items()}
         self.labels = list(rows)
         first, *others = self.labels
@@ -100,15 +94,11 @@ class StudyScores:
 
 def same_inputs(arrays: Mapping[str, npt.NDArray[np.floating]]) -> list[list[str]]:
     """Return labels in groups whose arrays, scores or images, are the same but for rounding."""
-    groups: list[list[str]] = []
+    groups: dict[str, list[str]] = {}
     for label, array in arrays.items():
-        for group in groups:
-            if np.allclose(arrays[group[0]], array, rtol=0, atol=_SAME, equal_nan=True):
-                group.append(label)
-                break
-        else:
-            groups.append([label])
-    return groups
+        same = (first for first in groups if np.allclose(arrays[first], array, rtol=0, atol=_SAME, equal_nan=True))
+        groups.setdefault(next(same, label), []).append(label)
+    return list(groups.values())
 
 
 def line_label(row: str, image: str) -> str:
@@ -117,10 +107,7 @@ def line_label(row: str, image: str) -> str:
 
 
 def low_res_title(rows: Sequence[str], n_groups: int) -> str:
-    """Return the title of the low-res image of some rows: ``LR`` for one group of them.
-
-    Else the words that their labels end with alike tell it apart, as in ``LR 2x``, or the first label.
-    """
+    """Return ``LR`` for one group, else with the words that all labels end with, as ``LR 2x``, or the first label."""
     title = image_title(LOW_RES)
     if n_groups == 1:
         return title
@@ -130,7 +117,6 @@ def low_res_title(rows: Sequence[str], n_groups: int) -> str:
 
 
 def _require_same(both: str, first: pd.DataFrame, other: pd.DataFrame) -> None:
-    """Refuse rows that cannot be compared."""
     if whole_and_head(first)[0] != whole_and_head(other)[0]:
         raise InputError(f"{both}: these rows were scored by different metrics; evaluate both again.")
     different = first.index.droplevel("image").symmetric_difference(other.index.droplevel("image"))

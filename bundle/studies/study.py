@@ -26,17 +26,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Study:
-    """Run a study and report it into a folder.
-
-    ``cases`` are the pairs that are tested, whose slices the figures show; ``protocol`` says how the low-res was made
-    and what was scored.
-    """
+    """Run a study and report it into a folder."""
 
     plan: StudyPlan
     runner: StudyRunner
-    cases: Sequence[Mapping[str, str]]
+    cases: Sequence[Mapping[str, str]]  # the pairs that are tested, whose slices the figures show
     output_dir: Path
-    protocol: str
+    protocol: str  # how the low-res was made and what was scored
 
     def run(self) -> None:
         """Run all rows, then report those that succeeded; ``InputError`` thereafter if one failed."""
@@ -78,7 +74,6 @@ class Study:
         return merged
 
     def _effort(self, rows: Sequence[Row]) -> str:
-        """Return the table of what each row took, at which scale and on what."""
         header = ["method", "run", "updates", "of these MSE alone", "patches an update"]
         header += ["training, min", "evaluation, min", "hardware"]
         lines = []
@@ -90,14 +85,12 @@ class Study:
             hardware = [str(done["hardware"]) for done in (*training, *evaluating) if "hardware" in done]
             counts = ["-"] * 3
             if record := read_record(folders[-1] / "model.pt"):
-                recipe = record.recipe
-                updates = int(record.about.get("iterations", 1))
-                counts = [str(n) for n in (updates, recipe.fidelity_iterations, recipe.batch_size)]
+                numbers = record.about.get("iterations", 1), record.recipe.fidelity_iterations, record.recipe.batch_size
+                counts = [str(int(number)) for number in numbers]
             lines.append([row.label, f"`{row.run}`", *counts, *times, *(hardware or [""])[-1:]])
         return f"Scale: `configs/scales/{self.runner.scale}.yaml`.\n\n" + markdown_table(header, lines)
 
     def _draw_plots(self, rows: Sequence[Row], scores: StudyScores) -> None:
-        """Draw curves, of the first fold, and sweeps, where the study's file asks for them."""
         if "curves" in self.plan.figures:
             runs = {row.label: self._first_fold(row) for row in rows if row.train}
             trainings = [Training(label, run / "tensorboard", _epoch_length(run)) for label, run in runs.items()]
@@ -111,7 +104,6 @@ class Study:
             save_sweeps(self.output_dir / "sweep.png", scores, points, chosen)
 
     def _draw_cases(self, rows: Sequence[Row], folders: Mapping[str, Path]) -> None:
-        """Draw each case as all rows show it, and the levels of progressive networks, where asked for."""
         records = {row.label: read_record(self._first_fold(row) / "model.pt") for row in rows}
         for case in dict.fromkeys(pair[CASE] for pair in self.cases):
             if "panels" in self.plan.figures:
@@ -126,7 +118,6 @@ class Study:
 
 
 def _epoch_length(folder: Path) -> int:
-    """Return the iterations an epoch of the training in the folder of a run."""
     record = read_record(folder / "model.pt")
     about = record.about if record else {}
     return max(int(about.get("iterations", 1)) // max(int(about.get("epochs", 1)), 1), 1)

@@ -43,12 +43,7 @@ class Line(NamedTuple):
 
 
 class StudyTable:
-    """Tabulate the scores of a study's rows, read from the evaluations' folders by the rows' labels, in their order.
-
-    A row's output with data consistency stands below the one without; the low-res image stands above the first
-    of the rows that were given it. ``protocol`` ends the footnotes. Raises ``InputError`` if scores cannot be read,
-    rows cannot be compared, or a comparison names no row.
-    """
+    """Tabulate the scores of rows, read by label from the folders of evaluations, or raise ``InputError``."""
 
     def __init__(
         self,
@@ -63,11 +58,7 @@ class StudyTable:
         self.differences = compare(self.scores, comparisons, published or {})
 
     def markdown(self) -> str:
-        """Return the table as Markdown: scores, those inside the head, over slices, differences, footnotes.
-
-        Each of two to four subjects has a table instead of the one over all slices, which is, like differences, of
-        whole slices.
-        """
+        """Return the table as Markdown: scores, over subjects, then slices or each subject; differences, notes."""
         whole, inside = whole_and_head(self.scores.metrics)
         n_subjects, n_slices = len(self.scores.subjects), self.scores.n_slices
         over = f"{n_subjects} subjects ({n_slices} slices)" if n_subjects > 1 else f"{n_slices} slices of 1 subject"
@@ -104,7 +95,6 @@ class StudyTable:
                 pd.DataFrame(rows, columns=_HEADERS[name]).to_csv(temporary, index=False, lineterminator="\n")
 
     def _score_table(self, metrics: Sequence[str]) -> str:
-        """Return the table of all lines: metric by metric our score and, where there is one, the paper's."""
         columns = [["method", *(line.label for line in self.lines)]]
         for metric in metrics:
             columns.append([metric_title(metric), *_score_cells(metric, self.lines)])
@@ -125,7 +115,6 @@ class StudyTable:
         return _table(columns)
 
     def _footnotes(self) -> list[str]:
-        """Return how the figures were made, what is optimistic in them, what was left out, and the protocol."""
         notes = [
             "A subject's score is the mean over its slices; SD with n - 1; in bold the best mean of the rows "
             f"that were given the same low-res; intervals: percentile bootstrap, {statistics.N_RESAMPLES} resamples."

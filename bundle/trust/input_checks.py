@@ -70,7 +70,6 @@ def warnings_of(found: Profile, seen: Seen, left_out: Collection[str] = ()) -> I
 
 
 def _contrasts(found: Profile, seen: Seen) -> Iterator[str]:
-    """Look for a target that is not T2-weighted and a reference that is, unless training had such."""
     target_is_t2w = found.target_fluid > FLUID_OF_T2W
     reference_is_t2w = found.reference_fluid is not None and found.reference_fluid > FLUID_OF_T2W
     trained_target, trained_reference = (seen.get(key) or [] for key in ("target_fluid", "reference_fluid"))
@@ -94,7 +93,6 @@ def _contrasts(found: Profile, seen: Seen) -> Iterator[str]:
 
 
 def _edges(found: Profile, seen: Seen) -> Iterator[str]:
-    """Look for a reference that shows something else than the target."""
     least, _ = seen.get("edge_agreement") or (0.0, 1.0)
     if found.edge_agreement is not None and found.edge_agreement < max(SHARED_EDGES, least - EDGE_MARGIN):
         yield (
@@ -104,7 +102,6 @@ def _edges(found: Profile, seen: Seen) -> Iterator[str]:
 
 
 def _grid(found: Profile, seen: Seen) -> Iterator[str]:
-    """Compare the distances of voxels with those of training."""
     for what, values, key in (
         ("In-plane voxels are", found.spacing, "spacing"),
         ("Slices are", (found.slice_distance,), "slice_distance"),
@@ -120,7 +117,6 @@ def _grid(found: Profile, seen: Seen) -> Iterator[str]:
 
 
 def _histograms(found: Profile, seen: Seen) -> Iterator[str]:
-    """Compare the brightness of tissues with that of training."""
     for who in ("target", "reference"):
         quantiles, known = getattr(found, f"{who}_histogram"), seen.get(f"{who}_histogram")
         if quantiles is None or not known or known["limit"] is None:
@@ -134,7 +130,6 @@ def _histograms(found: Profile, seen: Seen) -> Iterator[str]:
 
 
 def _noise(found: Profile, seen: Seen) -> Iterator[str]:
-    """Compare the noise with that of training."""
     for who in ("target", "reference"):
         level, known = getattr(found, f"{who}_noise"), seen.get(f"{who}_noise")
         if level is not None and known and level > max(NOISE_MARGIN * known[1], NOISE_FLOOR):

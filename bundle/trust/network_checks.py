@@ -86,7 +86,6 @@ class NetworkChecksd(Transform):
         return quartile_slices(tissue.tolist(), 3 if self.uncertainty else min(3, max(1, int(n_slices))))
 
     def _disagree(self, item: Item) -> None:
-        """Note how far the output departs from the measured block of k-space."""
         norms = np.zeros(2)
         for part in _chunks(item[PRED]):
             output, low_res = _slices(item[PRED], part).float(), _input(item, part)[:, :1].float()
@@ -101,11 +100,9 @@ class NetworkChecksd(Transform):
             )
 
     def _influence(self, item: Item, position: int) -> None:
-        """Note how much the reference decides."""
-        part = slice(position, position + 1)
-        image, plain = _input(item, part), _slices(item[PRED], part)
+        image, (predict, *_), finish, plain = self._asked(item, slice(position, position + 1))
         mirror_axis = -2 + int(np.argmax(np.abs(item[IMAGE].affine[0, :2].numpy(force=True))))
-        found = reference_influence(image, self._predictors(item)[0], self._finish(item, part), plain, mirror_axis)
+        found = reference_influence(image, predict, finish, plain, mirror_axis)
         item[CASE].measured["influence"] = {"slice": position, **found}
         if found["removed"] > LARGEST_INFLUENCE:
             item[CASE].warn(
@@ -114,23 +111,22 @@ class NetworkChecksd(Transform):
             )
 
     def _spread(self, item: Item, part: slice) -> Tensor:
-        """Return the standard deviation (N, 1, H, W) of some slices."""
-        image, plain = _input(item, part), _slices(item[PRED], part)
-        return predictive_spread(image, self._predictors(item), self._finish(item, part), plain)[1].cpu()
+        return predictive_spread(*self._asked(item, part))[1].cpu()
 
-    def _predictors(self, item: Item) -> list[Predict]:
-        """Return the networks as functions of slices (N, 2, H, W), the output's own first."""
-        return [functools.partial(self._predict, network) for network in (self.network(item[CASE]), *self.members)]
+    def _asked(self, item: Item, part: slice) -> tuple[Tensor, list[Predict], Finish, Tensor]:
+        """Return of some slices the input, the networks, the output's own first, what follows, and the plain output."""
+        image, factors = _input(item, part), measured_factors(item)
+        low_res = image[:, :1].float()
+
+        def finish(output: Tensor) -> Tensor:
+            return restored(output.float(), low_res, factors, self.magnitude) if self.consistent else output.float()
+
+        networks = (self.network(item[CASE]), *self.members)
+        predictors: list[Predict] = [functools.partial(self._predict, network) for network in networks]
+        return image, predictors, finish, _slices(item[PRED], part)
 
     def _predict(self, network: nn.Module, slices: Tensor) -> Tensor:
         return self.inferer(slices.movedim(0, -1)[None], network)[0].movedim(-1, 0)  # as a volume (1, 2, H, W, N)
-
-    def _finish(self, item: Item, part: slice) -> Finish:
-        """Return what follows the network, for some slices."""
-        if not self.consistent:
-            return Tensor.float
-        low_res, factors = _input(item, part)[:, :1].float(), measured_factors(item)
-        return lambda output: restored(output.float(), low_res, factors, self.magnitude)
 
 
 def ensemble(paths: Sequence[str | os.PathLike[str]], network: nn.Module, record: TrainingRecord) -> list[nn.Module]:
@@ -147,7 +143,6 @@ def ensemble(paths: Sequence[str | os.PathLike[str]], network: nn.Module, record
 
 
 def _input(item: Item, part: slice) -> Tensor:
-    """Return slices of the network's input, where its output is."""
     return _slices(item[IMAGE], part).to(item[PRED].device)
 
 

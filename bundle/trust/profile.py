@@ -116,13 +116,11 @@ def _middle(head: Mask) -> Mask:
 
 
 def _histogram(slices: Image) -> list[float]:
-    """Return the quantiles of tissue relative to its mean."""
     tissue = slices[slices > tissue_threshold(slices)].astype(np.float64)
     return [round(float(q), 4) for q in np.quantile(tissue, LEVELS) / tissue.mean()]
 
 
 def _fluid(values: Image) -> float:
-    """Return the 95th percentile of the values over their median; 1 where that is 0."""
     middle, bright = np.percentile(values, (50, 95))
     return float(bright / middle) if middle > 0 else 1.0
 

@@ -58,7 +58,6 @@ def shift(image: Tensor, pixels: tuple[float, float]) -> Tensor:
 
 
 def _outputs(image: Tensor, predictors: Sequence[Predict], plain: Tensor | None) -> Iterator[Tensor]:
-    """Yield the output of each pass of each predictor."""
     for predict in predictors:
         for flips, pixels in PASSES:
             known = plain if predict is predictors[0] and not flips else None

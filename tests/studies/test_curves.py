@@ -120,11 +120,6 @@ def test_training_that_was_not_run_is_named(tmp_path: Path, make: bool) -> None:
         read_curves(Training("SR4", folder, 2))
 
 
-def test_epoch_without_iterations_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="an epoch of SR4 has 0 iterations; pass at least 1"):
-        read_curves(Training("SR4", tmp_path, 0))
-
-
 def test_no_trainings_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="pass at least one"):
         save_curves(tmp_path / "curves.png", [])

@@ -211,8 +211,3 @@ def test_rows_of_other_images_are_refused(tmp_path: Path, row, other: dict[str, 
 def test_row_of_one_level_has_no_level_panels(tmp_path: Path, row) -> None:
     with pytest.raises(InputError, match="there are no levels of sub-A here; choose a row with a progressive network"):
         save_level_panels(tmp_path / "a.png", row("1"), "sub-A", "Title")
-
-
-def test_no_rows_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="pass at least one"):
-        save_panels(tmp_path / "a.png", {}, "sub-A", "Title")

@@ -156,11 +156,6 @@ def test_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
         read_scores(tmp_path)
 
 
-def test_study_without_rows_is_refused() -> None:
-    with pytest.raises(ValueError, match="pass at least one row"):
-        StudyScores({})
-
-
 def test_names_of_subjects_stay_text(evaluation: Evaluation) -> None:
     scores = {("NA", 0): {"super_res": [30]}, ("007", 0): {"super_res": [31]}}
     assert StudyScores({"a": evaluation("a", scores)}).subjects == ["007", "NA"]
