@@ -3,44 +3,34 @@
 
 from typing import Final
 
+# The target contrast: a path in the datalist, the volume after loading, then the network's two-channel input.
 IMAGE: Final = "image"
-"""The target contrast: a path in the datalist, the volume after loading, then the network's two-channel input."""
-REFERENCE: Final = "reference"
-"""The high-resolution volume of another contrast on the target's grid."""
-SUBJECT: Final = "subject"
-"""The person: what splits and statistics count."""
+REFERENCE: Final = "reference"  # the high-resolution volume of another contrast on the target's grid
+SUBJECT: Final = "subject"  # the person: what splits and statistics count
+# Contrast of the reference, where something else than its name tells it.
 REFERENCE_CONTRAST: Final = "reference_contrast"
-"""Contrast of the reference, where something else than its name tells it."""
-CASE: Final = "case"
-"""One session of a subject: unique within a data set, safe as a file name."""
-HIGH_RES: Final = "high_res"
-"""The normalised ground truth."""
-LOW_RES: Final = "low_res"
-"""The zero-filled target on the same scale."""
+CASE: Final = "case"  # one session of a subject: unique within a data set, safe as a file name
+HIGH_RES: Final = "high_res"  # the normalised ground truth
+LOW_RES: Final = "low_res"  # the zero-filled target on the same scale
+# What the levels of a progressive generator before the last should return: zero-filled by less, one channel each.
 LEVEL_TARGETS: Final = "level_targets"
-"""What the levels of a progressive generator before the last should return: zero-filled by less, one channel each."""
-PRED: Final = "pred"
-"""The network's output, the super-resolved target."""
-PRED_CONSISTENT: Final = "pred_consistent"
-"""The output with the measured block of k-space put back."""
+PRED: Final = "pred"  # the network's output, the super-resolved target
+PRED_CONSISTENT: Final = "pred_consistent"  # the output with the measured block of k-space put back
 SUPER_RES: Final = "super_res"
 SUPER_RES_CONSISTENT: Final = "super_res_dc"
+# What tables and files call the outputs, whose keys are MONAI's.
 REPORTED: Final = {PRED: SUPER_RES, PRED_CONSISTENT: SUPER_RES_CONSISTENT}
-"""What tables and files call the outputs, whose keys are MONAI's."""
-SCALE: Final = "intensity_scale"
-"""Offset and length of the native intensity range that became [0, 1]."""
-SLICE_AXIS: Final = "slice_axis"
-"""Which native axis the slices were taken along."""
-SLICES: Final = "slices"
-"""Native indices of the slices that are in the volume, where some were left out."""
+SCALE: Final = "intensity_scale"  # offset and length of the native intensity range that became [0, 1]
+SLICE_AXIS: Final = "slice_axis"  # which native axis the slices were taken along
+SLICES: Final = "slices"  # native indices of the slices that are in the volume, where some were left out
+# How many samples of k-space along each native axis were measured, int Tensor (3,); all of them through-plane.
 MEASURED: Final = "measured_samples"
-"""How many samples of k-space along each native axis were measured, int Tensor (3,); all of them through-plane."""
+# Standard deviation of the output over passes that should give the same, on the output's scale.
 UNCERTAINTY: Final = "uncertainty"
-"""Standard deviation of the output over passes that should give the same, on the output's scale."""
+# The same of a few slices alone: tensors (H, W), normalised, by the slice's position in the volume.
 SHOWN_UNCERTAINTY: Final = "shown_uncertainty"
-"""The same of a few slices alone: tensors (H, W), normalised, by the slice's position in the volume."""
+# In a datalist: path of the result below the output folder, without its ending, where it is not ``<case>_sr``.
 OUTPUT: Final = "output"
-"""In a datalist: path of the result below the output folder, without its ending, where it is not ``<case>_sr``."""
 
+# An item of a datalist: absolute paths under ``image`` and ``reference``, with ``subject`` and ``case``.
 Pair = dict[str, str]
-"""An item of a datalist: absolute paths under ``image`` and ``reference``, with ``subject`` and ``case``."""

@@ -12,12 +12,11 @@ from urllib.parse import quote
 from bundle.errors import InputError
 from bundle.files import atomic_path
 from bundle.keys import IMAGE, OUTPUT, REFERENCE, Pair
+from bundle.settings import PathLike
 from bundle.version import package_version
 from bundle.volumes.names import TARGET_CONTRAST, absolute_path, parse_name, safe_name
 
 logger = logging.getLogger(__name__)
-
-PathLike = str | os.PathLike[str]
 
 DATASET: Final = "dataset"  # key of the top folder of the BIDS data set that a pair was found in
 DESCRIPTION_FILE: Final = "dataset_description.json"
@@ -47,8 +46,7 @@ def bids_sidecar(pair: Mapping[str, Any]) -> dict[str, Any]:
 def write_dataset_description(output_dir: PathLike, pairs: Iterable[Mapping[str, Any]]) -> None:
     """Describe the folder of results as a derived data set, where pairs are of a BIDS data set and it is not yet.
 
-    Raises:
-        InputError: if the folder holds a data set that is not derived, such as the source itself, or cannot be written.
+    ``InputError`` if the folder holds a data set that is not derived, such as the source itself, or cannot be written.
     """
     source = next((Path(pair[DATASET]) for pair in pairs if DATASET in pair), None)
     if source is None:

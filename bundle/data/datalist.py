@@ -40,9 +40,7 @@ def read_datalist(path: Path, reference_contrast: str) -> tuple[list[Pair], str]
 
     It is a JSON file, or by its ending a table whose first line names columns ``image`` and ``reference``, and
     ``subject`` and ``case`` where wanted. Paths count from its folder. With ``auto`` any contrast is taken.
-
-    Raises:
-        InputError: if the file is damaged or empty, names missing files, or lists another contrast.
+    ``InputError`` if the file is damaged or empty, names missing files, or lists another contrast.
     """
     if not (entries := _read_entries(path)):
         raise InputError(f"{path} lists no pairs; add entries with image and reference, or sections of them.")

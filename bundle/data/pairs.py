@@ -15,19 +15,8 @@ from bundle.dicom.export import study_pairs
 from bundle.dicom.headers import is_dicom
 from bundle.errors import InputError
 from bundle.keys import CASE, IMAGE, REFERENCE, SUBJECT, Pair
-from bundle.volumes.names import (
-    ANY_REFERENCE,
-    NIFTI_ENDING,
-    REFERENCE_CONTRASTS,
-    REFERENCE_NAMES,
-    TARGET_CONTRAST,
-    Scan,
-    absolute_path,
-    choose_contrast,
-    first_few,
-    parse_name,
-    safe_name,
-)
+from bundle.volumes import names
+from bundle.volumes.names import Scan
 
 logger = logging.getLogger(__name__)
 
@@ -42,14 +31,12 @@ def find_pairs(dataset_dir: str | os.PathLike[str], reference_contrast: str = "a
     or a CSV table. Names match when their BIDS entities agree; the reference may lack an entity of the target or carry
     one more (``acq``, ``run``), and the closest is taken. Subject, session, space and resolution must be the same.
     Hidden files, ``*.partial`` and ``derivatives`` folders are left out. One contrast serves as reference for the whole
-    data set; ``auto`` is that with more pairs, the first on a tie.
-
-    Raises:
-        InputError: if nothing is found, files are missing, or a target has several equally close references.
+    data set; ``auto`` is that with more pairs, the first on a tie. ``InputError`` if nothing is found, files are
+    missing, or a target has several equally close references.
     """
-    if reference_contrast not in ("auto", *REFERENCE_CONTRASTS):
-        raise InputError(f"reference_contrast is {reference_contrast!r}; choose auto, {ANY_REFERENCE}.")
-    source = absolute_path(dataset_dir)
+    if reference_contrast not in ("auto", *names.REFERENCE_CONTRASTS):
+        raise InputError(f"reference_contrast is {reference_contrast!r}; choose auto, {names.ANY_REFERENCE}.")
+    source = names.absolute_path(dataset_dir)
     if not source.exists():
         raise InputError(f"dataset_dir {source} does not exist{_similar_name(source)}; name an existing folder.")
     datalist = find_datalist(source) if source.is_dir() else source
@@ -63,24 +50,24 @@ def find_pairs(dataset_dir: str | os.PathLike[str], reference_contrast: str = "a
 
 def _pairs_by_name(folder: Path, reference_contrast: str) -> tuple[list[Pair], str]:
     files = list(_files(folder))
-    names = [path for path in files if NIFTI_ENDING.search(path.name)]
-    if not names:
+    volumes = [path for path in files if names.NIFTI_ENDING.search(path.name)]
+    if not volumes:
         by_folder = itertools.groupby(files, key=lambda path: path.parent)
         if folders := [parent for parent, inside in by_folder if any(map(is_dicom, inside))]:
             return study_pairs(folders, folder, reference_contrast)
-    scans = [scan for path in names if (scan := parse_name(path)) and scan.entities.get("part", "mag") == "mag"]
+    scans = [scan for path in volumes if (scan := names.parse_name(path)) and scan.entities.get("part", "mag") == "mag"]
     by_subject: dict[tuple[str, str], list[Scan]] = defaultdict(list)
     for scan in scans:
         by_subject[scan.entities["sub"], scan.contrast].append(scan)
-    targets = [scan for scan in scans if scan.contrast == TARGET_CONTRAST]
+    targets = [scan for scan in scans if scan.contrast == names.TARGET_CONTRAST]
     candidates = {
         name: [(target, _closest(target, by_subject[target.entities["sub"], name])) for target in targets]
-        for name in REFERENCE_CONTRASTS
+        for name in names.REFERENCE_CONTRASTS
     }
     n_pairs = {name: sum(bool(references) for _, references in found) for name, found in candidates.items()}
-    contrast = choose_contrast(n_pairs, reference_contrast)
+    contrast = names.choose_contrast(n_pairs, reference_contrast)
     if not n_pairs[contrast]:
-        raise InputError(_nothing_found(folder, names, scans, reference_contrast))
+        raise InputError(_nothing_found(folder, volumes, scans, reference_contrast))
     pairs = [_pair(target, references) for target, references in candidates[contrast] if references]
     if alone := [target.path.name for target, references in candidates[contrast] if not references]:
         logger.warning("%d targets have no %s reference and are left out: %s", len(alone), contrast, ", ".join(alone))
@@ -104,18 +91,13 @@ def _distance(target: Scan, reference: Scan) -> tuple[int, int, bool] | None:
 
 
 def _pair(target: Scan, references: Sequence[Scan]) -> Pair:
-    """Return a target with its reference, and refuse several that are as close."""
     if len(references) > 1:
         raise InputError(
             f"{target.path} has two references that fit equally well, {references[0].path} and {references[1].path}; "
             "take one away, or list the pairs in a datalist.json."
         )
-    return {
-        IMAGE: str(target.path),
-        REFERENCE: str(references[0].path),
-        SUBJECT: target.entities["sub"],
-        CASE: safe_name(target.case),
-    }
+    files = {IMAGE: str(target.path), REFERENCE: str(references[0].path)}
+    return files | {SUBJECT: target.entities["sub"], CASE: names.safe_name(target.case)}
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -151,21 +133,22 @@ def _require_unique_cases(pairs: Iterable[Pair]) -> None:
 
 def _nothing_found(folder: Path, files: Sequence[Path], scans: Sequence[Scan], wanted: str) -> str:
     counts = Counter(scan.contrast for scan in scans)
-    others = [name for name in REFERENCE_CONTRASTS if name in counts and name != wanted]
-    if wanted != "auto" and others and TARGET_CONTRAST in counts:
+    others = [name for name in names.REFERENCE_CONTRASTS if name in counts and name != wanted]
+    if wanted != "auto" and others and names.TARGET_CONTRAST in counts:
         return f"{folder} has T2w but no matching {wanted} volumes; set reference_contrast to {others[0]} or auto."
     wanted_names = (
         f"{start}{target}.nii[.gz] with {start}{' or '.join(ends)}"
-        for start, (target, ends) in zip(("sub-*", "IXI*"), REFERENCE_NAMES.items(), strict=True)
+        for start, (target, ends) in zip(("sub-*", "IXI*"), names.REFERENCE_NAMES.items(), strict=True)
     )
     looked_for = f"looked for {', '.join(wanted_names)}, or a datalist.json whose entries hold image and reference"
     if counts:
         present = ", ".join(f"{n} {name}" for name, n in sorted(counts.items()))
+        listed = names.first_few([scan.path.name for scan in scans])
         return (
-            f"{folder} holds {present} but no target with its reference ({first_few([s.path.name for s in scans])}); "
-            f"{looked_for}: rename the files or write a datalist.json."
+            f"{folder} holds {present} but no target with its reference ({listed}); {looked_for}: "
+            "rename the files or write a datalist.json."
         )
-    present = f"found {first_few([path.name for path in files])}" if files else "found no NIfTI file"
+    present = f"found {names.first_few([path.name for path in files])}" if files else "found no NIfTI file"
     return f"{folder} holds no pairs: {looked_for}; {present}. Rename the files or write a datalist.json."
 
 

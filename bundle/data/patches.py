@@ -18,10 +18,7 @@ class PatchStream:
     """Draw shuffled batches of patches without end; each pass visits every patch once.
 
     One pass is ``len(stream)`` batches; an incomplete last batch is left out. Of several processes each gets its part
-    of every batch, see :mod:`bundle.parallel`.
-
-    Raises:
-        InputError: if a slice is smaller than a patch, or a setting is out of range.
+    of every batch, see :mod:`bundle.parallel`. ``InputError`` if a patch does not fit, or a setting is out of range.
     """
 
     dataset: SliceStack

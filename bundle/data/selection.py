@@ -8,11 +8,12 @@ from typing import Any
 
 from tqdm import tqdm
 
-from bundle.data.bids import PathLike, with_outputs
+from bundle.data.bids import with_outputs
 from bundle.data.pairs import find_pairs
 from bundle.data.splits import read_split
 from bundle.errors import InputError, SomeFailedError, reason_of
 from bundle.keys import CASE, IMAGE, REFERENCE, REFERENCE_CONTRAST, SUBJECT, Pair
+from bundle.settings import PathLike
 from bundle.volumes.names import NIFTI_ENDING, REFERENCE_NAMES, absolute_path, parse_name, safe_name
 
 logger = logging.getLogger(__name__)
@@ -29,10 +30,8 @@ def requested_pairs(
     """Return the one pair that is named, files or folders of a DICOM series, or else all pairs of a data set.
 
     A name that is neither BIDS-like nor IXI's is case and subject; so is that of a DICOM folder, after its parent's.
-    Pairs of a BIDS data set get ``output``.
-
-    Raises:
-        InputError: if only one of ``image`` and ``reference`` is given, or the data set has no pairs.
+    Pairs of a BIDS data set get ``output``. ``InputError`` if only one of ``image`` and ``reference`` is given, or the
+    data set has no pairs.
     """
     if image is None and reference is None:
         return with_outputs(find_pairs(dataset_dir, reference_contrast), dataset_dir)
@@ -50,11 +49,7 @@ def requested_pairs(
 def pairs_of_subset(
     pairs: Sequence[Pair], split_file: PathLike | None, subset: str = "test", fold: int | None = None
 ) -> list[Pair]:
-    """Return the pairs of one set of a split that training has written; all of them where there is no split file.
-
-    Raises:
-        InputError: as :func:`bundle.data.splits.read_split`, and if the set holds no pair of the data set.
-    """
+    """Return the pairs of one set of a split, or all without a split file; ``InputError`` if there are none."""
     if split_file is None:
         return list(pairs)
     subjects = read_split(split_file, subset, fold)
@@ -76,11 +71,7 @@ def contrast_of(pairs: Sequence[Pair]) -> str | None:
 def reference_beside(
     image: PathLike, names: Mapping[str, Sequence[str]] | None = None, contrast: str | None = None
 ) -> Path:
-    """Return the first reference beside an image, of ``contrast`` if any, by rules like those of ``REFERENCE_NAMES``.
-
-    Raises:
-        InputError: if no rule fits the image's name, or no reference is there.
-    """
+    """Return the first reference beside an image, of ``contrast`` if any, by rules as ``REFERENCE_NAMES``."""
     path = Path(image)
     stem = NIFTI_ENDING.sub("", path.name)
     rules = {**(names or {}), **REFERENCE_NAMES, **(names or {})}  # those given come first

@@ -6,7 +6,6 @@ import hashlib
 import itertools
 import json
 import logging
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -17,6 +16,7 @@ from bundle.data.datalist import SECTION
 from bundle.errors import InputError
 from bundle.files import atomic_path
 from bundle.keys import SUBJECT, Pair
+from bundle.settings import PathLike
 from bundle.volumes.names import first_few
 
 logger = logging.getLogger(__name__)
@@ -30,17 +30,13 @@ _REMEDY: Final = "delete it to draw the splits anew, or name another split_file"
 
 @dataclass(frozen=True)
 class SplitPlan:
-    """Say how subjects are drawn; whoever is in neither other set is trained on.
+    """Say how subjects are drawn; whoever is in neither other set is trained on."""
 
-    ``test`` and ``validate`` are fractions of all subjects, together below 1, or names. Of ``n_folds``, at least 2,
-    each tests other subjects, whatever ``test`` is, and ``fold`` from 0 is the one to return.
-    """
-
-    test: float | Sequence[str] = 0.2
-    validate: float | Sequence[str] = 0.1
+    test: float | Sequence[str] = 0.2  # of all subjects, or names
+    validate: float | Sequence[str] = 0.1  # likewise; fractions are together below 1
     seed: int = 0
-    n_folds: int | None = None
-    fold: int | None = None
+    n_folds: int | None = None  # at least 2; each tests other subjects, whatever test is
+    fold: int | None = None  # from 0, the one to return
 
     def __post_init__(self) -> None:
         for name in (TEST, VALIDATE):
@@ -62,17 +58,13 @@ class SplitPlan:
             raise InputError("test names subjects, but folds test everybody in turn; drop either of them.")
 
 
-def split_pairs(
-    pairs: Sequence[Pair], split_file: str | os.PathLike[str], plan: SplitPlan | None = None
-) -> dict[str, list[Pair]]:
+def split_pairs(pairs: Sequence[Pair], split_file: PathLike, plan: SplitPlan | None = None) -> dict[str, list[Pair]]:
     """Split pairs by subject as ``split_file`` says, drawing and writing it where it does not exist.
 
     Subjects are ranked by a hash of seed and name, whatever the order of ``pairs`` and the machine. With a fraction
     above 0 the test set gets at least one of two subjects and the validation set one of three. Pairs that carry a
-    section of their datalist stay in it; sections that it lacks are drawn from its training section.
-
-    Raises:
-        InputError: if the file is damaged, contradicts the plan or lacks a subject, or the draw is impossible.
+    section of their datalist stay in it; sections that it lacks are drawn from its training section. ``InputError`` if
+    the file is damaged, contradicts the plan or lacks a subject, or the draw is impossible.
     """
     if not pairs:
         raise InputError("there are no pairs to split; check dataset_dir.")
@@ -92,7 +84,7 @@ def split_pairs(
     return result
 
 
-def read_split(split_file: str | os.PathLike[str], name: str, fold: int | None = None) -> list[str]:
+def read_split(split_file: PathLike, name: str, fold: int | None = None) -> list[str]:
     """Return the subjects of a set that ``split_pairs`` wrote; an ``InputError`` where file, set or fold is missing."""
     file = Path(split_file)
     if not file.exists():
@@ -191,8 +183,7 @@ def _read_for(plan: SplitPlan, subjects: set[str], file: Path) -> list[Subjects]
 
 
 def _recorded(plan: SplitPlan) -> dict[str, Any]:
-    """Return what of a plan decides the draw, as JSON gives it back."""
-    recorded = json.loads(json.dumps(asdict(plan)))
+    recorded = json.loads(json.dumps(asdict(plan)))  # as JSON gives it back
     del recorded["fold"]  # one file holds all of them
     return recorded | ({TEST: None} if plan.n_folds else {})
 

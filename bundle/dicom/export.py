@@ -17,16 +17,7 @@ import numpy as np
 from bundle.dicom.headers import Tag, is_dicom, read_dicom_header
 from bundle.errors import InputError
 from bundle.keys import CASE, IMAGE, REFERENCE, REFERENCE_CONTRAST, SUBJECT, Pair
-from bundle.volumes.names import (
-    ANY_REFERENCE,
-    CONTRASTS,
-    OTHER_SERIES,
-    REFERENCE_CONTRASTS,
-    TARGET_CONTRAST,
-    choose_contrast,
-    first_few,
-    safe_name,
-)
+from bundle.volumes import names
 
 logger = logging.getLogger(__name__)
 
@@ -46,16 +37,16 @@ class Series:
         if self.tags[Tag.MODALITY] not in ("MR", "") or "DERIVED" in self.tags[Tag.IMAGE_TYPE]:
             return ""
         words = self.tags[Tag.DESCRIPTION].lower() or self.tags[Tag.PROTOCOL].lower()
-        if re.search(OTHER_SERIES, words):
+        if re.search(names.OTHER_SERIES, words):
             return ""
-        said = [contrast.name for contrast in CONTRASTS if re.search(contrast.words, words)]
+        said = [contrast.name for contrast in names.CONTRASTS if re.search(contrast.words, words)]
         if len(said) == 1:
             return said[0]
         repetition, echo = self.numbers(Tag.REPETITION_TIME, 1), self.numbers(Tag.ECHO_TIME, 1)
         if not (repetition and echo):
             return ""
         inversion = self.numbers(Tag.INVERSION_TIME, 1) or [0.0]
-        return next((one.name for one in CONTRASTS if one.times(*repetition, *echo, *inversion)), "")
+        return next((one.name for one in names.CONTRASTS if one.times(*repetition, *echo, *inversion)), "")
 
     @property
     def name(self) -> str:
@@ -76,18 +67,16 @@ def study_pairs(folders: Iterable[Path], top: Path, reference_contrast: str = "a
 
     A reference is taken, in this order of preference, that was scanned without contrast agent, in the target's frame
     of reference, at its orientation, with the smallest pixels. Each folder holds the files of one series; cases are
-    named by their path from ``top``. The contrast of the references is returned too.
-
-    Raises:
-        InputError: if there is no pair, saying what series there are.
+    named by their path from ``top``. The contrast of the references is returned too. ``InputError`` if there is no
+    pair, saying what series there are.
     """
     series = [one for folder in folders if (one := _first_of(folder))]
     studies: dict[str, list[Series]] = defaultdict(list)
     for one in series:
         studies[one.tags[Tag.STUDY]].append(one)
-    found = {name: list(_pairs_of(studies.values(), name)) for name in REFERENCE_CONTRASTS}
+    found = {name: list(_pairs_of(studies.values(), name)) for name in names.REFERENCE_CONTRASTS}
     n_pairs = {name: sum(bool(references) for _, references in pairs) for name, pairs in found.items()}
-    contrast = choose_contrast(n_pairs, reference_contrast)
+    contrast = names.choose_contrast(n_pairs, reference_contrast)
     pairs = []
     for target, references in found[contrast]:
         if len(references) == 1:
@@ -104,12 +93,13 @@ def study_pairs(folders: Iterable[Path], top: Path, reference_contrast: str = "a
 
 
 def _nothing_paired(folder: Path, series: Sequence[Series], wanted: str) -> str:
-    none = f"no {', '.join([TARGET_CONTRAST, *REFERENCE_CONTRASTS[:-1]])} or {REFERENCE_CONTRASTS[-1]}"
+    *others, last = (contrast.name for contrast in names.CONTRASTS)
+    none = f"no {', '.join(others)} or {last}"
     known = [f"{one.contrast or none}: {one.name}" for one in series]
-    contrasts = ANY_REFERENCE if wanted == "auto" else wanted
+    contrasts = names.ANY_REFERENCE if wanted == "auto" else wanted
     return (
-        f"{folder} holds {len(series)} DICOM series and no {TARGET_CONTRAST} with a {contrasts} of the same study "
-        f"({first_few(known)}); list the folders in a CSV table with columns image and reference."
+        f"{folder} holds {len(series)} DICOM series and no {names.TARGET_CONTRAST} with a {contrasts} of the same "
+        f"study ({names.first_few(known)}); list the folders in a CSV table with columns image and reference."
     )
 
 
@@ -122,11 +112,11 @@ def _first_of(folder: Path) -> Series | None:
     if len({tags[Tag.SERIES] for tags in ends}) == 1:
         return Series(folder, ends[0])
     if ends:
-        names = [tags[Tag.DESCRIPTION] or "one without description" for tags in ends]
+        found = [tags[Tag.DESCRIPTION] or "one without description" for tags in ends]
         logger.warning(
             "%s is left out: it holds several DICOM series, %s and %s among them; sort it into one folder a series, or "
             "convert it with dcm2niix.",
-            *(folder, *names),
+            *(folder, *found),
         )
     elif files:
         logger.warning("%s is left out: its DICOM files cannot be read.", folder)
@@ -138,7 +128,7 @@ def _pairs_of(studies: Iterable[Sequence[Series]], contrast: str) -> Iterator[tu
     for study in studies:
         candidates = [one for one in study if one.contrast == contrast]
         for target in study:
-            if target.contrast == TARGET_CONTRAST:
+            if target.contrast == names.TARGET_CONTRAST:
                 ranks = [_rank(target, one) for one in candidates]
                 yield target, [one for one, rank in zip(candidates, ranks, strict=True) if rank == min(ranks)]
 
@@ -156,10 +146,6 @@ def _pair(target: Series, reference: Series, top: Path, contrast: str) -> Pair:
     """Return a pair that names neither patient nor study, unless folders do."""
     patient = target.tags[Tag.PATIENT] or target.tags[Tag.STUDY]
     folders = target.folder.relative_to(top).parts or (target.folder.name,)
-    return {
-        IMAGE: str(target.folder),
-        REFERENCE: str(reference.folder),
-        SUBJECT: hashlib.sha256(patient.encode()).hexdigest()[:12],
-        CASE: safe_name("_".join(folders)),
-        REFERENCE_CONTRAST: contrast,
-    }
+    subject = hashlib.sha256(patient.encode()).hexdigest()[:12]
+    series = {IMAGE: str(target.folder), REFERENCE: str(reference.folder), REFERENCE_CONTRAST: contrast}
+    return series | {SUBJECT: subject, CASE: names.safe_name("_".join(folders))}

@@ -27,10 +27,8 @@ def read_series(folder: Path, with_voxels: bool = True) -> Volume:
     """Read the DICOM series of a folder, slices in the order of their normal, or without decoding an image.
 
     Intensities are those after rescale slope and intercept. The NIfTI header names neither patient nor study.
-
-    Raises:
-        InputError: if there is no series or more than one; if slices are missing, doubled, shifted or unevenly
-            spaced; if a file is damaged, in colour, or holds several frames.
+    ``InputError`` if there is no series or more than one; if slices are missing, doubled, shifted or unevenly spaced;
+    if a file is damaged, in colour, or holds several frames.
     """
     found = [_slice_header(path) for path in _files_of_one_series(folder)]
     slices = sorted(found, key=lambda one: float(one.position @ found[0].axes[:, 2]))
@@ -44,15 +42,12 @@ def read_series(folder: Path, with_voxels: bool = True) -> Volume:
 def _files_of_one_series(folder: Path) -> list[Path]:
     import SimpleITK
 
-    reader, path, details = (
-        SimpleITK.ImageSeriesReader,
-        str(folder),
-        True,
-    )  # tells apart localizers under one identifier
+    reader, path = SimpleITK.ImageSeriesReader, str(folder)
     display = reader.GetGlobalWarningDisplay()
     reader.SetGlobalWarningDisplay(False)  # an empty folder gets a sentence below
-    identifiers = reader.GetGDCMSeriesIDs(path, details)
-    series = [list(map(Path, reader.GetGDCMSeriesFileNames(path, one, details))) for one in identifiers]
+    # True tells apart localizers under one identifier
+    identifiers = reader.GetGDCMSeriesIDs(path, True)
+    series = [list(map(Path, reader.GetGDCMSeriesFileNames(path, one, True))) for one in identifiers]
     reader.SetGlobalWarningDisplay(display)
     if not series:
         raise InputError(f"{folder}: this folder holds no DICOM images{_where_instead(folder)}; {_ONE_SERIES}.")

@@ -25,22 +25,16 @@ _ABOUT = ("slices", "aspect", "edges")
 
 @dataclass(frozen=True)
 class CaseSlices:
-    """Slices of the images of a case, in display orientation.
+    """Slices of the images of a case, in display orientation."""
 
-    Images are float32 arrays (n, rows, columns) by name, ``slices`` indices in the file, counted from 0, ``aspect``
-    is the height of a pixel divided by its width, ``sides`` are the patient's at the left and the top edge, and
-    ``n_measured`` counts the samples of k-space that were measured along rows and columns, where that is known.
-    """
-
-    images: Mapping[str, Image]
-    slices: Sequence[int]
-    aspect: float
-    sides: tuple[str, str]
+    images: Mapping[str, Image]  # float32 (n, rows, columns)
+    slices: Sequence[int]  # indices in the file, counted from 0
+    aspect: float  # height of a pixel divided by its width
+    sides: tuple[str, str]  # of the patient, at the left and the top edge
     scores: Sequence[Scores] = ()
-    n_measured: tuple[int, int] | None = None
+    n_measured: tuple[int, int] | None = None  # samples of k-space along rows and columns, where that is known
 
     def __post_init__(self) -> None:
-        """Refuse images that do not belong together."""
         shape = (len(self.slices), *next(iter(self.images.values())).shape[1:])
         for name, image in self.images.items():
             if image.shape != shape or not image.size:
@@ -57,10 +51,8 @@ class CaseSlices:
     ) -> "CaseSlices":
         """Turn slices, arrays (H, W, n) by name on one grid, from the order of the file.
 
-        The affine is 4 x 4, voxel index to mm, RAS+; ``n_measured`` runs along H and W.
-
-        Raises:
-            ValueError: if shapes differ or the affine cannot be inverted.
+        The affine is 4 x 4, voxel index to mm, RAS+; ``n_measured`` runs along H and W. ``ValueError`` if shapes differ
+        or the affine cannot be inverted.
         """
         orientation = DisplayOrientation.of(affine)
         row, column = orientation.axes
@@ -75,11 +67,7 @@ class CaseSlices:
         return replace(self, images=images, slices=self.slices[position], scores=self.scores[position])
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the images, ``slices``, ``aspect`` and ``edges`` (the sides) as one ``.npz``.
-
-        Raises:
-            InputError: if the file cannot be written.
-        """
+        """Write the images, ``slices``, ``aspect`` and ``edges`` (the sides) as one ``.npz``; else ``InputError``."""
         arrays: dict[str, Any] = {**self.images, "slices": self.slices, "aspect": self.aspect, "edges": self.sides}
         with atomic_path(path) as temporary, temporary.open("wb") as stream:
             np.savez_compressed(stream, **arrays)
@@ -87,11 +75,7 @@ class CaseSlices:
 
     @classmethod
     def load(cls, path: Path, needed: Sequence[str]) -> "CaseSlices":
-        """Read what :meth:`save` has written.
-
-        Raises:
-            InputError: if the file cannot be read, or there is no image of a name that is needed.
-        """
+        """Read what :meth:`save` has written; ``InputError`` if that fails, or an image that is needed is not there."""
         try:
             with np.load(path) as stored:
                 arrays = dict(stored)

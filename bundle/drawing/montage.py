@@ -22,16 +22,12 @@ _MINUS, _TIMES = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
 
 @dataclass(frozen=True)
 class MontageColumn:
-    """One column of a montage: an image of a case by its name, in each of its slices, which all columns share.
-
-    It has errors where it is compared with a ``target``, the name of the image that it should be; ``label`` is the
-    heading, where it is not the image's short title.
-    """
+    """One column of a montage: an image of a case by its name, in each of its slices, which all columns share."""
 
     case: CaseSlices
     image: str
-    target: str | None = None
-    label: str = ""
+    target: str | None = None  # the image that it should be, where errors are shown
+    label: str = ""  # the heading, where it is not the image's short title
 
     @property
     def heading(self) -> str:
@@ -72,10 +68,7 @@ def save_montage(
     ``high_res`` of the first column's case, and are cropped to its tissue. All errors share one scale, that of the
     colour bar, to ``error_end`` or the 99th percentile of all errors, rounded up; they stand beside the images or in
     rows of their own below them. The last row shows the part of the middle slice that holds the most detail.
-
-    Raises:
-        ValueError: if nothing is compared, or the file is not named as a PNG file.
-        InputError: if the file cannot be written.
+    ``ValueError`` if nothing is compared, or the file is not named as a PNG file; ``InputError`` if it is not writable.
     """
     compared = [column for column in columns if column.target]
     if not compared:

@@ -78,7 +78,6 @@ def draw_page(rows: Sequence[TileRow], title: str) -> Figure:
 
 
 def _column_places(tiles: Sequence[Tile]) -> tuple[list[float], float]:
-    """Return the left edge of each column and the width of all."""
     gaps = [_GROUP_GAP if _is_error(after) and not _is_error(before) else _GAP for before, after in pairwise(tiles)]
     width = (_WIDTH - _LABELS - sum(gaps) - _BAR_GAP - _BAR - _BAR_LABELS) / len(tiles)
     return np.cumsum([_LABELS, *(width + gap for gap in gaps)]).tolist(), width

@@ -16,22 +16,17 @@ class DisplayOrientation(NamedTuple):
 
     Axial slices show anterior up and the patient's right on the viewer's left (radiological convention), coronal ones
     superior up and right on the left, sagittal ones superior up and anterior on the left, oblique ones the nearest of
-    these, without resampling. ``axes`` become rows and columns, ``flipped`` are reversed; the rest is as in
-    :class:`bundle.drawing.case_slices.CaseSlices`, sides as letters of R A S.
+    these, without resampling.
     """
 
-    axes: tuple[int, int]
-    flipped: tuple[int, ...]
-    aspect: float
-    sides: tuple[str, str]
+    axes: tuple[int, int]  # that become rows and columns
+    flipped: tuple[int, ...]  # axes that are reversed
+    aspect: float  # height of a pixel divided by its width
+    sides: tuple[str, str]  # of the patient, at the left and the top edge: letters of R A S
 
     @classmethod
     def of(cls, affine: npt.ArrayLike) -> "DisplayOrientation":
-        """Choose by an affine, 4 x 4, voxel indices to millimetres, RAS+ as nibabel and NIfTI have it (not ITK's LPS).
-
-        Raises:
-            ValueError: if the affine cannot be inverted.
-        """
+        """Choose by an affine (4, 4), voxel index to mm, RAS+ (not ITK's LPS); ``ValueError`` if it has no inverse."""
         matrix = np.asarray(affine, dtype=np.float64)
         if matrix.shape != (4, 4) or not np.isfinite(matrix).all() or abs(np.linalg.det(matrix[:3, :3])) < 1e-12:
             raise ValueError("affine is no invertible 4 x 4 matrix; pass the affine of the volume's file.")
@@ -46,11 +41,7 @@ class DisplayOrientation(NamedTuple):
         return cls((row, column), flipped, float(spacing[row] / spacing[column]), sides)
 
     def turn(self, volume: npt.ArrayLike) -> npt.NDArray[np.generic]:
-        """Return the slices of a volume (H, W, n) as an array (n, rows, columns), the first row on top.
-
-        Raises:
-            ValueError: if the volume is not 3-D.
-        """
+        """Return the slices of a volume (H, W, n), or raise ``ValueError``, as (n, rows, columns), first row on top."""
         array = np.asarray(volume)
         if array.ndim != 3:
             raise ValueError(f"volume has shape {array.shape}; pass one volume of three dimensions.")

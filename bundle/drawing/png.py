@@ -20,12 +20,7 @@ _PAGE_DPI, _PLOT_DPI = 180, 150
 
 
 def save_plot(figure: Figure, path: str | os.PathLike[str]) -> Path:
-    """Save a plot, a figure of its own and not pyplot's, on white, as the same bytes for the same plot.
-
-    Raises:
-        ValueError: if the path does not end in ``.png``.
-        InputError: if the file cannot be written.
-    """
+    """Save a plot, not pyplot's, on white, as the same bytes for the same plot; ``ValueError`` if not to ``.png``."""
     target = _png_path(path)
     FigureCanvasAgg(figure)
     with atomic_path(target) as temporary:

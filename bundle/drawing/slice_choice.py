@@ -30,11 +30,7 @@ class Box(NamedTuple):
 
 
 def quartile_slices(slices: Sequence[int], n: int = 3) -> list[int]:
-    """Return ``n`` slices, or all, that divide the given ones into equal parts: for 3, those at the quartiles.
-
-    Raises:
-        ValueError: if there are no slices or ``n`` is less than 1.
-    """
+    """Return ``n`` >= 1 slices, or all of at least one, that divide them into equal parts: for 3, at the quartiles."""
     if n < 1 or not len(slices):
         raise ValueError(f"cannot choose {n} of {len(slices)} slices; pass at least one slice and n >= 1.")
     ordered = sorted(slices)

@@ -22,34 +22,27 @@ MISSING = "#1f6feb"  # for NaN in a montage: neither a grey nor an error colour
 
 @dataclass(frozen=True)
 class Scale:
-    """What the colours of a tile stand for: values from ``low`` to ``high``, what lies beyond as at that end.
-
-    For a legend, ``ends`` are both in words; grey windows need none.
-    """
+    """What the colours of a tile stand for: values from ``low`` to ``high``, what lies beyond as at that end."""
 
     colours: Colormap
     low: float
     high: float
-    ends: tuple[str, str] | None = None
+    ends: tuple[str, str] | None = None  # both in words, for a legend; grey windows need none
 
 
 @dataclass(frozen=True)
 class Tile:
-    """One picture of a slice, an array (rows, columns) in display orientation.
+    """One picture of a slice, in display orientation."""
 
-    The ``description`` is for those who cannot see it; ``sides`` are written where they are given; the outlines of
-    ``outlined`` are drawn over the picture.
-    """
-
-    image: Image
+    image: Image  # (rows, columns)
     scale: Scale
     heading: str
-    description: str = ""
+    description: str = ""  # for those who cannot see it
     caption: str = ""
     aspect: float = 1.0
     sides: tuple[str, str] | None = None
     mark: Box | None = None
-    outlined: Image | None = None
+    outlined: Image | None = None  # whose outlines are drawn over the picture
 
     @property
     def ratio(self) -> float:

@@ -17,9 +17,8 @@ from bundle.settings import IMAGES, ModelSettings, differing, recorded
 class CaseNetwork:
     """Choose the network for a case: the one that takes no reference where the reference is of no use.
 
-    Cases whose reference cannot be used are skipped, or go through a network without one, which is built and loaded
-    by the training record beside its own weights. ``InputError`` if it is needed and not given, or needs a reference,
-    or is for other low-res images than ``model``.
+    That network is built and loaded by the training record beside its own weights. ``InputError`` if it is needed and
+    not given, or needs a reference, or is for other low-res images than ``model``.
     """
 
     def __init__(

@@ -31,18 +31,14 @@ class TrainingCheckpoint:
     Attach it after every handler that changes a stored object, such as learning rate schedules. For inference it also
     writes the state_dict of ``kept_network``, the generator or its average, with the record as JSON under the same
     name. A checkpoint of another record is refused.
-
-    Args:
-        objects: networks, optimizers, schedules and streams by name; those that are ``None`` are left out.
-        interval: save every so many iterations, besides at the end of each epoch.
     """
 
     path: str | os.PathLike[str]
     model_path: str | os.PathLike[str]
     kept_network: nn.Module
-    objects: Mapping[str, Any]
+    objects: Mapping[str, Any]  # networks, optimizers, schedules and streams; those that are None are left out
     record: TrainingRecord
-    interval: int = 500
+    interval: int = 500  # iterations between checkpoints, besides those at the end of each epoch
     resume: bool = True
 
     def __post_init__(self) -> None:
@@ -116,7 +112,6 @@ class TrainingCheckpoint:
 
 
 def _random_states() -> dict[str, Any]:
-    """Return the states of all random number generators, as tensors and plain values."""
     kind, keys, *rest = np.random.get_state()
     version, internal, gauss_next = random.getstate()
     return {

@@ -43,10 +43,9 @@ def protocol(
 class EvaluationReport:
     """Compare low-res and super-res with the ground truth, slice by slice.
 
-    Where there is an output with data consistency, it is scored beside the one without; PSNR and SSIM are given for
-    whole slices and for the head. Writes ``slices.csv``, ``subjects.csv``, ``table.md`` with the ``protocol`` as its
-    footnote, a montage per case and, as arrays, the slices it shows (``panels``) into a folder, and logs the table.
-    The evaluator it is attached to decollates batches of one case, as MONAI's do.
+    An output with data consistency is scored beside the one without. Writes ``slices.csv``, ``subjects.csv``,
+    ``table.md`` with the ``protocol`` as its footnote, a montage per case and, as arrays, the slices it shows
+    (``panels``), and logs the table. The evaluator decollates batches of one case, as MONAI's do.
     """
 
     def __init__(self, output_dir: str | os.PathLike[str], protocol: str) -> None:
@@ -93,7 +92,6 @@ class EvaluationReport:
 
 
 def _scores(volumes: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """Return every metric of every image that is compared with the ground truth, one value a slice."""
     slices = {name: volume.movedim(-1, 0) for name, volume in volumes.items() if name != REFERENCE}  # D, 1, H, W
     high_res = slices.pop(HIGH_RES)
     head = head_mask(high_res)  # once, for all images

@@ -33,16 +33,12 @@ class TiledSliceInferer(Inferer):
     of bounded memory; ``maps_zero_to_zero`` to leave out air, where both contrasts are 0. Neither changes the output
     by more than rounding. ``multiple`` says at which pixels a part of a slice may start, where a network works on
     blocks of them.
-
-    Args:
-        slices_per_batch: memory grows with it. ``auto`` takes one on a CPU, except of small slices, and more on a GPU.
-        tile: largest number of pixels, or blocks of ``multiple`` pixels, along rows and columns that are computed at
-            once, besides the overlap of tiles, 32 or more; ``None`` computes whole slices.
     """
 
-    slices_per_batch: int | Literal["auto"] = "auto"
+    slices_per_batch: int | Literal["auto"] = "auto"  # memory grows with it; auto: one on a CPU if large, more on a GPU
     mixed_precision: MixedPrecision = "auto"
     progress: bool = False
+    # pixels, or blocks of multiple pixels, along rows and columns at once besides overlap, from 32; None: whole slices
     tile: int | None = 320
 
     def __post_init__(self) -> None:
@@ -132,10 +128,7 @@ def occupied(slices: Tensor) -> Region | None:
 
 
 def widened(region: Region, margin: int, whole: Region, multiple: int = 1) -> Region:
-    """Return a region with a margin in pixels on every side, as far as the whole goes.
-
-    It starts at a multiple of so many pixels, where a network needs that and the whole does.
-    """
+    """Return a region with a margin as far as the whole goes, from a multiple where the whole starts at one."""
     starts = [part.start - margin for part in region]
     rows, columns = (
         slice(max(start - start % multiple, axis.start), min(part.stop + margin, axis.stop))
@@ -147,12 +140,10 @@ def widened(region: Region, margin: int, whole: Region, multiple: int = 1) -> Re
 def tiles(region: Region, size: int, reach: int, multiple: int = 1) -> Iterator[tuple[Region, Region]]:
     """Cut a region into tiles that overlap by enough to be computed one by one.
 
-    An output pixel depends on the input within ``reach`` pixels of it. So a tile is read with a margin of that
-    width on the sides where the region goes on, and only what lies within the margin is kept, ``size`` pixels at
-    most along rows or columns: it equals what the whole region would have given.
-
-    Yields the region to read, which starts at a multiple of so many pixels where the whole does, and the region to
-    keep of it. The latter are disjoint and fill the whole.
+    An output pixel depends on the input within ``reach`` pixels of it. So a tile is read with a margin of that width on
+    the sides where the region goes on, and what lies within is kept, ``size`` pixels at most along rows or columns: it
+    equals what the whole region would have given. Yields the region to read, from a multiple of so many pixels where
+    the whole starts at one, and the region to keep of it. The latter are disjoint and fill the whole.
     """
     lengths = [axis.stop - axis.start for axis in region]
     counts = [math.ceil(length / size) for length in lengths]

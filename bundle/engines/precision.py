@@ -21,28 +21,25 @@ def supports_bfloat16(device: torch.device) -> bool:
 
 
 def autocast(device: torch.device, mixed_precision: MixedPrecision = "auto") -> contextlib.AbstractContextManager[None]:
-    """Return the context in which networks run on ``device``: ``auto`` takes bfloat16 where the hardware has it.
-
-    bfloat16 keeps float32's exponent, so gradients need no loss scaling.
-    """
+    """Return the context in which networks run on ``device``: ``auto`` takes bfloat16 where the hardware has it."""
     if mixed_precision not in ("auto", True, False):
         raise InputError(f"mixed_precision is {mixed_precision!r}; choose auto, true or false.")
     enabled = supports_bfloat16(device) if mixed_precision == "auto" else bool(mixed_precision)
+    # bfloat16 keeps float32's exponent, so gradients need no loss scaling
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
 
 
 def use_machine(device: torch.device | str, n_threads: int | None = None) -> None:
     """Check that a device is there, and compute on it in exact float32 where float32 is asked for.
 
-    GPUs' convolutions would round operands to 11 bits (TF32) by default. ``n_threads`` are processor cores to compute
-    on; ``None`` leaves the choice to PyTorch, which takes all. ``InputError`` where there is no such device.
+    Of ``n_threads`` processor cores, ``None`` leaves the choice to PyTorch. ``InputError`` if there is no such device.
     """
     try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         found = ", ".join(["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))])
         raise InputError(f"--device {device} cannot be used here; this machine and PyTorch have: {found}.") from error
-    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False  # convolutions would round operands to 11 bits
     if n_threads is not None:
         if isinstance(n_threads, bool) or not isinstance(n_threads, int) or n_threads < 1:
             raise InputError(f"threads is {n_threads!r}; give 1 or more, or null for all.")

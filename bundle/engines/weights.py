@@ -20,23 +20,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(eq=False)
 class GeneratorLoader:
-    """Load a trained generator's weights when an engine starts, and check that they belong here.
+    """Load a trained generator's weights when an engine starts, and check that they belong here."""
 
-    Args:
-        path: the generator's state_dict; ``None`` for a method without weights.
-        model: must equal the training record, where the weights have one; ``None`` is not compared.
-        reference_contrast: of the references at hand, likewise.
-        unseen: cases that are to be scored; a warning names those that the weights were trained on.
-        fine_tuning: training starts from the weights: the structure alone must be equal, and a warning names what it
-            changes of the low-res images or the reference.
-    """
-
-    path: str | os.PathLike[str] | None
+    path: str | os.PathLike[str] | None  # of the generator's state_dict; None for a method without weights
     network: nn.Module
-    model: ModelSettings | None = None
-    reference_contrast: str | None = None
-    unseen: Iterable[str] = ()
-    fine_tuning: bool = False
+    model: ModelSettings | None = None  # must equal the training record, where there is one; None is not compared
+    reference_contrast: str | None = None  # of the references at hand, likewise
+    unseen: Iterable[str] = ()  # cases to be scored; a warning names those that the weights were trained on
+    fine_tuning: bool = False  # only the structure must be equal; of changed low-res or reference a warning tells
 
     def __post_init__(self) -> None:
         self.model = self.model and replace(self.model, architecture=type(self.network).__name__)
@@ -71,10 +62,7 @@ class GeneratorLoader:
         return (asdict(self.model) if self.model else {}) | {"reference_contrast": self.reference_contrast}
 
     def check(self) -> TrainingRecord | None:
-        """Check that weights are there and, by their training record, were trained for this; else ``InputError``.
-
-        Returns the record; ``None`` for a method without weights and, with a warning, where they have none.
-        """
+        """Return the weights' record, if any; ``InputError`` where they are missing or trained for something else."""
         if self.path is None:
             return None
         weights = Path(self.path).expanduser()

@@ -30,15 +30,13 @@ NUCLEI = (
 
 @dataclass(frozen=True)
 class Atlas:
-    """Hold the maps on the atlas's 1 mm grid, or coarser over the same box, from the mm position low to high.
+    """Hold the maps on the atlas's 1 mm grid, or coarser over the same box, from the mm position low to high."""
 
-    ``maps`` (1, 5, X, Y, Z): grey and white matter, probabilities in [0, 1]; CSF, the rest of the head's inside, in
-    [0, 1]; sulci, CSF less its local mean, about -0.3 to 0.7; nuclei rich in iron, 0 or 1, blurred.
-    ``outline`` (1, 3, X / 2, Y / 2, Z / 2): distance (mm) to the inner skull, negative inside; distance to the same,
-    bridged more widely, as muscle fills the temples; weight of the cortex, 0 around deep nuclei and hindbrain, else 1.
-    """
-
+    # (1, 5, X, Y, Z): grey and white matter, probabilities in [0, 1]; CSF, the rest of the head's inside, in [0, 1];
+    # sulci, CSF less its local mean, about -0.3 to 0.7; nuclei rich in iron, 0 or 1, blurred
     maps: Tensor
+    # (1, 3, X / 2, Y / 2, Z / 2): distance (mm) to the inner skull, negative inside; distance to the same, bridged more
+    # widely, as muscle fills the temples; weight of the cortex, 0 around deep nuclei and hindbrain, else 1
     outline: Tensor
     low: Tensor
     high: Tensor

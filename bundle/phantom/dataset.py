@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The embedded data sets: heads of a brain phantom that looks like MRI, written as NIfTI volumes on first use.
-
-Anatomy comes from the ICBM 152 atlas (``atlas``) as a subject's head (``head``), images from tissue parameters and
-the spin-echo equation (``scanner``).
-"""
+"""The embedded data sets: heads of a brain phantom that looks like MRI, written as NIfTI volumes on first use."""
 
 import contextlib
 import json
@@ -111,7 +107,6 @@ def _whole_folder(final: Path) -> Iterator[Path]:
 
 
 def _write_subjects(folder: Path, n_subjects: int, seed: int) -> None:
-    """Write all subjects, two at a time, each on one thread."""
     load_atlas()  # once, before the threads need it
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)  # more gain little, lose much on a busy machine, and their number decides the last bit
@@ -124,7 +119,6 @@ def _write_subjects(folder: Path, n_subjects: int, seed: int) -> None:
 
 
 def _write_subject(folder: Path, index: int, seed: int) -> None:
-    """Write one subject's volumes under ``folder``."""
     name = f"sub-P{index:02d}"
     anat = folder / name / "anat"
     anat.mkdir(parents=True)
@@ -139,7 +133,6 @@ def _write_subject(folder: Path, index: int, seed: int) -> None:
 
 
 def _write_low_res(source: Path, folder: Path) -> None:
-    """Copy the references, and write the targets zero-filled."""
     with _whole_folder(folder) as partial:
         for name in (f"{subject}/anat/{subject}" for subject in LOW_RES_SUBJECTS):
             (partial / name).parent.mkdir(parents=True)
@@ -152,7 +145,6 @@ def _write_low_res(source: Path, folder: Path) -> None:
 
 
 def _write_description(folder: Path, n_subjects: int, seed: int) -> None:
-    """Write the description that BIDS asks for and the README with the atlas's terms."""
     description = {
         "Name": "Brain phantom for multi-contrast super-resolution",
         "BIDSVersion": "1.9.0",

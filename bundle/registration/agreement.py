@@ -25,16 +25,12 @@ Information = Callable[[np.ndarray], float]
 
 @dataclass(frozen=True, eq=False)
 class Agreement:
-    """Hold how two volumes on one grid agree.
+    """Hold how two volumes on one grid agree."""
 
-    The displacement (3,), mm along the voxel axes, is that by which the reference seems to lie off; to about 0.5 mm
-    where it is along one axis, 1 mm where along several. The mutual information, in nats over the head, is the one
-    there; sharpness is the part of it that is lost at another 4 mm, mean over the axes.
-    """
-
+    # (3,), mm along the voxel axes, by which the reference seems to lie off: to 0.5 mm, or 1 mm along several axes
     displacement: np.ndarray
-    information: float
-    sharpness: float
+    information: float  # mutual information there, in nats over the head
+    sharpness: float  # part of it that is lost at another 4 mm, mean over the axes
 
     @property
     def shift_mm(self) -> float:

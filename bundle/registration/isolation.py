@@ -18,10 +18,7 @@ def isolated(function: Literal["find_motion", "interpolate"], *arguments: Any) -
     """Return what a function of ``sitk_worker.py`` makes of its arguments, which go through a pipe.
 
     A process starts, computes this and ends; it ends with this one, too. Signals of the terminal do not reach it.
-
-    Raises:
-        InputError: if the process ends by a crash.
-        RuntimeError: for any exception in it.
+    ``InputError`` if the process ends by a crash, ``RuntimeError`` for any exception in it.
     """
     question = pickle.dumps((function, arguments), protocol=pickle.HIGHEST_PROTOCOL)
     done = subprocess.run(COMMAND, input=question, capture_output=True, process_group=0)

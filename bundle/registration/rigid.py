@@ -28,23 +28,17 @@ MOMENTS_GAIN: Final = 1.05  # how much better the moments start must be than the
 
 @dataclass(frozen=True, eq=False)
 class Registration:
-    """Hold where the reference lies, and how well.
+    """Hold where the reference lies, and how well: where the headers (start) and where registration put it."""
 
-    The matrix (4, 4), rigid, RAS mm, leads from a point of the target to the same of the anatomy in the reference. The
-    metrics are mutual information in nats, 0 outside, the overlaps the part of the target's head in the reference's
-    field of view: where the headers and where registration put it. Between both places the centre of the target's head
-    was shifted, and its voxels were displaced, on average. The start that won is ``header`` or ``moments``.
-    """
-
-    matrix: np.ndarray
-    metric_start: float
+    matrix: np.ndarray  # (4, 4), rigid, RAS mm: a point of the target to the same of the anatomy in the reference
+    metric_start: float  # mutual information in nats, 0 outside
     metric_end: float
-    overlap_start: float
+    overlap_start: float  # part of the target's head in the reference's field of view
     overlap: float
     rotation_degrees: float
-    shift_mm: float
-    displacement_mm: float
-    start: str
+    shift_mm: float  # of the centre of the target's head
+    displacement_mm: float  # of its voxels, on average
+    start: str  # the one that won: header or moments
     seconds: float
 
 

@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The program that :func:`bundle.registration.isolation.isolated` runs: what SimpleITK does for registration.
-
-It imports NumPy and SimpleITK alone, so that it starts in half a second. It is also where NIfTI's RAS meets ITK's LPS.
-"""
+"""What :func:`bundle.registration.isolation.isolated` runs: SimpleITK's part, in LPS, without slow imports."""
 
 import os
 import pickle

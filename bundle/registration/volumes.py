@@ -23,14 +23,11 @@ SHEAR: Final = 1e-3
 
 @dataclass(frozen=True, eq=False)
 class PlacedVolume:
-    """Hold voxels, float32 (X, Y, Z), and where they lie: an affine (4, 4), voxel index to RAS mm.
+    """Hold voxels and where they lie."""
 
-    Messages call the volume by its name: its file.
-    """
-
-    voxels: np.ndarray
-    affine: np.ndarray
-    name: str
+    voxels: np.ndarray  # float32 (X, Y, Z)
+    affine: np.ndarray  # (4, 4), voxel index to RAS mm
+    name: str  # in messages: its file
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -46,11 +46,9 @@ def download_ixi(
 ) -> Path:
     """Download and unpack archives of IXI, each into ``folder/IXI-<contrast>``; go on where an earlier run stopped.
 
-    An archive grows under ``*.partial`` and is renamed when its size and checksum are right, and so is the folder
-    it is unpacked into: what has its final name is whole and is not fetched again. Returns the folder.
-
-    ``base_url`` is the address of the folder that holds ``IXI-T2.tar``, such as a mirror, and ``checksums`` hold MD5 by
-    contrast; the size alone is checked for those left out. An ``InputError`` tells what failed, and the remedy.
+    What has its final name is whole and is not fetched again. ``base_url`` is the address of the folder that holds
+    ``IXI-T2.tar``, such as a mirror, and ``checksums`` hold MD5 by contrast; the size alone is checked for those left
+    out. Returns the folder; an ``InputError`` tells what failed, and the remedy.
     """
     if unknown := set(contrasts) - set(CHECKSUMS):
         raise InputError(f"IXI has no {', '.join(sorted(unknown))} to download; choose among {', '.join(CHECKSUMS)}.")
@@ -121,7 +119,6 @@ class _InterruptedTransferError(Exception):
 
 
 def _transfer(url: str, partial: Path) -> None:
-    """Fetch what is missing of a file in one connection."""
     n_present = partial.stat().st_size if partial.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={n_present}-"} if n_present else {})
     try:
@@ -170,7 +167,6 @@ def _extent(answer: http.client.HTTPResponse, url: str, partial: Path, n_present
 
 
 def _verify(path: Path, checksum: str | None) -> None:
-    """Hold a file against its MD5, if it is known."""
     if checksum is None:
         return
     with path.open("rb") as stream:

@@ -20,7 +20,7 @@ from monai.utils import ImageMetaKey, MetaKeys, SpaceKeys, ensure_tuple_rep
 from nibabel.affines import voxel_sizes
 
 from bundle.case import Case
-from bundle.data.reading import read_header, read_volume
+from bundle.data.reading import read_volume
 from bundle.errors import InputError
 from bundle.keys import CASE, IMAGE, OUTPUT, PRED, REFERENCE
 from bundle.volumes.enlarge import regrid
@@ -133,7 +133,7 @@ class SaveVolumed(SaveImaged):
             named = {**item, CASE: str(item.get(CASE) or _stem(source))}
             path = result_path(self.output_dir, named, postfix, self.output_ext)
             voxels = result[0].float().numpy(force=True)
-            like = Case.of(item).header or read_header(source)
+            like = Case.of(item).header or read_volume(source, with_voxels=False)
             if any(new > old for new, old in zip(voxels.shape, like.voxels.shape, strict=True)):
                 like = regrid(like, voxels.shape)
             write_volume(path, voxels, like, self.output_dtype)

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from bundle.data import SliceStack
-from bundle.data.reading import read_header
+from bundle.data.reading import read_volume
 from bundle.data.slice_stack import CHANNELS
 from bundle.keys import IMAGE, LOW_RES, REFERENCE
 from bundle.trust.profile import Profile, profile
@@ -71,7 +71,7 @@ def _profile_of(stack: SliceStack, index: int, where: slice) -> Profile | None:
     """Measure one volume of the stack; how far its voxels lie apart is read from its file's header."""
     height, width = stack.sizes[where.start].tolist()
     voxels = stack.voxels[where, :, :height, :width].float().cpu().movedim(0, -1).numpy()  # C, H, W, D
-    header = read_header(stack.data[index][IMAGE])
+    header = read_volume(stack.data[index][IMAGE], with_voxels=False)
     axis = through_plane_axis(header.spacing, header.voxels.shape)
     first, second = (size for i, size in enumerate(header.spacing) if i != axis)  # as SlicesLastd orders them
     spacing = (first, second, header.spacing[axis])

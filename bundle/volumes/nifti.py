@@ -4,7 +4,6 @@
 import contextlib
 import gzip
 import math
-import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from nibabel.openers import ImageOpener
 
 from bundle.errors import InputError
 from bundle.files import atomic_path
+from bundle.settings import PathLike
 from bundle.volumes.geometry import Volume, no_voxels
 from bundle.volumes.volume_checks import check_kind
 
@@ -27,8 +27,7 @@ _TOO_SHORT: Final = "{path}: the file holds fewer voxels than its header says; c
 def read_nifti(path: Path, with_voxels: bool = True) -> Volume:
     """Read a NIfTI volume, (X, Y, Z), (X, Y) or with trailing axes of length 1, or its header alone.
 
-    Raises:
-        InputError: file missing, unreadable, cut short or not NIfTI; more than one volume; colour or complex voxels.
+    ``InputError``: file missing, unreadable, cut short or not NIfTI; more than one volume; colour or complex voxels.
     """
     with _opened(path) as stream:
         image = _image(path, stream)
@@ -45,16 +44,13 @@ def read_nifti(path: Path, with_voxels: bool = True) -> Volume:
 
 
 def write_volume(
-    path: str | os.PathLike[str], voxels: np.ndarray, like: Volume, dtype: Literal["float32", "input"] = "float32"
+    path: PathLike, voxels: np.ndarray, like: Volume, dtype: Literal["float32", "input"] = "float32"
 ) -> None:
     """Write voxels (X, Y, Z), native intensities, under the header of a volume on their grid, atomically.
 
     The header keeps all but data type and scaling; with ``"input"`` both are those of ``like``'s file, and integers are
-    rounded and clipped to their range.
-
-    Raises:
-        InputError: if the folder cannot be written, or the name ends otherwise.
-        ValueError: if the shape is not that of ``like``, a voxel is not finite, or ``dtype`` is unknown.
+    rounded and clipped to their range. ``InputError`` if the folder cannot be written, or the name is not of NIfTI;
+    ``ValueError`` if the shape is not that of ``like``, a voxel is not finite, or ``dtype`` is unknown.
     """
     path = Path(path)
     if not path.name.endswith((".nii", ".nii.gz")):
