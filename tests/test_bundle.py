@@ -539,7 +539,7 @@ def test_evaluation_on_training_subjects_is_warned_of(small_dataset, trained, tm
         ({"gram_norm": "pixel"}, "choose one of pixels"),
         ({"patch_size": 16}, "give a multiple of 8 from 24"),
         ({"normalise": "slcie"}, "choose volume or slice"),
-        ({"degrade": False}, "no such key"),
+        ({"degrade": False}, "has no key degrade"),
         ({"save_interval": 0}, "give 1 iteration or more"),
         ({"batch_size": 2.5}, "a whole number from 1"),
         ({"fusion": "featur"}, "choose one of feature"),
