@@ -289,6 +289,7 @@ def test_a_case_that_is_read_again_is_neither_looked_at_nor_told_of_again(tmp_pa
     checked = step(pair(tmp_path, image))
     found = checked["case"].facts()
     monkeypatch.setattr("bundle.transforms.low_res.occupied_block", None)
+    caplog.clear()
     with caplog.at_level(logging.INFO, "bundle"):
         computed = step(pair(tmp_path, image) | {"case": checked["case"]})
     assert caplog.text == ""
