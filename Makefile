@@ -76,11 +76,11 @@ $(MUTATION_INSTALLED): $(INSTALLED)
 $(LABEL_INSTALLED): label/requirements.txt pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(LABEL)
 	$(LABEL_PIP) install -q -c constraints.txt $(TORCH_ARGS) torch
-	$(LABEL_PIP) install -q -c constraints.txt -e . scikit-image
+	$(LABEL_PIP) install -q -c constraints.txt -e . scikit-image itk
 	$(LABEL_PIP) uninstall -q -y mcsr-bundle
 	$(LABEL_PIP) install -q --no-deps -r label/requirements.txt
 	@echo "$(CURDIR)/label/stand_in" > "$$($(LABEL)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/stand_in.pth"
 	@touch $@
 
 clean: ## Remove what demo and tests have made, not the environment
-	rm -rf output data/phantom eval dist build mutants
+	rm -rf output data/phantom data/phantom_low_res eval dist build mutants

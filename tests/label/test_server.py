@@ -70,7 +70,7 @@ def server(studies: Path, weights: Path, tmp_path_factory: pytest.TempPathFactor
     config = app / "model" / "mcsr" / "configs" / "inference.yaml"
     rule = "reference_names:"
     (line,) = (line for line in config.read_text().splitlines() if line.startswith(rule))
-    config.write_text(config.read_text().replace(line, f"{line}\n  _t2_tse: [_sharp]"))
+    config.write_text(config.read_text().replace(line, "reference_names: {_t2_tse: [_sharp]}"))
     with running(app, studies) as server:
         yield server
 
