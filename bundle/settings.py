@@ -34,7 +34,10 @@ class ModelSettings:
     residual: bool = False  # the output is added to the low-res image
     bias: bool = False  # of convolutions
     consistency_layer: bool = False  # the measured block of k-space is put back after each level
-    factor: Factor = 4
+    degradation: str = (
+        "zero_filled"  # by the factor, as the paper's; or scanner: any of bundle.acquisition.ScannerFamily
+    )
+    factor: Factor = 4  # with scanner, of the images to validate on
     magnitude: bool = True  # the low-res image is the magnitude of the zero-filled one, or else its real part
     normalise: str = "volume"  # intensities to [0, 1] per volume or per slice
 

@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from bundle.acquisition.family import N_UNIFORM, ScannerFamily, Uniform
 from bundle.data.slice_stack import SliceStack, split_channels
 from bundle.errors import InputError
 from bundle.parallel import part_of_batch
@@ -31,6 +32,9 @@ class PatchStream:
     flips: bool = False  # into one of the eight mirror images and quarter turns, all channels alike
     reference_shift: int = 0  # the reference is cut up to so many pixels off, along rows and columns
     noise_jitter: float = 0.0  # white Gaussian noise on low-res and reference, of a standard deviation up to this
+    family: ScannerFamily | None = (
+        None  # random acquisitions, of a stack of undegraded slices; None: low-res as stacked
+    )
     seed: int = 0  # streams that must differ, such as the critic's, get seeds that differ
 
     def __post_init__(self) -> None:
@@ -82,7 +86,7 @@ class PatchStream:
         if self._pass[0] != number:
             self._pass = (number, self._shuffled(number))
         corners = self._pass[1][index * self.batch_size : (index + 1) * self.batch_size][self.part]
-        patches = self._cut(corners)  # N, C, P, P
+        patches = self._cut(corners) if self.family is None else self._acquired(self.family, corners, position)
         if self.reference_shift:
             patches[:, 1:2] = self._cut(self._shifted(corners, position), slice(1, 2))
         if self.gain_jitter:
@@ -131,6 +135,21 @@ class PatchStream:
         patches = torch.where(rows, patches.flip(-2), patches)
         patches = torch.where(columns, patches.flip(-1), patches)
         return torch.where(diagonal, patches.transpose(-2, -1), patches)
+
+    def _acquired(self, family: ScannerFamily, corners: Tensor, position: int) -> Tensor:
+        """Return patches (N, 3, P, P): low-res and reference by a random acquisition each, and the target."""
+        draws = torch.rand(self.batch_size, N_UNIFORM, generator=self._random(position, 5))[self.part]
+        patches = []
+        for (index, top, left), draw in zip(corners.tolist(), draws, strict=True):
+            height, width = self.dataset.sizes[index].tolist()
+            uniform, region = Uniform(draw), (top, left, self.patch_size, self.patch_size)
+            reference, image = self.dataset.voxels[index, :, :height, :width]
+            elsewhere = self.dataset.voxels[uniform.index(len(self.dataset)), 0, :height, :width]
+            low_res = family.low_res(image.float(), region, uniform)
+            guide = family.reference((reference, elsewhere), region, uniform)
+            target = image[top : top + self.patch_size, left : left + self.patch_size].float()
+            patches.append(torch.stack((low_res, guide, target)))
+        return torch.stack(patches)
 
     def _cut(self, corners: Tensor, channels: slice = slice(None)) -> Tensor:
         """Gather patches (N, C, P, P), float32, in one indexing operation."""

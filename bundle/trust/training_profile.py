@@ -9,8 +9,7 @@ import numpy as np
 
 from bundle.data import SliceStack
 from bundle.data.reading import read_volume
-from bundle.data.slice_stack import CHANNELS
-from bundle.keys import IMAGE, LOW_RES, REFERENCE
+from bundle.keys import HIGH_RES, IMAGE, LOW_RES, REFERENCE
 from bundle.trust.profile import Profile, profile
 from bundle.volumes.geometry import through_plane_axis
 
@@ -22,10 +21,9 @@ RANGES: Final = tuple(f.name for f in fields(Profile) if f.name not in HISTOGRAM
 
 def seen_in_training(stack: SliceStack) -> dict[str, Any]:
     """Measure the volumes of a training, as :func:`summarise` tells of them."""
-    starts = np.concatenate(([0], np.cumsum(stack.counts)))
-    n_volumes = len(stack.counts)
+    n_volumes = len(stack.data)
     chosen = np.unique(((np.arange(MAXIMUM) + 0.5) * n_volumes / MAXIMUM).astype(int))
-    profiles = [_profile_of(stack, index, slice(starts[index], starts[index + 1])) for index in chosen]
+    profiles = [_profile_of(stack, index, stack.own_slices[index]) for index in chosen]
     return summarise([found for found in profiles if found is not None])
 
 
@@ -75,4 +73,5 @@ def _profile_of(stack: SliceStack, index: int, where: slice) -> Profile | None:
     axis = through_plane_axis(header.spacing, header.voxels.shape)
     first, second = (size for i, size in enumerate(header.spacing) if i != axis)  # as SlicesLastd orders them
     spacing = (first, second, header.spacing[axis])
-    return profile(voxels[CHANNELS.index(LOW_RES)], voxels[CHANNELS.index(REFERENCE)], spacing)
+    target = LOW_RES if LOW_RES in stack.channels else HIGH_RES
+    return profile(voxels[stack.channels.index(target)], voxels[stack.channels.index(REFERENCE)], spacing)

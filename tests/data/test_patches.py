@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
+from bundle.acquisition import ScannerFamily
 from bundle.data import PatchStream, SliceStack
 from bundle.errors import InputError
 from bundle.keys import HIGH_RES, IMAGE, LEVEL_TARGETS
@@ -199,3 +200,25 @@ def test_the_reference_is_cut_up_to_the_shift_away_and_never_outside(sampling) -
 def test_impossible_patches_are_refused(arguments, error, message) -> None:
     with pytest.raises(error, match=message):
         PatchStream(stack(), **arguments)
+
+
+def test_stream_with_a_family_degrades_each_batch_anew_and_goes_on_exactly() -> None:
+    undegraded = stack(4, 40, 36)
+    undegraded.voxels = torch.rand(4, 2, 40, 36).half()
+    streams = [PatchStream(undegraded, 32, 4, "random", family=ScannerFamily(), seed=3) for _ in range(2)]
+    first, second = streams[0].next_batch(), streams[0].next_batch()
+    assert first[IMAGE].shape == (4, 2, 32, 32)
+    assert first[HIGH_RES].shape == (4, 1, 32, 32)
+    assert not torch.equal(first[IMAGE], second[IMAGE])
+    streams[1].load_state_dict({"position": 1})
+    again = streams[1].next_batch()
+    assert_close(again[IMAGE], second[IMAGE], rtol=0, atol=0)
+    assert_close(again[HIGH_RES], second[HIGH_RES], rtol=0, atol=0)
+
+
+def test_stream_with_a_family_keeps_the_target_as_it_is() -> None:
+    undegraded = stack(2, 40, 40)
+    undegraded.voxels = torch.rand(2, 2, 40, 40).half()
+    batch = PatchStream(undegraded, 40, 2, family=ScannerFamily()).next_batch()
+    found = sorted(float(target.sum()) for target in batch[HIGH_RES])
+    assert found == pytest.approx(sorted(float(slice_.float().sum()) for slice_ in undegraded.voxels[:, 1]))

@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What scanners do to an image: windows over k-space, partial Fourier, thick slices, noise; and data consistency."""
+
+from bundle.acquisition.axis import Axis, KSpaceAxis, Profile, SliceAxis, Window
+from bundle.acquisition.estimate import AxisEstimate, Source
+from bundle.acquisition.family import ScannerFamily
+from bundle.acquisition.scan import Scan, scan
+
+__all__ = [
+    "Axis",
+    "AxisEstimate",
+    "KSpaceAxis",
+    "Profile",
+    "Scan",
+    "ScannerFamily",
+    "SliceAxis",
+    "Source",
+    "Window",
+    "scan",
+]

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is known of how one in-plane axis was acquired, and how surely."""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from bundle.acquisition.axis import KSpaceAxis, Window
+
+Source = Literal["given", "header", "image", "reference"]  # option, DICOM or sidecar, own spectrum, the reference's
+
+UNSURE: Final = 0.1  # relative deviation from which an estimate is told as such
+
+
+@dataclass(frozen=True)
+class AxisEstimate:
+    """How much of the k-space of an axis was measured.
+
+    Args:
+        size: samples of the axis.
+        factor: ratio of all samples to the measured ones, at least 1.
+        deviation: standard deviation of ``factor``, relative to it; 0 where it is exact.
+        window: over the measured block, with its ``taper``; ``None`` where it fades in a way that is not known.
+        taper: as :class:`KSpaceAxis` has it.
+        source: where this is from.
+    """
+
+    size: int
+    factor: float = 1.0
+    deviation: float = 0.0
+    window: Window | None = "box"
+    taper: float = 1.0
+    source: Source = "image"
+
+    @property
+    def measured(self) -> int:
+        """Samples of k-space that were measured."""
+        return round(self.size / self.factor)
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether the factor is known well enough to be relied on."""
+        return self.deviation < UNSURE
+
+    def axis(self) -> KSpaceAxis:
+        """Return the axis as an operator, with a box in place of a window that is not known."""
+        return KSpaceAxis(self.size, self.factor, self.window or "box", self.taper)
