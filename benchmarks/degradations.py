@@ -6,7 +6,8 @@
 
 References are all T1w, PDw, FLAIR and post-contrast volumes on the target's grid, beside it or in a folder of
 ``--references``; and none. Scores are those of evaluation (peak 1), on evenly spaced slices that hold tissue. Targets
-must not have trained the weights. Several weights are told apart by their file's name: a learning curve.
+must not have trained the weights. Copies of weights on their way, named by their updates (w_500.pt, w_1000.pt ...),
+give a learning curve with ``--curve``.
 """
 
 import argparse
@@ -26,7 +27,10 @@ from torch import Tensor, nn
 from bundle.acquisition import Axis, KSpaceAxis, Scan, SliceAxis, scan
 from bundle.acquisition.scan import white_deviation
 from bundle.data.reading import read_volume
-from bundle.drawing.png import save_plot
+from bundle.drawing.montage_page import TileRow, draw_page
+from bundle.drawing.png import save_paletted, save_plot
+from bundle.drawing.slice_choice import grey_limit, grey_window
+from bundle.drawing.tile import ERRORS, GREY, Scale, Tile
 from bundle.engines import GeneratorLoader
 from bundle.engines.precision import autocast
 from bundle.metrics import psnr, ssim
@@ -39,6 +43,7 @@ SUFFIX = re.compile(r"_T2w\.nii\.gz$")
 CONTRASTS = {"T1w": "_T1w", "PDw": "_PDw", "FLAIR": "_FLAIR", "T1w + contrast": "_ce-gd_T1w"}
 NONE = "none"
 ISOTROPIC = 1.3
+LARGEST_ERROR = 0.15  # of the colour scale
 
 
 @dataclass(frozen=True)
@@ -202,6 +207,55 @@ def plot(table: pd.DataFrame, path: Path) -> None:
     save_plot(figure, path)
 
 
+def draw_cells(targets: list[Target], network: nn.Module, cells: list[str], path: Path) -> None:
+    """Draw the middle slice of cells ``data:degradation:reference``: reference, low-res, output and truth."""
+    rows = []
+    for cell in cells:
+        data, wanted, reference = cell.split(":")
+        one = next(one for one in targets if one.name == data)
+        degradation = next(d for d in DEGRADATIONS if d.name == wanted)
+        slices = one.slices[degradation.thick]
+        high_res = slices[""][len(slices[""]) // 2]
+        guide = slices[reference][len(slices[reference]) // 2] if reference != NONE else torch.zeros_like(high_res)
+        low_res = degradation(high_res, 0)[0]
+        super_res = infer(network, low_res[None], guide[None])[0]
+        turn = np.flipud if degradation.thick else np.rot90  # up is anterior, or across the slices
+        grey_end, box = grey_window(high_res.numpy()[None])
+        images = {"reference": guide, "low-res": low_res, "output": super_res, "truth": high_res}
+        scales = {
+            name: Scale(GREY, 0, grey_end if name != "reference" else grey_limit(guide.numpy()[None]))
+            for name in images
+        }
+        captions = {
+            name: f"PSNR {score(psnr, high_res[None], image[None]):.2f} dB"
+            for name, image in images.items()
+            if name in ("low-res", "output")
+        }
+        tiles = [
+            Tile(turn(box.crop(image.numpy())), scales[name], name, caption=captions.get(name, " "))
+            for name, image in images.items()
+        ]
+        error = (super_res - high_res).abs().numpy()
+        tiles.append(Tile(turn(box.crop(error)), Scale(ERRORS, 0, LARGEST_ERROR), "|output - truth|", caption=" "))
+        rows.append(TileRow(f"{wanted}, {reference}", tiles))
+    save_paletted(draw_page(rows, ""), path)
+
+
+def plot_curve(scores: pd.DataFrame, path: Path) -> None:
+    """Draw the mean gain of each degradation over the updates in the names of weights."""
+    numbered = scores.assign(updates=scores["weights"].str.extract(r"(\d+)$", expand=False).astype(float))
+    means = numbered.pivot_table(index="updates", columns="degradation", values="gain", sort=False).sort_index()
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for name in means:
+        axes.plot(means.index, means[name], marker=".", label=name)
+    axes.set_xlabel("updates")
+    axes.set_ylabel("gain over the low-res image, dB")
+    axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+    axes.grid(alpha=0.3)
+    save_plot(figure, path)
+
+
 def main() -> None:
     """Measure, print and draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -212,10 +266,16 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", help="names of degradations")
     parser.add_argument("--csv", type=Path)
     parser.add_argument("--plot", type=Path)
+    parser.add_argument("--curve", type=Path, help="a plot of gains over updates")
+    parser.add_argument("--pictures", type=Path, help="a page of some cells, instead of scores")
+    parser.add_argument("--cells", nargs="*", default=[], help="as 'data:degradation:reference'")
     options = parser.parse_args()
     targets = [target(path, options.references, options.slices) for path in options.targets]
     chosen = [d for d in DEGRADATIONS if not options.only or d.name in options.only]
     networks = {path.stem: loaded(path) for path in options.weights}
+    if options.pictures:
+        draw_cells(targets, next(iter(networks.values())), options.cells, options.pictures)
+        return
     scores = pd.DataFrame(rows(targets, networks, chosen))
     scores["gain"] = scores["super_res_psnr"] - scores["low_res_psnr"]
     if options.csv:
@@ -227,6 +287,8 @@ def main() -> None:
     print("cells below the low-res by more than 0.05 dB:", int((scores["gain"] < -0.05).sum()), "of", len(scores))
     if options.plot:
         plot(table, options.plot)
+    if options.curve:
+        plot_curve(scores, options.curve)
 
 
 if __name__ == "__main__":
