@@ -3,7 +3,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Final, Literal
 
 import torch
 from torch import Tensor
@@ -12,6 +12,9 @@ from bundle.acquisition.family import N_UNIFORM, ScannerFamily, Uniform
 from bundle.data.slice_stack import SliceStack, split_channels
 from bundle.errors import InputError
 from bundle.parallel import part_of_batch
+
+EVEN_ERROR: Final = 0.02  # mean absolute error of low-res patches, on the scale of the network's input
+SMALLEST_ERROR: Final = 0.003  # from which it is evened
 
 
 @dataclass(eq=False)
@@ -149,7 +152,7 @@ class PatchStream:
             guide = family.reference((reference, elsewhere), region, uniform)
             target = image[top : top + self.patch_size, left : left + self.patch_size].float()
             patches.append(torch.stack((low_res, guide, target)))
-        return torch.stack(patches)
+        return _evened(torch.stack(patches))
 
     def _cut(self, corners: Tensor, channels: slice = slice(None)) -> Tensor:
         """Gather patches (N, C, P, P), float32, in one indexing operation."""
@@ -160,6 +163,16 @@ class PatchStream:
         rows = (corners[:, 1, None] + steps)[:, :, None]
         columns = (corners[:, 2, None] + steps)[:, None, :]
         return voxels.movedim(1, -1)[slices, rows, columns].movedim(-1, 1).float()
+
+
+def _evened(patches: Tensor) -> Tensor:
+    """Scale patches (N, 3, P, P) so that their low-res images err alike by ``EVEN_ERROR``, but for the nearly exact.
+
+    A network that is positively homogeneous does with them what it does with the others, and its L1 error scales
+    with them: so mild degradations teach as much as severe ones, of which one is wrong by ten times as much.
+    """
+    errors = (patches[:, 0] - patches[:, 2]).abs().mean(dim=(1, 2))
+    return patches * (EVEN_ERROR / (errors + SMALLEST_ERROR))[:, None, None, None]
 
 
 def _even_starts(size: int, patch_size: int) -> Tensor:
