@@ -16,7 +16,14 @@ Factor = float | list[float]  # full to measured k-space samples: of both in-pla
 PathLike = str | os.PathLike[str]
 Settings = TypeVar("Settings", "ModelSettings", "Recipe")
 
-STRUCTURE: Final = ("architecture", "fusion", "levels", "share_levels", "residual")  # of weights to go on from others
+STRUCTURE: Final = (
+    "architecture",
+    "fusion",
+    "levels",
+    "share_levels",
+    "residual",
+    "width",
+)  # of weights to go on from others
 IMAGES: Final = ("factor", "magnitude", "normalise")  # what a network's images share with those that trained it
 PAPER_WEIGHTS: Final = {"adversarial": 1.0, "mse": 0.1, "perceptual": 1.0, "texture": 0.1}  # of Eq. 7, Section III-B
 _WEIGHT: Final = "_weight"
@@ -33,6 +40,7 @@ class ModelSettings:
     share_levels: bool = False  # the levels have their weights in common
     residual: bool = False  # the output is added to the low-res image
     bias: bool = False  # of convolutions
+    width: float = 1.0  # filters of the paper's generator, relative to the paper's
     consistency_layer: bool = False  # the measured block of k-space is put back after each level
     degradation: str = (
         "zero_filled"  # by the factor, as the paper's; or scanner: any of bundle.acquisition.ScannerFamily
@@ -63,6 +71,7 @@ class Recipe:
     max_gradient_norm: float | None = None  # None: no clipping
     weight_average: float = 0.0  # decay of the moving average of the weights that is kept; 0: the weights themselves
     mixed_precision: str | bool = "auto"  # bfloat16
+    critic_width: float = 1.0  # filters of the critic, relative to the paper's
     n_critic: int = 4  # critic updates before each generator update
     fidelity_iterations: int = 0  # generator updates by the MSE alone at the start
     # Of the terms of Eq. 7, by their names in bundle.losses.GeneratorLoss; in JSON each is <name>_weight.

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from bundle.acquisition.axis import Axis, KSpaceAxis, SliceAxis, Window, circulant
-from bundle.acquisition.scan import Region, Scan, scan
+from bundle.acquisition.scan import Region, Scan, scan, white_deviation
 
 N_UNIFORM: Final = 64  # random numbers of a draw; about 50 are used
 NOISE_SAMPLES: Final = 2**22  # of the white noise that draws take their pieces from
@@ -55,7 +55,7 @@ class ScannerFamily:
     largest_noise: float = 0.05  # standard deviation, of the mean tissue
     no_reference: float = 0.12
     partial_reference: float = 0.1  # ends inside the head
-    wrong_reference: float = 0.03  # of another place
+    wrong_reference: float = 0.06  # of another place, far aside, or noise
     remapped_reference: float = 0.15  # a random contrast
     noise: Tensor = field(default_factory=lambda: _white_noise(), repr=False, compare=False)
 
@@ -79,7 +79,9 @@ class ScannerFamily:
         noise = phase = None
         if not is_clean and uniform.chance(self.noisy):
             deviation = self.largest_noise * strength**2 * _tissue(image)
-            noise = deviation * self.noise[offset : offset + 2 * image.numel()].view(2, *image.shape)
+            noise = white_deviation(deviation, rows, columns) * self.noise[offset : offset + 2 * image.numel()].view(
+                2, *image.shape
+            )
         if not is_clean and uniform.chance(0.3):
             phase = _smooth_phase(image.shape, uniform)
         return scan(image, Scan(rows, columns, noise, phase), region)
@@ -98,7 +100,7 @@ class ScannerFamily:
         first_row, first_column, n_rows, n_columns = region
         if uniform.chance(self.no_reference):
             return slices[0].new_zeros(n_rows, n_columns)
-        image = (slices[1].flip(-1) if uniform.chance(self.wrong_reference) else slices[0]).float()
+        image = (self._wrong(slices, uniform) if uniform.chance(self.wrong_reference) else slices[0]).float()
         is_aside, is_blurred = uniform.chance(0.5), uniform.chance(0.3)
         matrices = []
         for first, count, size in zip((first_row, first_column), (n_rows, n_columns), image.shape, strict=True):
@@ -119,6 +121,15 @@ class ScannerFamily:
         if uniform.chance(self.partial_reference):
             _end(aside, uniform)
         return aside
+
+    def _wrong(self, slices: tuple[Tensor, Tensor], uniform: Uniform) -> Tensor:
+        """Return what is no reference for a target: another place mirrored, the right one far aside, or noise."""
+        kind, aside, offset = uniform.index(3), uniform.index(20) + 4, uniform.index(NOISE_SAMPLES // 2)
+        if kind == 0:
+            return slices[1].flip(-1)
+        if kind == 1:
+            return slices[0].roll((aside, -aside), (0, 1))
+        return _tissue(slices[0].float()) * self.noise[offset : offset + slices[0].numel()].view(slices[0].shape).abs()
 
     def _clean_axes(self, image: Tensor, uniform: Uniform) -> list[Axis]:
         """Draw the paper's zero-filling at any factor, alike on both axes more often than not."""

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """One slice as a scanner would show it: y = |A_rows (x exp(i phase) + noise) A_columns^T|."""
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from bundle.acquisition.axis import Axis, SliceAxis
+from bundle.acquisition.axis import Axis, KSpaceAxis, SliceAxis
 
 Region = tuple[int, int, int, int]  # of a slice: first row, first column, rows and columns
 
@@ -26,6 +27,14 @@ class Scan:
     columns: Axis
     noise: Tensor | None = None
     phase: Tensor | None = None
+
+
+def white_deviation(deviation: float, *axes: Axis) -> float:
+    """Return the standard deviation of white noise that has ``deviation`` once a block of each axis is left of it.
+
+    A block alone, as a scanner measures it: a window then lowers it further. Thick slices have noise of their own.
+    """
+    return deviation * math.prod(axis.factor for axis in axes if isinstance(axis, KSpaceAxis)) ** 0.5
 
 
 def scan(image: Tensor, settings: Scan, region: Region | None = None) -> Tensor:

@@ -43,7 +43,9 @@ def build(model: ModelSettings) -> nn.Module:
         raise InputError(
             f"{model.architecture} has no {', '.join(unknown)}; its sizes are {', '.join(own) or 'fixed'}."
         )
-    settings = {name: getattr(model, name) for name in ("fusion", "levels", "residual", "bias", "share_levels")}
+    settings = {
+        name: getattr(model, name) for name in ("fusion", "levels", "residual", "bias", "share_levels", "width")
+    }
     for name, value in settings.items():
         usual = getattr(ModelSettings, name)
         if name not in known and name not in BUILT_IN and value != usual:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from bundle.errors import InputError
+from bundle.networks.generator import scaled
 
 CRITIC_CHANNELS = (64, 128, 256)
 """Filters of both convolutions of each block."""
@@ -21,12 +22,13 @@ class Critic(nn.Module):
 
     Args:
         patch_size: height and width of the patches, a multiple of 8 from 24.
+        width: filters of the convolutions relative to the paper's.
 
     Raises:
         InputError: if ``patch_size`` is not a multiple of 8 from 24.
     """
 
-    def __init__(self, patch_size: int = 64) -> None:
+    def __init__(self, patch_size: int = 64, width: float = 1.0) -> None:
         super().__init__()
         if patch_size < 24 or patch_size % 8:
             raise InputError(
@@ -34,11 +36,12 @@ class Critic(nn.Module):
                 "give a multiple of 8 from 24."
             )
         layers: list[nn.Module] = []
-        for n_in, n_out in pairwise((1, *CRITIC_CHANNELS)):
+        channels = scaled(CRITIC_CHANNELS, width)
+        for n_in, n_out in pairwise((1, *channels)):
             layers += [nn.Conv2d(n_in, n_out, 3, padding=1), nn.ReLU()]
             layers += [nn.Conv2d(n_out, n_out, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
         self.features = nn.Sequential(*layers)
-        self.hidden = nn.Linear(CRITIC_CHANNELS[-1] * (patch_size // 8) ** 2, N_HIDDEN)
+        self.hidden = nn.Linear(channels[-1] * (patch_size // 8) ** 2, N_HIDDEN)
         self.score = nn.Linear(N_HIDDEN, 1)
 
     def forward(self, image: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The generators of Section II-C and II-E: encoder-decoders guided by a reference feature network."""
 
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Literal, get_args
 
@@ -18,6 +19,13 @@ DECODER_CHANNELS = (256, 128, 128, 64, 64, 32, 32, 1)
 """Filters of the eight transposed convolutions (Section II-C)."""
 
 
+def scaled(channels: Iterable[int], width: float) -> list[int]:
+    """Return numbers of channels times a width, at least 1 each; ``InputError`` if the width is not above 0."""
+    if not (isinstance(width, (int, float)) and width > 0):
+        raise InputError(f"width is {width!r}; give a number above 0, such as 0.25, or 1 for the paper's.")
+    return [max(1, round(n * width)) for n in channels]
+
+
 class Encoder(nn.Module):
     """Eight 3 x 3 convolutions without padding, each followed by ReLU.
 
@@ -27,12 +35,14 @@ class Encoder(nn.Module):
     Args:
         in_channels: number of contrasts at the input.
         bias: give the convolutions a bias.
+        width: filters of each convolution relative to the paper's.
     """
 
-    def __init__(self, in_channels: int = 1, bias: bool = False) -> None:
+    def __init__(self, in_channels: int = 1, bias: bool = False, width: float = 1.0) -> None:
         super().__init__()
+        channels = scaled(ENCODER_CHANNELS, width)
         self.convolutions = nn.ModuleList(
-            nn.Conv2d(n_in, n_out, 3, bias=bias) for n_in, n_out in pairwise((in_channels, *ENCODER_CHANNELS))
+            nn.Conv2d(n_in, n_out, 3, bias=bias) for n_in, n_out in pairwise((in_channels, *channels))
         )
 
     def forward(self, image: Tensor) -> list[Tensor]:
@@ -52,21 +62,23 @@ class Decoder(nn.Module):
     """Eight transposed 3 x 3 convolutions without padding; encoder maps 6, 4, 2 join inputs 3, 5, 7.
 
     Args:
-        in_channels: channels at the bottleneck: 256, or 512 where reference features join.
+        n_contrasts: whose features meet at the bottleneck: 1, or 2 where reference features join.
         bias: give the transposed convolutions a bias.
         residual: add the input image to the last layer, which then has no ReLU.
+        width: as of :class:`Encoder`.
     """
 
-    def __init__(self, in_channels: int, bias: bool = False, residual: bool = False) -> None:
+    def __init__(self, n_contrasts: int = 1, bias: bool = False, residual: bool = False, width: float = 1.0) -> None:
         super().__init__()
         self.residual = residual
         # Paper: three skip connections of unstated position; concatenation at equal size, after
         # transposed convolutions 2, 4 and 6.
-        skips = (0, 0, 128, 0, 64, 0, 32, 0)
-        n_inputs = [n + skip for n, skip in zip((in_channels, *DECODER_CHANNELS[:-1]), skips, strict=True)]
+        encoded = scaled(ENCODER_CHANNELS, width)
+        decoded = scaled(DECODER_CHANNELS[:-1], width)
+        skips = (0, 0, encoded[5], 0, encoded[3], 0, encoded[1], 0)
+        n_inputs = [n + skip for n, skip in zip((encoded[-1] * n_contrasts, *decoded), skips, strict=True)]
         self.convolutions = nn.ModuleList(
-            nn.ConvTranspose2d(n_in, n_out, 3, bias=bias)
-            for n_in, n_out in zip(n_inputs[:-1], DECODER_CHANNELS[:-1], strict=True)
+            nn.ConvTranspose2d(n_in, n_out, 3, bias=bias) for n_in, n_out in zip(n_inputs[:-1], decoded, strict=True)
         )
         self.last = nn.ConvTranspose2d(n_inputs[-1], DECODER_CHANNELS[-1], 3, bias=bias)
 
@@ -100,13 +112,13 @@ class EncoderDecoder(nn.Module):
         fusion: where the reference joins, see :class:`Generator`.
         bias: give all convolutions a bias.
         residual: add the low-res input to the output.
+        width: as of :class:`Encoder`.
     """
 
-    def __init__(self, fusion: Fusion, bias: bool, residual: bool) -> None:
+    def __init__(self, fusion: Fusion, bias: bool, residual: bool, width: float = 1.0) -> None:
         super().__init__()
-        n_bottleneck = ENCODER_CHANNELS[-1] * (2 if fusion == "feature" else 1)
-        self.encoder = Encoder(2 if fusion == "image" else 1, bias)
-        self.decoder = Decoder(n_bottleneck, bias, residual)
+        self.encoder = Encoder(2 if fusion == "image" else 1, bias, width)
+        self.decoder = Decoder(2 if fusion == "feature" else 1, bias, residual, width)
 
     @torch.no_grad()
     def start_as_identity(self) -> None:
@@ -123,7 +135,9 @@ class EncoderDecoder(nn.Module):
             weight[0] = 0
             weight[0, 0, 1, 1] = 1
         weight = self.decoder.convolutions[-1].get_parameter("weight")  # in, out, 3, 3
-        n_decoded = weight.shape[0] - ENCODER_CHANNELS[1]  # the skip's channels follow these
+        n_decoded = (
+            weight.shape[0] - self.encoder.convolutions[1].get_parameter("weight").shape[0]
+        )  # the skip's channels follow these
         weight[:, 0] = 0
         weight[n_decoded, 0, 1, 1] = 1
         self.decoder.last.weight[0, 0, 1, 1] = 1
@@ -158,6 +172,7 @@ class Generator(nn.Module):
             paper's network does not.
         bias: give all convolutions a bias.
         share_levels: use one set of weights for all levels: the G(G(x)) reading of Eqs. 9-11.
+        width: filters of each convolution relative to the paper's, such as 0.25.
         consistency: layer after each level that puts what was measured back, such as
             :class:`bundle.networks.DataConsistency`; the measured image is the input's channel 0 at every level.
             The paper has none.
@@ -178,6 +193,7 @@ class Generator(nn.Module):
         residual: bool = False,
         bias: bool = False,
         share_levels: bool = False,
+        width: float = 1.0,
         consistency: nn.Module | None = None,
     ) -> None:
         super().__init__()
@@ -189,13 +205,13 @@ class Generator(nn.Module):
             raise InputError("residual adds the low-res input, which fusion 'reference' never sees; turn one off.")
         self.fusion = fusion
         self.n_levels = levels
-        self.reference_encoder = Encoder(1, bias) if fusion == "feature" else None
+        self.reference_encoder = Encoder(1, bias, width) if fusion == "feature" else None
         self.consistency = consistency
         # a level's eight convolutions and eight transposed convolutions, each 3 x 3, reach one pixel further each
         self.reach = None if consistency is not None else 16 * levels
         self.maps_zero_to_zero = not bias
         self.levels = nn.ModuleList(
-            EncoderDecoder(fusion, bias, residual) for _ in range(1 if share_levels else levels)
+            EncoderDecoder(fusion, bias, residual, width) for _ in range(1 if share_levels else levels)
         )
         self._initialise()
 

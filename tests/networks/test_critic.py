@@ -12,6 +12,14 @@ def test_critic_has_the_parameters_that_its_layers_add_up_to() -> None:
     assert sum(parameter.numel() for parameter in Critic(64).parameters()) == convolutions + linear == 3_241_665
 
 
+def test_half_of_the_width_has_half_of_the_filters() -> None:
+    convolutions = sum(
+        (9 * n_in + 1) * n_out for n_in, n_out in ((1, 32), (32, 32), (32, 64), (64, 64), (64, 128), (128, 128))
+    )
+    linear = (128 * 8 * 8 + 1) * 128 + 129
+    assert sum(parameter.numel() for parameter in Critic(64, width=0.5).parameters()) == convolutions + linear
+
+
 def test_critic_gives_one_score_a_patch_of_either_sign() -> None:
     torch.manual_seed(0)
     critic = Critic(32)

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
+from bundle.errors import InputError
 from bundle.networks import Generator
 from bundle.networks.generator import Encoder
 
@@ -38,6 +39,26 @@ def test_one_level_generator_has_the_parameters_that_its_layers_add_up_to() -> N
     encoder = 9 * (1 * 32 + 32 * 32 + 32 * 64 + 64 * 64 + 64 * 128 + 128 * 128 + 128 * 256 + 256 * 256)
     decoder = 9 * (512 * 256 + 256 * 128 + 256 * 128 + 128 * 64 + 128 * 64 + 64 * 32 + 64 * 32 + 32 * 1)
     assert n_parameters(Generator()) == 2 * encoder + decoder == 4_295_520
+
+
+def test_quarter_of_the_width_has_a_quarter_of_the_filters() -> None:
+    encoder = 9 * (1 * 8 + 8 * 8 + 8 * 16 + 16 * 16 + 16 * 32 + 32 * 32 + 32 * 64 + 64 * 64)
+    decoder = 9 * (128 * 64 + 64 * 32 + 64 * 32 + 32 * 16 + 32 * 16 + 16 * 8 + 16 * 8 + 8 * 1)
+    assert n_parameters(Generator(width=0.25)) == 2 * encoder + decoder
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_narrow_generator_starts_as_the_identity_too(variant) -> None:
+    pair = image(1, 24, 21)
+    output = Generator(**variant, width=0.25)(pair)
+    expected = pair[:, 1:] if variant["fusion"] == "reference" else pair[:, :1]
+    assert_close(output[..., 2:-2, 2:-2], expected[..., 2:-2, 2:-2])
+
+
+@pytest.mark.parametrize("width", [0, -1.0, "wide"])
+def test_width_that_leaves_no_filters_is_refused(width) -> None:
+    with pytest.raises(InputError, match="above 0"):
+        Generator(width=width)
 
 
 def test_progressive_generator_has_one_reference_network_for_all_levels() -> None:
