@@ -25,13 +25,14 @@ import torch
 from scipy.ndimage import distance_transform_edt, uniform_filter
 from scipy.stats import spearmanr
 
+from bundle.acquisition import AxisEstimate, Consistency
 from bundle.engines import TiledSliceInferer
-from bundle.kspace import restore_measured_magnitude, zero_fill
+from bundle.kspace import zero_fill
 from bundle.networks import build
 from bundle.phantom.scanner import rician, simulate_subject
 from bundle.settings import recorded
 from bundle.transforms import LoadPaird, NormaliseIntensityd, SlicesLastd
-from bundle.trust import measured_disagreement, predictive_spread, reference_influence
+from bundle.trust import predictive_spread, reference_influence
 from bundle.trust.input_checks import RULES
 from bundle.trust.lesion import lesion_contrast, lesion_shape
 from bundle.trust.profile import N_SLICES, Profile, profile, tissue_threshold
@@ -215,6 +216,12 @@ class Network:
         return self.inferer(slices.movedim(0, -1)[None], self.network)[0].movedim(-1, 0)
 
 
+def consistency(slices: torch.Tensor) -> Consistency:
+    """Return the data consistency of zero-filled slices (..., H, W)."""
+    rows, columns = slices.shape[-2:]
+    return Consistency(AxisEstimate(rows, FACTOR), AxisEstimate(columns, FACTOR))
+
+
 def tensors(pair: Pair) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the network's input (N, 2, H, W) and the truth (N, 1, H, W)."""
     truth, reference = (
@@ -225,7 +232,7 @@ def tensors(pair: Pair) -> tuple[torch.Tensor, torch.Tensor]:
 
 def consistent(low_res: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
     """Return data consistency with a low-res image."""
-    return lambda output: restore_measured_magnitude(output, low_res, FACTOR)
+    return lambda output: consistency(low_res).restored(output, low_res)
 
 
 def spread(arguments: argparse.Namespace) -> None:
@@ -286,7 +293,7 @@ def influence(arguments: argparse.Namespace) -> None:
         aside[:, 1:] = aside[:, 1:].roll(round(5 / pair.spacing[0]), -2)
         output, removed, moved = (finish(x.clone()) for x in (outputs[0], outputs[1], network(aside)))
         share = float(torch.linalg.vector_norm(output - moved) / torch.linalg.vector_norm(output - image[:, :1]))
-        part, whole = measured_disagreement(outputs[0], image[:, :1], (FACTOR, FACTOR))
+        part, whole = consistency(image).disagreement(outputs[0], image[:, :1])
         psnr = [f"{-10 * float((x - truth).square().mean().log10()):.2f}" for x in (image[:, :1], output, removed)]
         shares = " | ".join(f"{value:.3f}" for value in (*found.values(), share, part / whole))
         print(f"| {name} {contrast} | {kind} | {shares} | {' | '.join(psnr)} |", flush=True)
@@ -396,7 +403,7 @@ def timing(arguments: argparse.Namespace) -> None:
     print(f"the network: {one:.2f} s a slice of {tuple(image.shape[-2:])}")
     print(f"InputChecksd: {seconds(lambda: profile(low_res, pair.reference, pair.spacing)):.2f} s a volume")
     slices = torch.from_numpy(np.ascontiguousarray(np.moveaxis(low_res, -1, 0)))[:, None]
-    took = seconds(lambda: measured_disagreement(slices, slices, (FACTOR, FACTOR)))
+    took = seconds(lambda: consistency(slices).disagreement(slices, slices))
     print(f"disagreement: {took:.2f} s for {len(slices)} slices")
     print(f"passes besides the output's: {len(PASSES) - 1} a slice for the spread, 2 for the influence")
 

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Hashable, Mapping
 from typing import Any, Self
 
+from bundle.acquisition import AxisEstimate
 from bundle.keys import CASE
 from bundle.volumes.geometry import Volume
 
@@ -14,17 +15,22 @@ logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class LowResFinding:
-    """How the low-res image came; lists are of native axes."""
+    """What is known of the low-res image's resolution in plane; lists of three are of native axes."""
 
-    case: str  # zero-filled, small matrix or both
+    said: str  # in one sentence
     slice_axis: int
     matrix_before: list[int]  # voxels in the file ...
     matrix_after: list[int]  # ... and after enlarging
     spacing_before: list[float]  # mm, likewise
     spacing_after: list[float]
-    measured: list[int]  # samples of k-space
-    factor: list[float]  # of rows and columns
-    drop_db: list[float] | None = None  # confidence that the block was seen, likewise; None where nobody looked
+    axes: tuple[AxisEstimate, AxisEstimate]  # how rows and columns of the matrix after enlarging were acquired
+
+    def facts(self) -> dict[str, Any]:
+        """Return JSON values; the axes' as lists of rows and columns."""
+        kept = ("said", "matrix_before", "matrix_after", "spacing_before", "spacing_after")
+        each = ("factor", "measured", "deviation", "window", "source")
+        own = {name: getattr(self, name) for name in kept}
+        return own | {name: [getattr(axis, name) for axis in self.axes] for name in each}
 
 
 @dataclasses.dataclass
@@ -80,9 +86,7 @@ class Case(str):
         """Return all findings as JSON values by topic, as records, reports and pages hold them."""
         found = dict(self.measured)
         if self.low_res:
-            low_res = dataclasses.asdict(self.low_res)
-            del low_res["slice_axis"]
-            found = {"low_res": low_res} | found
+            found = {"low_res": self.low_res.facts()} | found
         if self.registration:
             found["registration"] = self.registration.facts()
         if self.seconds:

@@ -23,8 +23,6 @@ REPORTED: Final = {PRED: SUPER_RES, PRED_CONSISTENT: SUPER_RES_CONSISTENT}
 SCALE: Final = "intensity_scale"  # offset and length of the native intensity range that became [0, 1]
 SLICE_AXIS: Final = "slice_axis"  # which native axis the slices were taken along
 SLICES: Final = "slices"  # native indices of the slices that are in the volume, where some were left out
-# How many samples of k-space along each native axis were measured, int Tensor (3,); all of them through-plane.
-MEASURED: Final = "measured_samples"
 # Standard deviation of the output over passes that should give the same, on the output's scale.
 UNCERTAINTY: Final = "uncertainty"
 # The same of a few slices alone: tensors (H, W), normalised, by the slice's position in the volume.

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The preprocessing as MONAI Label calls it: one image alone, and nobody who reads a traceback."""
 
+import contextlib
 import importlib
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -46,6 +47,7 @@ class ServedPreprocessing(Transform):
     weights: str | os.PathLike[str] | None  # that MONAI Label loads
     network: nn.Module  # of the architecture that they must fit
     contrast: str | None = None  # of the references that trained them, where it is known
+    needs_reference: bool = True  # or an image without one goes alone
 
     def __call__(self, data: Mapping[Any, Any]) -> Any:
         """Return the network's input for a pair of paths, or for a request: a path under ``image``, and parameters."""
@@ -64,22 +66,22 @@ class ServedPreprocessing(Transform):
         """Prepare a request."""
         if not item[IMAGE]:
             raise InputError("no image of this name is among the server's studies; give another, or add it to them.")
-        (pair,) = requested_pairs("", image=item[IMAGE], reference=self._reference(item))
+        reference = self._reference(item)
+        (pair,) = requested_pairs("", image=item[IMAGE], reference=reference, needs_reference=self.needs_reference)
         self._check_weights(item.get("model_filename"), contrast_of([pair]))
         case = Case(pair[CASE])
         item |= {**pair, CASE: case}
         # clients ask for the integers of a label map, which would cut the intensities
         item.pop("result_dtype", None)
-        item = self.prepare(item)
-        if case.registration and not case.registration.usable:
-            raise InputError(f"{str(case.registration.reason).removesuffix('.')}; give another reference.")
-        return item
+        return self.prepare(item)
 
-    def _reference(self, item: Mapping[Any, Any]) -> Path:
-        """Return the reference that is named, from the image's folder, or else the one beside the image."""
+    def _reference(self, item: Mapping[Any, Any]) -> Path | None:
+        """Return the reference that is named, from the image's folder, or else the one beside the image, if any."""
         if named := item.get(REFERENCE):
             return Path(item[IMAGE]).parent / Path(named).expanduser()
-        return reference_beside(item[IMAGE], self.reference_names, self.contrast)
+        with contextlib.nullcontext() if self.needs_reference else contextlib.suppress(InputError):
+            return reference_beside(item[IMAGE], self.reference_names, self.contrast)
+        return None
 
     def _check_weights(self, chosen: str | None, contrast: str | None) -> None:
         """Refuse weights of another architecture, for another contrast, or with another's training record."""

@@ -49,6 +49,16 @@ class ModelSettings:
     magnitude: bool = True  # the low-res image is the magnitude of the zero-filled one, or else its real part
     normalise: str = "volume"  # intensities to [0, 1] per volume or per slice
 
+    @property
+    def any_factor(self) -> bool:
+        """Whether low-res images of all factors are what it was trained for, and ``factor`` is one to score it on."""
+        return self.degradation == "scanner"
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether it was trained with a reference always; else zeros may stand in its place."""
+        return not (self.any_factor or self.fusion == "none" or self.architecture == "SingleContrastResidual")
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -185,25 +195,9 @@ def record_path(weights: PathLike) -> Path:
     return Path(weights).expanduser().with_suffix(".json")
 
 
-def records_in(folder: PathLike) -> dict[Path, TrainingRecord]:
-    """Return the training records of all weights of a folder that have a sound one, by the file of the weights."""
-    files = sorted(Path(folder).expanduser().glob("*.pt"))
-    return {file: record for file in files if (record := _readable_record(file))}
-
-
-def other_weights(path: PathLike | None) -> dict[str, TrainingRecord]:
-    """Return the training records of the other weights in the folder of some weights, by file name."""
-    if path is None:
-        return {}
-    own = Path(path).expanduser()
-    return {file.name: record for file, record in records_in(own.parent).items() if file.name != own.name}
-
-
-def single_contrast_weights(folder: PathLike, factor: Factor) -> str | None:
-    """Return the weights in a folder that need no reference and are for a factor; ``None`` without, or with several."""
-    models = {file: record.model for file, record in records_in(folder).items()}
-    fitting = [file for file, model in models.items() if model.fusion == "none" and model.factor == factor]
-    return str(fitting[0]) if len(fitting) == 1 else None
+def factor_of(stated: Factor | None, model: ModelSettings) -> Factor | None:
+    """Return the factor of images: as stated, or that of the weights; ``None`` where they are for any."""
+    return stated if stated is not None else None if model.any_factor else model.factor
 
 
 def cases_seen(cases: Iterable[str], initial_weights: PathLike | None) -> list[str]:

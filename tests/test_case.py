@@ -14,19 +14,18 @@ import pytest
 import torch
 from monai.data import DataLoader, Dataset, decollate_batch, list_data_collate
 
+from bundle.acquisition import AxisEstimate
 from bundle.case import Case, LowResFinding, RegistrationFinding
 from bundle.volumes.geometry import Volume
 
 LOW_RES = LowResFinding(
-    case="zero-filled",
+    said="in plane 4 x 4 times coarser than its grid",
     slice_axis=2,
     matrix_before=[128, 144, 5],
     matrix_after=[128, 144, 5],
     spacing_before=[0.6, 0.6, 3.3],
     spacing_after=[0.6, 0.6, 3.3],
-    measured=[32, 36, 5],
-    factor=[4.0, 4.0],
-    drop_db=[20.1, 22.5],
+    axes=(AxisEstimate(128, 4.0, 0.02), AxisEstimate(144, 4.0, 0.0, "hann", source="header")),
 )
 
 
@@ -101,7 +100,10 @@ def test_facts_are_json_by_topic() -> None:
     facts = known().facts()
     assert list(facts) == ["low_res", "input", "registration", "time"]
     assert json.loads(json.dumps(facts)) == facts | {"input": {"spacing": [0.6, 0.6]}}
-    assert facts["low_res"].keys() == {f.name for f in dataclasses.fields(LowResFinding)} - {"slice_axis"}
+    left_out = {"slice_axis", "axes"}
+    found = {name: facts["low_res"].pop(name) for name in ("factor", "measured", "deviation", "window", "source")}
+    assert facts["low_res"].keys() == {f.name for f in dataclasses.fields(LowResFinding)} - left_out
+    assert list(found.values()) == [[4.0, 4.0], [32, 36], [0.02, 0.0], ["box", "hann"], ["image", "header"]]
     assert facts["registration"] == {"shift_mm": 1.5, "usable": True, "resampled": True, "doubted": False}
     assert facts["time"] == {"seconds": 3.23, "prepare_seconds": 1.23, "network_seconds": 2.0}
 

@@ -9,12 +9,11 @@ import pytest
 import torch
 from monai.bundle import ConfigParser
 
-from bundle.cli.model_choice import choose_weights
 from bundle.data import find_pairs
 from bundle.engines import GeneratorLoader
 from bundle.metrics import psnr
 from bundle.networks import build
-from bundle.settings import recorded, single_contrast_weights
+from bundle.settings import recorded
 
 ROOT = Path(__file__).parents[1]
 MODELS = sorted((ROOT / "models").glob("*.pt"))
@@ -55,27 +54,6 @@ def test_weights_say_what_they_were_trained_on_and_how_good_they_are(file: Path)
 
 def test_the_default_was_trained_on_data_that_may_be_published() -> None:
     assert recorded(ROOT / "models" / "model.pt").about["licence"].startswith("CC BY 4.0")
-
-
-@pytest.mark.parametrize(
-    ("options", "name"),
-    [
-        ({"reference_contrast": "T1w"}, "model.pt"),
-        ({"reference_contrast": "T1w", "factor": 4}, "model.pt"),
-        ({"reference_contrast": "T1w", "factor": 3}, "T1w_3x.pt"),
-        ({"reference_contrast": "T1w", "factor": 2}, "T1w_2x.pt"),
-        ({"reference_contrast": "PDw"}, "PDw_4x.pt"),
-    ],
-    ids=str,
-)
-def test_factor_and_reference_choose_among_the_weights(options: dict, name: str) -> None:
-    assert choose_weights(ROOT / "models", options).name == name
-
-
-def test_there_are_weights_for_cases_without_a_usable_reference() -> None:
-    found = single_contrast_weights(ROOT / "models", 4)
-    assert found is not None
-    assert Path(found).name == "none_4x.pt"
 
 
 def test_the_default_sharpens_a_patient_that_it_never_saw(shared_data: Path) -> None:

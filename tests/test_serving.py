@@ -11,7 +11,6 @@ import pytest
 import torch
 from monai.bundle import ConfigParser
 
-from bundle.case import RegistrationFinding
 from bundle.errors import InputError
 from bundle.networks import Generator
 from bundle.serving import ServedPreprocessing, ServedResultd
@@ -120,13 +119,11 @@ def test_weights_that_do_not_fit_are_refused(studies) -> None:
         served(studies)(request(studies))
 
 
-def test_a_reference_that_registration_gives_up_is_refused_since_one_network_is_served(studies) -> None:
-    def prepare(item: dict[str, Any]) -> dict[str, Any]:
-        item["case"].registration = RegistrationFinding(usable=False, reason="b.nii: it shows another head.")
-        return item
-
-    with pytest.raises(HTTPError, match=r"^b\.nii: it shows another head; give another reference\.$"):
-        served(studies, prepare)(request(studies))
+@pytest.mark.parametrize("image", ["sub-B_T2w.nii.gz", "sub-A_FLAIR.nii.gz"])
+def test_an_image_without_a_reference_goes_alone_where_the_weights_can(image, studies) -> None:
+    item = served(studies, needs_reference=False)(request(studies, image=str(studies / image)))
+    assert item["image"] == str(studies / image)
+    assert not item.get("reference")
 
 
 def test_the_config_leaves_the_rules_of_bids_and_ixi_as_they_are(bundle_root) -> None:

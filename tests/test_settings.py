@@ -15,14 +15,13 @@ from bundle.settings import (
     TrainingRecord,
     cases_seen,
     differing,
-    other_weights,
+    factor_of,
     place_of,
     read_record,
     record_path,
     recorded,
     recorded_model,
     setting_names,
-    single_contrast_weights,
 )
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -204,34 +203,20 @@ def test_weights_without_a_record_are_at_the_defaults(tmp_path: Path) -> None:
     assert record_path("~/a.pt") == Path.home() / "a.json"
 
 
-def test_other_weights_are_the_records_of_the_others_in_the_folder(tmp_path: Path) -> None:
-    for name, factor in (("a", 2), ("b", 3), ("own", 3)):
-        written(tmp_path, name, factor=factor)
-    (tmp_path / "without.pt").touch()
-    found = other_weights(tmp_path / "own.pt")
-    assert {name: record.model.factor for name, record in found.items()} == {"a.pt": 2, "b.pt": 3}
-    assert other_weights(tmp_path / "nowhere" / "own.pt") == other_weights(None) == {}
-
-
-def test_damaged_records_are_not_among_the_others(tmp_path: Path) -> None:
-    written(tmp_path, "own")
-    (tmp_path / "damaged.pt").touch()
-    (tmp_path / "damaged.json").write_text("{")
-    assert other_weights(tmp_path / "own.pt") == {}
-
-
-def test_weights_without_a_reference_are_found_by_their_factor(tmp_path: Path) -> None:
-    written(tmp_path, "model", factor=4, fusion="image")
-    alone = written(tmp_path, "none_4x", factor=4, fusion="none")
-    written(tmp_path, "none_2x", factor=2, fusion="none")
-    assert single_contrast_weights(tmp_path, 4) == str(alone)
-    assert single_contrast_weights(tmp_path, 3) is None
-    written(tmp_path, "none_4x_other", factor=4, fusion="none")
-    assert single_contrast_weights(tmp_path, 4) is None  # which of the two, nobody has said
-
-
-def test_no_folder_holds_no_weights_without_a_reference(tmp_path: Path) -> None:
-    assert single_contrast_weights(tmp_path / "none", 4) is None
+@pytest.mark.parametrize(
+    ("settings", "any_factor", "needs_reference"),
+    [
+        ({}, False, True),
+        ({"degradation": "scanner"}, True, False),
+        ({"fusion": "none"}, False, False),
+        ({"architecture": "SingleContrastResidual"}, False, False),
+    ],
+)
+def test_what_weights_serve_is_told_by_what_trained_them(settings, any_factor, needs_reference) -> None:
+    model = ModelSettings(**settings, factor=3)
+    assert (model.any_factor, model.needs_reference) == (any_factor, needs_reference)
+    assert factor_of(None, model) == (None if any_factor else 3)
+    assert factor_of(2, model) == 2
 
 
 def test_cases_that_weights_have_seen_keep_their_order_with_those_seen_before_behind(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 """What scanners do to an image: windows over k-space, partial Fourier, thick slices, noise; and data consistency."""
 
 from bundle.acquisition.axis import Axis, KSpaceAxis, Profile, SliceAxis, Window
+from bundle.acquisition.consistency import Consistency
 from bundle.acquisition.estimate import AxisEstimate, Source
 from bundle.acquisition.family import ScannerFamily
 from bundle.acquisition.scan import Scan, scan
@@ -9,6 +10,7 @@ from bundle.acquisition.scan import Scan, scan
 __all__ = [
     "Axis",
     "AxisEstimate",
+    "Consistency",
     "KSpaceAxis",
     "Profile",
     "Scan",

@@ -13,7 +13,7 @@ from bundle.registration import PlacedVolume
 from bundle.reports.text_table import markdown_table
 from bundle.volumes.geometry import same_grid
 
-HEADER = ("case", "target", "reference", "low-res image", "factor", "matrix", "reference's grid", "time", "output")
+HEADER = ("case", "target", "reference", "what is done", "matrix", "reference's grid", "time", "output")
 
 
 class Plan:
@@ -28,7 +28,7 @@ class Plan:
     def add(self, pair: Mapping[str, str], output: str, item: Mapping[Any, Any] | None = None) -> None:
         """Add a case with the name of its output: as loaded, on the matrix of the network; without, it is done."""
         reference = Path(pair[REFERENCE]).name if pair.get(REFERENCE) else "none"
-        told = self._told(item) if item is not None else (*"----", "done")
+        told = self._told(item) if item is not None else (*"---", "done")
         self.rows.append((pair[CASE], Path(pair[IMAGE]).name, reference, *told, output))
 
     def text(self) -> str:
@@ -42,8 +42,7 @@ class Plan:
         seconds = float(np.prod(shape)) * self.seconds_per_pixel
         self.seconds += seconds
         return (
-            low_res.case if low_res else "as it comes",
-            " x ".join(f"{factor:.3g}" for factor in low_res.factor) if low_res else "-",
+            (low_res.said if low_res else "made coarse first") + ("" if REFERENCE in item else ", without a reference"),
             " x ".join(map(str, shape)),
             self._grid(item),
             duration(seconds),

@@ -21,7 +21,7 @@ class Pipeline:
     load: Callable[[Any], Any]  # reads a pair of paths, or raises an InputError; passes what it has read
     preprocessing: Callable[[Any], Any]  # from there, or from paths, to the network's input (2, H, W, D) under "image"
     inferer: Callable[..., Any]  # runs a network over a volume, such as bundle.engines.TiledSliceInferer
-    network: Callable[[Case], nn.Module]  # of a case, see bundle.engines.CaseNetwork
+    network: nn.Module
     postprocessing: Callable[[Any], Any]  # from the network's output under "pred" to files
     device: torch.device | str = "cpu"  # of the network
 
@@ -37,13 +37,13 @@ class Pipeline:
         with _timed(case, "prepare"):
             prepared = self.preprocessing({key: item.pop(key) for key in list(item)})
         with _timed(case, "network"):
-            prepared[PRED] = self.inferer(prepared[IMAGE][None].to(self.device), self.network(case))[0]
+            prepared[PRED] = self.inferer(prepared[IMAGE][None].to(self.device), self.network.eval())[0]
         with _timed(case, "finish"):
             self.postprocessing(prepared)
 
     def seconds_per_pixel(self) -> float:
         """Return what a pixel of a slice takes, timed on a small piece: an upper limit, as larger ones fare better."""
-        image, network = torch.rand(1, 2, 128, 128, 1, device=self.device), self.network(Case("timing"))
+        image, network = torch.rand(1, 2, 128, 128, 1, device=self.device), self.network.eval()
         self.inferer(image, network)  # the first time takes longer
         start = time.perf_counter()
         self.inferer(image, network)

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any, Final
 
-from bundle.cli.model_choice import choose_weights
+from bundle.cli.model_choice import named_weights
 from bundle.cli.options import CONTRAST, DEVICE, OUTPUT, add_switch, count, existing, factor, path
 from bundle.errors import InputError
 
@@ -18,17 +18,14 @@ def add_enhance_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``mcsr enhance``; ``dest`` is the config key they set."""
     add = parser.add_argument
     what = (
-        "what to sharpen: one T2w image (NIfTI file or DICOM folder, with --reference), a folder of pairs, a BIDS "
+        "what to sharpen: one T2w image (NIfTI file or DICOM folder), a folder of images with references, a BIDS "
         "data set, a folder of DICOM studies, or a CSV or JSON list with columns image and reference"
     )
-    weights = (
-        "trained weights (.pt), or a folder of several, of which --factor and the reference choose one; default: those "
-        "that come with the bundle"
-    )
+    weights = "trained weights: a .pt file, a folder with one, or one of the bundle's by its name; default: model"
     add("input", nargs="?", default=None, type=existing, metavar="INPUT", help=what)
-    add("-r", "--reference", type=existing, metavar="FILE", help="sharp T1w or PDw image of the same patient")
+    add("-r", "--reference", type=existing, metavar="FILE", help="sharp T1w, PDw or FLAIR image of the same patient")
     add("-o", "--output", **OUTPUT, help="where to write the results")
-    add("-m", "--model", type=existing, metavar="FILE", help=weights)
+    add("-m", "--model", metavar="FILE", help=weights)
     add("--device", **DEVICE)
     add("--threads", type=count, metavar="N", help="processor cores to use; default: all")
     _add_image_options(parser)
@@ -37,7 +34,7 @@ def add_enhance_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_image_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the image")
-    coarse = "how many times too coarse it is: 4, or 4,2 for rows and columns; default: as the weights expect"
+    coarse = "how many times too coarse it is: 4, or 4,2 for rows and columns; default: found out"
     size = "zero_filled: enlarged by the scanner already; small: still of few pixels; default: auto, by looking"
     group.add_argument("--factor", type=factor, metavar="F", help=coarse)
     group.add_argument("--low-res", choices=("auto", "zero_filled", "small"), help=size)
@@ -47,7 +44,7 @@ def _add_image_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--reference-contrast", **CONTRAST, help=contrast)
     add_switch(group, "--register", "move the reference onto the image, even where they seem to lie on one grid")
     add_switch(group, "--no-register", "never move the reference: lay it on by what the headers say")
-    misfit = "what to do where the reference does not fit: skip the case, or sharpen without it"
+    misfit = "what to do where the reference does not fit: skip the case, or sharpen without it (the default)"
     group.add_argument("--on-bad-reference", choices=("skip", "single_contrast"), help=misfit)
 
 
@@ -80,8 +77,8 @@ def enhance_keys(options: dict[str, Any], root: Path) -> dict[str, Any]:
         raise InputError("--json reports what became of the images, and --dry-run does none; leave out one of them.")
     if report and report != "-":  # which prints the one that is written by default
         keys["report"] = path(report)
-    if "model" in options or ("ckpt_path" not in options and any((root / MODELS).glob("*.pt"))):
-        keys["ckpt_path"] = str(choose_weights(Path(options.get("model", root / MODELS)), options | keys))
+    if "model" in options:
+        keys["ckpt_path"] = named_weights(options["model"], root / MODELS)
     return keys
 
 
@@ -89,13 +86,7 @@ def _source(options: dict[str, Any]) -> dict[str, Any]:
     given = options.get("input")
     if given is None:
         if not {"image", "dataset_dir"} & options.keys():
-            raise InputError("what is to be sharpened? Name an image with its --reference, a folder, or a list.")
+            raise InputError("what is to be sharpened? Name an image, a folder, or a list.")
         return {}
-    if "reference" in options:
-        return {"image": given}
-    if Path(given).is_dir() or given.lower().endswith(LIST_ENDINGS):
-        return {"dataset_dir": given}
-    raise InputError(
-        f"{given}: one image needs its reference: add --reference FILE, a sharp T1w or PDw image of the same patient; "
-        f"a list of images ends in {', '.join(LIST_ENDINGS)}."
-    )
+    is_many = Path(given).is_dir() or given.lower().endswith(LIST_ENDINGS)
+    return {"dataset_dir" if is_many and "reference" not in options else "image": given}

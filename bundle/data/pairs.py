@@ -24,15 +24,18 @@ logger = logging.getLogger(__name__)
 _STRICT_ENTITIES: Final = {"sub", "ses", "space", "res"}
 
 
-def find_pairs(dataset_dir: str | os.PathLike[str], reference_contrast: str = "auto") -> list[Pair]:
+def find_pairs(
+    dataset_dir: str | os.PathLike[str], reference_contrast: str = "auto", needs_reference: bool = True
+) -> list[Pair]:
     """List the pairs of target and reference in a folder or in a datalist, sorted by subject and case.
 
     ``dataset_dir`` holds NIfTI files with BIDS-like or IXI's names, DICOM series, or a datalist, which wins; or is one,
     or a CSV table. Names match when their BIDS entities agree; the reference may lack an entity of the target or carry
     one more (``acq``, ``run``), and the closest is taken. Subject, session, space and resolution must be the same.
     Hidden files, ``*.partial`` and ``derivatives`` folders are left out. One contrast serves as reference for the whole
-    data set; ``auto`` is that with more pairs, the first on a tie. ``InputError`` if nothing is found, files are
-    missing, or a target has several equally close references.
+    data set; ``auto`` is that with more pairs, the first on a tie. Targets without one are left out, or where none
+    ``needs_reference`` listed alone (of files with such names). ``InputError`` if nothing is found, files are missing,
+    or a target has several equally close references.
     """
     if reference_contrast not in ("auto", *names.REFERENCE_CONTRASTS):
         raise InputError(f"reference_contrast is {reference_contrast!r}; choose auto, {names.ANY_REFERENCE}.")
@@ -40,15 +43,20 @@ def find_pairs(dataset_dir: str | os.PathLike[str], reference_contrast: str = "a
     if not source.exists():
         raise InputError(f"dataset_dir {source} does not exist{_similar_name(source)}; name an existing folder.")
     datalist = find_datalist(source) if source.is_dir() else source
-    read = read_datalist if datalist else _pairs_by_name
-    pairs, contrast = read(datalist or source, reference_contrast)
+    if datalist:
+        pairs, contrast = read_datalist(datalist, reference_contrast)
+    else:
+        pairs, contrast = _pairs_by_name(source, reference_contrast, needs_reference)
     _require_unique_cases(pairs)
     n_subjects = len({pair[SUBJECT] for pair in pairs})
-    logger.info("%s: %d pairs of %d subjects, reference %s", datalist or source, len(pairs), n_subjects, contrast)
+    n_alone = sum(REFERENCE not in pair for pair in pairs)
+    alone = f", and {n_alone} targets without" if n_alone else ""
+    message = "%s: %d pairs of %d subjects, reference %s%s"
+    logger.info(message, datalist or source, len(pairs) - n_alone, n_subjects, contrast, alone)
     return sorted(pairs, key=lambda pair: (pair[SUBJECT], pair[CASE]))
 
 
-def _pairs_by_name(folder: Path, reference_contrast: str) -> tuple[list[Pair], str]:
+def _pairs_by_name(folder: Path, reference_contrast: str, needs_reference: bool) -> tuple[list[Pair], str]:
     files = list(_files(folder))
     volumes = [path for path in files if names.NIFTI_ENDING.search(path.name)]
     if not volumes:
@@ -66,10 +74,13 @@ def _pairs_by_name(folder: Path, reference_contrast: str) -> tuple[list[Pair], s
     }
     n_pairs = {name: sum(bool(references) for _, references in found) for name, found in candidates.items()}
     contrast = names.choose_contrast(n_pairs, reference_contrast)
-    if not n_pairs[contrast]:
+    if not n_pairs[contrast] and (needs_reference or not targets):
         raise InputError(_nothing_found(folder, volumes, scans, reference_contrast))
-    pairs = [_pair(target, references) for target, references in candidates[contrast] if references]
-    if alone := [target.path.name for target, references in candidates[contrast] if not references]:
+    chosen = [one for one in candidates[contrast] if one[1] or not needs_reference]
+    pairs = [_pair(target, references) for target, references in chosen]
+    if needs_reference and (
+        alone := [target.path.name for target, references in candidates[contrast] if not references]
+    ):
         logger.warning("%d targets have no %s reference and are left out: %s", len(alone), contrast, ", ".join(alone))
     return pairs, contrast
 
@@ -96,7 +107,7 @@ def _pair(target: Scan, references: Sequence[Scan]) -> Pair:
             f"{target.path} has two references that fit equally well, {references[0].path} and {references[1].path}; "
             "take one away, or list the pairs in a datalist.json."
         )
-    files = {IMAGE: str(target.path), REFERENCE: str(references[0].path)}
+    files = {IMAGE: str(target.path)} | ({REFERENCE: str(references[0].path)} if references else {})
     return files | {SUBJECT: target.entities["sub"], CASE: names.safe_name(target.case)}
 
 

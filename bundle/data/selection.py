@@ -26,16 +26,17 @@ def requested_pairs(
     reference_contrast: str = "auto",
     image: PathLike | None = None,
     reference: PathLike | None = None,
+    needs_reference: bool = True,
 ) -> list[Pair]:
     """Return the one pair that is named, files or folders of a DICOM series, or else all pairs of a data set.
 
     A name that is neither BIDS-like nor IXI's is case and subject; so is that of a DICOM folder, after its parent's.
-    Pairs of a BIDS data set get ``output``. ``InputError`` if only one of ``image`` and ``reference`` is given, or the
-    data set has no pairs.
+    Pairs of a BIDS data set get ``output``. Unless one ``needs_reference``, targets without one stand among them.
+    ``InputError`` if ``image`` or ``reference`` is given alone though both are needed, or the data set has no pairs.
     """
     if image is None and reference is None:
-        return with_outputs(find_pairs(dataset_dir, reference_contrast), dataset_dir)
-    if image is None or reference is None:
+        return with_outputs(find_pairs(dataset_dir, reference_contrast, needs_reference), dataset_dir)
+    if image is None or (reference is None and needs_reference):
         given, missing = (IMAGE, REFERENCE) if reference is None else (REFERENCE, IMAGE)
         raise InputError(f"--{given} is given without its {missing}; add --{missing} FILE.")
     path = absolute_path(image)
@@ -43,7 +44,8 @@ def requested_pairs(
     if path.is_dir():  # its own name is often that of the sequence, the same for all patients
         stem = "_".join(filter(None, (path.parent.name, stem)))
     case, subject = (scan.case, scan.entities["sub"]) if scan else (stem, stem)
-    return [{IMAGE: str(path), REFERENCE: str(absolute_path(reference)), SUBJECT: subject, CASE: safe_name(case)}]
+    guide = {} if reference is None else {REFERENCE: str(absolute_path(reference))}
+    return [{IMAGE: str(path), **guide, SUBJECT: subject, CASE: safe_name(case)}]
 
 
 def pairs_of_subset(
@@ -63,7 +65,7 @@ def pairs_of_subset(
 
 def contrast_of(pairs: Sequence[Pair]) -> str | None:
     """Return the contrast of all references; ``None`` where neither names nor DICOM headers tell, or they disagree."""
-    scans = [(pair, parse_name(Path(pair[REFERENCE]))) for pair in pairs]
+    scans = [(pair, parse_name(Path(pair[REFERENCE]))) for pair in pairs if REFERENCE in pair]
     contrasts = {scan.contrast if scan else pair.get(REFERENCE_CONTRAST) for pair, scan in scans}
     return contrasts.pop() if len(contrasts) == 1 else None
 

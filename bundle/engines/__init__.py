@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training, evaluation and inference engines: adapters to ignite and MONAI."""
 
-from bundle.engines.case_network import CaseNetwork
 from bundle.engines.checkpoint import TrainingCheckpoint
 from bundle.engines.evaluation import EvaluationReport, protocol
 from bundle.engines.inferer import TiledSliceInferer
@@ -19,7 +18,6 @@ from bundle.engines.training import (
 from bundle.engines.weights import GeneratorLoader
 
 __all__ = [
-    "CaseNetwork",
     "CriticUpdate",
     "EvaluationReport",
     "GeneratorLoader",

@@ -79,7 +79,8 @@ class GeneratorLoader:
 
     def _compare(self, record: TrainingRecord) -> None:
         """Refuse weights that were trained for something else; of what may be learnt anew, warn."""
-        found = differing(record.model, self.model, vars(self.model)) if self.model else {}
+        compared = [key for key in vars(record.model) if key != "factor" or not record.model.any_factor]
+        found = differing(record.model, self.model, compared) if self.model else {}
         contrasts = (record.reference_contrast, self.reference_contrast)
         if None not in contrasts and contrasts[0] != contrasts[1]:
             found["reference_contrast"] = contrasts

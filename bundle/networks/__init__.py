@@ -2,7 +2,7 @@
 """The generator, the critic and the frozen VGG16 of Section II, a fast generator, and the trainable baselines."""
 
 from bundle.networks.build import build
-from bundle.networks.consistency import DataConsistency
+from bundle.networks.consistency_layer import DataConsistency
 from bundle.networks.critic import Critic
 from bundle.networks.fast import FastGenerator
 from bundle.networks.generator import Generator

@@ -10,7 +10,7 @@ from typing import Final
 from torch import nn
 
 from bundle.errors import InputError
-from bundle.networks.consistency import DataConsistency
+from bundle.networks.consistency_layer import DataConsistency
 from bundle.networks.generator import Generator
 from bundle.networks.registry import ARCHITECTURES
 from bundle.settings import ModelSettings

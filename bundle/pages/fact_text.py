@@ -17,13 +17,12 @@ _TITLES: Final = {
 _SHARE: Final = "%"  # unit of a part of 1
 # Label and unit of facts whose names need words.
 _KNOWN: Final = {
-    ("low_res", "case"): ("How it came", ""),
+    ("low_res", "said"): ("What it is", ""),
     ("low_res", "matrix_before"): ("Matrix as it came", ""),
     ("low_res", "matrix_after"): ("Matrix of the output", ""),
     ("low_res", "spacing_before"): ("Voxels as they came", "mm"),
     ("low_res", "spacing_after"): ("Voxels of the output", "mm"),
     ("low_res", "measured"): ("Measured samples of k-space", ""),
-    ("low_res", "drop_db"): ("Drop of the signal at their edge", "dB"),
     ("registration", "usable"): ("Used", ""),
     ("registration", "resampled"): ("Brought to the grid of the target", ""),
     ("registration", "shift_mm"): ("Found shifted by", "mm"),
@@ -54,7 +53,10 @@ _KNOWN: Final = {
     ("data_consistency", "disagreement"): ("Network's departure from the measurement", _SHARE),
     ("data_consistency", "restored"): ("Measurement put back", ""),
 }
-_HIDDEN: Final = ("registration matrix", "input target_histogram", "input reference_histogram", "uncertainty slices")
+_HIDDEN: Final = (
+    *(f"low_res {name}" for name in ("deviation", "window", "source")),
+    *("registration matrix", "input target_histogram", "input reference_histogram", "uncertainty slices"),
+)
 _AXES: Final = ("factor", "matrix", "spacing", "measured")  # first words of facts that have a value an axis
 _UNITS: Final = {"mm": "mm", "degrees": "°", "s": "s", "seconds": "s", "percent": "%", "db": "dB"}  # by the last word
 # A title, and label and value of each fact.

@@ -19,7 +19,6 @@ from bundle.drawing.slice_choice import Image, quartile_slices
 from bundle.keys import CASE, HIGH_RES, IMAGE, LOW_RES, PRED, REFERENCE, SHOWN_UNCERTAINTY, SLICES, UNCERTAINTY
 from bundle.pages.case_page import Origin, case_page
 from bundle.pages.template import save_page
-from bundle.transforms.data_consistency import measured_factors
 from bundle.transforms.io import result_path
 from bundle.trust.profile import slices_with_tissue
 from bundle.version import package_version
@@ -77,8 +76,8 @@ def _images(item: Mapping[Hashable, Any]) -> CaseSlices:
     if REFERENCE in volumes and not volumes[REFERENCE].any():  # a run without one
         del volumes[REFERENCE]
     in_file = np.asarray(item.get(SLICES, np.arange(item[PRED].shape[-1])))
-    rows, columns = measured_factors(item)
-    n_measured = round(height / rows), round(width / columns)
+    low_res = Case.of(item).low_res
+    n_measured = (low_res.axes[0].measured, low_res.axes[1].measured) if low_res else None
     affine = np.asarray(item[LOW_RES].affine, dtype=np.float64)
     return CaseSlices.of(volumes, affine, in_file[positions].tolist(), n_measured=n_measured)
 

@@ -43,16 +43,23 @@ class AlignReferenced(Transform):
             always; false never: another grid is resampled to where the headers put it.
         on_failure: what happens to a reference that cannot be used: ``"skip"`` the case, by an ``InputError``, or
             ``"single_contrast"``: the reference becomes zeros, and the case says that it is not usable.
+        needed: whether the network makes no sense without, so that ``single_contrast`` is refused.
     """
 
     register: Literal["auto", "grid"] | bool = "auto"
     on_failure: Literal["skip", "single_contrast"] = "skip"
+    needed: bool = False
 
     def __post_init__(self) -> None:
         if self.register not in ("auto", "grid", True, False):
             raise InputError(f"register is {self.register!r}; choose auto, grid, true or false.")
         if self.on_failure not in ("skip", "single_contrast"):
             raise InputError(f"on_bad_reference is {self.on_failure!r}; choose one of skip, single_contrast.")
+        if self.needed and self.on_failure == "single_contrast":
+            raise InputError(
+                "on_bad_reference is single_contrast, and these weights need a reference; set it to skip, or take "
+                "weights that were trained without one at times."
+            )
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Item:
         """Return the item with ``reference`` (1, X, Y, Z) on the target's grid, or skip it by an ``InputError``."""

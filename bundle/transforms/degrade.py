@@ -12,8 +12,10 @@ from monai.data import MetaTensor
 from monai.transforms import Transform
 
 from bundle import kspace
+from bundle.acquisition import AxisEstimate
+from bundle.case import Case, LowResFinding
 from bundle.errors import InputError
-from bundle.keys import CASE, HIGH_RES, IMAGE, LEVEL_TARGETS, LOW_RES, MEASURED, REFERENCE, SLICE_AXIS
+from bundle.keys import CASE, HIGH_RES, IMAGE, LEVEL_TARGETS, LOW_RES, REFERENCE, SLICE_AXIS
 from bundle.phantom.scanner import bias_field, rician
 from bundle.transforms.io import Item
 
@@ -68,21 +70,29 @@ class ZeroFilld(Transform):
     def __call__(self, data: Mapping[Hashable, Any]) -> Item:
         """Return the item with ``high_res`` and ``low_res``, both (1, H, W, D) on one intensity scale.
 
-        How much of k-space is left is ``measured_samples``. Level targets, on the same scale, are ``level_targets``
+        The case knows how much of k-space is left. Level targets, on the same scale, are ``level_targets``
         (n_levels - 1, H, W, D).
         """
         item = dict(data)
         item[HIGH_RES] = item[IMAGE]
         item[LOW_RES] = self._zero_filled(item[IMAGE], self.factors)
-        _, height, width, n_slices = item[IMAGE].shape
-        blocks = [kspace.kept_block(n, f) for n, f in zip((height, width), self.factors, strict=True)]
-        measured = [end - start for start, end in blocks]
-        measured.insert(int(item.get(SLICE_AXIS, 2)), n_slices)  # now along native axes
-        item[MEASURED] = torch.tensor(measured)
+        item[CASE] = case = Case.of(item)
+        case.low_res = self._finding(item)
         if self.level_factors:
             targets = [self._zero_filled(item[IMAGE], factors).as_tensor() for factors in self.level_factors]
             item[LEVEL_TARGETS] = MetaTensor(torch.cat(targets), meta=item[IMAGE].meta)
         return item
+
+    def _finding(self, item: Item) -> LowResFinding:
+        """Return what is known of the low-res of an item with its slices last."""
+        *sizes, n_slices = item[IMAGE].shape[1:]
+        *spacing, distance = item[IMAGE].pixdim.tolist()
+        axes = [AxisEstimate(n, n / _n_kept(n, f), source="given") for n, f in zip(sizes, self.factors, strict=True)]
+        axis = int(item.get(SLICE_AXIS, 2))
+        sizes.insert(axis, n_slices)  # now along native axes
+        spacing.insert(axis, distance)
+        said = f"zero-filled in k-space by {' x '.join(f'{f:g}' for f in self.factors)}, as asked"
+        return LowResFinding(said, axis, sizes, sizes, spacing, spacing, (axes[0], axes[1]))
 
     def _zero_filled(self, high_res: MetaTensor, factors: tuple[float, float]) -> MetaTensor:
         """Return every slice of a volume (1, H, W, D) zero-filled; factor 1 is the volume itself."""
@@ -91,3 +101,8 @@ class ZeroFilld(Transform):
         slices = high_res.as_tensor().movedim(-1, 0)  # D, 1, H, W
         low_res = kspace.zero_fill(slices, factors[0], self.magnitude, factors[1])
         return MetaTensor(low_res.movedim(0, -1), meta=high_res.meta)
+
+
+def _n_kept(size: int, factor: float) -> int:
+    start, stop = kspace.kept_block(size, factor)
+    return stop - start

@@ -77,7 +77,7 @@ class LoadPaird(MapTransform):
                 item.pop(key, None)
             else:
                 raise InputError(
-                    f"{target.path}: no reference is given for this image; "
+                    f"{target.path}: no reference is given for this image, and these weights need one; "
                     f'give the path of the volume of the other contrast under "{key}".'
                 )
         return item

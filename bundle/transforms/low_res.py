@@ -1,164 +1,215 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a low-res image came: zero-filled by the scanner, as a small matrix, or not low-res at all."""
+"""What is known of a low-res image's resolution in plane, and the grid on which it is to be sharpened."""
 
 import logging
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, get_args
 
 import numpy as np
-import torch
 from monai.data import MetaTensor
 from monai.transforms import Transform
 from monai.utils import MetaKeys
 from nibabel.affines import voxel_sizes
 from nibabel.orientations import io_orientation
 
+from bundle.acquisition import AxisEstimate
 from bundle.case import Case, LowResFinding
 from bundle.errors import InputError
-from bundle.keys import CASE, IMAGE, MEASURED, REFERENCE
+from bundle.keys import CASE, IMAGE, REFERENCE
 from bundle.kspace import in_plane_factors, kept_block
-from bundle.settings import TrainingRecord
+from bundle.settings import Factor
 from bundle.transforms.io import Item, as_meta_tensor, file_name
 from bundle.volumes.enlarge import enlarge_voxels, regrid_affine
 from bundle.volumes.geometry import through_plane_axis
-from bundle.volumes.measured_block import BLOCK_TOLERANCE, COARSER, InPlaneAxis, occupied_block
+from bundle.volumes.measured_block import occupied_block
 
 logger = logging.getLogger(__name__)
 
 Mode = Literal["auto", "zero_filled", "small"]
 Shape = tuple[int, ...]
-CASES: Final = ("zero-filled", "small matrix", "zero-filled and small matrix")
+ENLARGED_FROM: Final = 1.2  # ratio to the reference's voxels from which a target is put on a finer grid
+LARGEST_FACTOR: Final = 4.6  # of the images that networks are trained on
+TRAINED_TOLERANCE: Final = 0.05  # of an image's factor to the one that weights are trained for, relative
+GRID_TOLERANCE: Final = 0.15  # of the ratio of voxel sizes to that factor: scans are not planned together
+_SOURCES: Final = {
+    "given": "as stated",
+    "header": "by its header",
+    "image": "by its own k-space",
+    "reference": "by its k-space against the reference's",
+}
 
 
 @dataclass(eq=False)
 class MeasuredBlockd(Transform):
-    """Find out how much of the target's k-space was measured, and bring a small matrix to the network's.
+    """Find out how the target was acquired in plane, and put it on the grid on which it is to be sharpened.
 
-    It follows :class:`bundle.transforms.LoadPaird` and precedes all that looks at the grid. The item gets
-    ``measured_samples`` and its case the finding. An item that has been here passes, and what the case knows of its
-    file is not looked for again.
+    It follows :class:`bundle.transforms.LoadPaird` and precedes all that looks at the grid. Where the reference's
+    voxels are clearly smaller in plane, the matrix is enlarged to about theirs. The case gets the finding; what it
+    knows of its file is not looked for again.
 
     Args:
-        factor: that of the weights; a number, or a pair [rows, columns].
-        mode: ``auto`` looks at k-space and at the reference's voxels; ``zero_filled`` takes the target as zero-filled
-            by ``factor``, unseen; ``small`` enlarges it by ``factor``, unseen.
-        weights: training records of other weights by file name, to be named where the factor is another.
+        factor: of the images, where it is stated; a number, or a pair [rows, columns].
+        trained: what the weights are trained for, likewise; ``None`` for all factors.
+        mode: ``auto`` looks at k-space, header and the reference's voxels; ``zero_filled`` takes the target as
+            zero-filled by ``factor`` or ``trained``, unseen; ``small`` enlarges it by that, unseen.
     """
 
-    factor: float | Sequence[float]
+    factor: Factor | None = None
+    trained: Factor | None = None
     mode: Mode = "auto"
-    weights: Mapping[str, TrainingRecord] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.mode not in get_args(Mode):
             raise InputError(f"low_res is {self.mode!r}; choose one of {', '.join(get_args(Mode))}.")
-        self.factors = in_plane_factors(self.factor)
+        stated = self.factor if self.factor is not None else self.trained
+        if stated is None and self.mode != "auto":
+            raise InputError(f"low_res is {self.mode}, and nobody says by how much: add --factor F, such as 4 or 4,2.")
+        self.stated = None if stated is None else in_plane_factors(stated)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Item:
-        """Return the item with the target on the network's matrix, and ``measured_samples``.
+        """Return the item with the target on the grid of its output.
 
-        ``InputError`` if the target is at full resolution, or low-res by another factor than the weights'.
+        ``InputError`` if nothing can be gained in plane: no coarser than its grid, as far as is known, and that no
+        coarser than the reference's.
         """
         item = dict(data)
         item[CASE] = case = Case.of(item)
-        if MEASURED in item:
-            return item
         shape, found = list(item[IMAGE].shape[1:]), case.low_res
-        if found is None or found.matrix_before != shape:
+        if found is None or shape not in (found.matrix_before, found.matrix_after):
             look = {"auto": self._found, "zero_filled": self._zero_filled, "small": self._small}[self.mode]
             found = case.low_res = look(item)
+            logger.info("%s: %s", case, found.said)
+            self._compare(case)
         if found.matrix_after != shape:
             affine = regrid_affine(item[IMAGE].affine.numpy(), shape, found.matrix_after)
             voxels = enlarge_voxels(item[IMAGE][0].numpy(force=True), found.matrix_after)
             meta = {**item[IMAGE].meta, MetaKeys.ORIGINAL_AFFINE: affine.copy()}
             item[IMAGE] = as_meta_tensor(voxels, affine, meta)
-        item[MEASURED] = torch.tensor(found.measured)
         return item
 
     def _zero_filled(self, item: Item) -> LowResFinding:
         shape = tuple(item[IMAGE].shape[1:])
         slice_axis = _slice_axes(item[IMAGE])[0]
-        blocks = (kept_block(n, f) for n, f in zip(_in_plane(shape, slice_axis), self.factors, strict=True))
-        measured = _replaced(shape, slice_axis, [end - start for start, end in blocks])
-        return _finding(item, CASES[0], slice_axis, shape, measured)
+        return _finding(item, slice_axis, shape, self._given(_in_plane(shape, slice_axis)))
 
     def _small(self, item: Item) -> LowResFinding:
-        shape = tuple(item[IMAGE].shape[1:])
-        zooms = _zooms(item)
-        axes = _slice_axes(item[IMAGE])
+        shape, zooms, axes = tuple(item[IMAGE].shape[1:]), _zooms(item), _slice_axes(item[IMAGE])
         # small voxels between thin slices: the reference tells which axes are too coarse
-        slice_axis = next((axis for axis in axes if min(_in_plane(zooms, axis)) > COARSER), axes[0])
-        sizes = [round(n * f) for n, f in zip(_in_plane(shape, slice_axis), self.factors, strict=True)]
-        return _finding(item, CASES[1], slice_axis, _replaced(shape, slice_axis, sizes), shape)
+        slice_axis = next((axis for axis in axes if min(_in_plane(zooms, axis)) > ENLARGED_FROM), axes[0])
+        before = _in_plane(shape, slice_axis)
+        after = [round(n * f) for n, f in zip(before, self.stated or (), strict=True)]
+        estimates = [AxisEstimate(n, n / old, source="given") for n, old in zip(after, before, strict=True)]
+        return _finding(item, slice_axis, _replaced(shape, slice_axis, after), estimates)
 
     def _found(self, item: Item) -> LowResFinding:
-        target = item[IMAGE]
+        slice_axis, blocks, sizes = self._grid(item)
+        shape = tuple(item[IMAGE].shape[1:])
+        after = _replaced(shape, slice_axis, sizes)
+        if self.factor is not None:
+            estimates = self._given(sizes)
+        else:
+            known = zip(sizes, blocks, in_plane_factors(self.trained) if self.trained else (None, None), strict=True)
+            estimates = [_on_grid(n, block, factor) for n, block, factor in known]
+        if all(estimate.factor == 1 and estimate.is_sure for estimate in estimates):
+            raise InputError(_nothing_to_do(item, slice_axis))
+        return _finding(item, slice_axis, after, estimates)
+
+    def _given(self, sizes: Sequence[int]) -> list[AxisEstimate]:
+        """Return axes of some sizes as zero-filled by the factors that were stated."""
+        blocks = [kept_block(n, f) for n, f in zip(sizes, self.stated or (), strict=True)]
+        return [
+            AxisEstimate(n, n / (stop - start), source="given") for n, (start, stop) in zip(sizes, blocks, strict=True)
+        ]
+
+    def _grid(self, item: Item) -> tuple[int, list[AxisEstimate], list[int]]:
+        """Return the axis of the slices, what is known of the others, and the sizes that they get."""
+        target, zooms = item[IMAGE], _zooms(item)
         shape = tuple(target.shape[1:])
-        for slice_axis in _slice_axes(target):
-            axes = self._axes(item, slice_axis)
-            fits = [fit for axis in axes if (fit := axis.fit())]
-            if len(fits) < 2:
-                continue
-            enlarged, measured = (_replaced(shape, slice_axis, numbers) for numbers in zip(*fits, strict=True))
-            affine = regrid_affine(target.affine.numpy(), shape, enlarged)
-            if through_plane_axis(voxel_sizes(affine), enlarged) == slice_axis:
-                case = CASES[0] if enlarged == shape else CASES[1] if measured == shape else CASES[2]
-                return _finding(item, case, slice_axis, enlarged, measured, [axis.block.drop_db for axis in axes])
-        raise InputError(self._refusal(item))
+        likely, *others = _slice_axes(target)
+        # small voxels between thin slices: the reference tells which axes are too coarse
+        coarse = [axis for axis in others if min(_in_plane(zooms, axis)) > ENLARGED_FROM]
+        for slice_axis in (*coarse, likely):
+            blocks = _estimates(item, slice_axis)
+            sizes = [
+                self._size(*known)
+                for known in zip(blocks, _in_plane(zooms, slice_axis), self.stated or (None, None), strict=True)
+            ]
+            after = _replaced(shape, slice_axis, sizes)
+            spacing = voxel_sizes(regrid_affine(target.affine.numpy(), shape, after))
+            if through_plane_axis(spacing, after) == slice_axis:
+                return slice_axis, blocks, sizes
+        return likely, _estimates(item, likely), _in_plane(shape, likely)
 
-    def _axes(self, item: Item, slice_axis: int) -> list[InPlaneAxis]:
-        blocks = occupied_block(np.moveaxis(item[IMAGE][0].numpy(force=True), slice_axis, -1))
-        zooms = [zoom if zoom > COARSER else 1.0 for zoom in _in_plane(_zooms(item), slice_axis)]
-        return [InPlaneAxis(*known) for known in zip(blocks, zooms, self.factors, strict=True)]
+    def _size(self, block: AxisEstimate, zoom: float, stated: float | None) -> int:
+        """Return how many voxels an axis gets that has ``zoom`` times the reference's voxel size."""
+        zoom = min(zoom, LARGEST_FACTOR / block.factor)
+        if zoom <= ENLARGED_FROM:
+            return block.size
+        if stated and abs(block.measured * stated / (block.size * zoom) - 1) <= GRID_TOLERANCE:
+            return max(round(block.measured * stated), block.size)  # just what the weights know
+        return round(block.size * zoom)
 
-    def _refusal(self, item: Item) -> str:
-        target = item[IMAGE]
-        axes = self._axes(item, _slice_axes(target)[0])
-        factors = _times(self.factors)
-        name = file_name(target) or item[CASE]
-        if all(axis.total == 1 for axis in axes):
-            return (
-                f"{name}: this image is at full resolution already, as far as its k-space tells (no edge found); "
-                f"give a low-res image, try the weights on this one with --degrade true, or have it taken as "
-                f"zero-filled by {factors} with --low_res zero_filled, or as a small matrix with --low_res small."
+    def _compare(self, case: Case) -> None:
+        """Warn where weights for one factor get an image of another."""
+        if self.trained is None or case.low_res is None:
+            return
+        pairs = zip(case.low_res.axes, in_plane_factors(self.trained), strict=True)
+        if any(abs(axis.factor / f - 1) > max(TRAINED_TOLERANCE, 1.5 / axis.measured) for axis, f in pairs):
+            found, known = _times([axis.factor for axis in case.low_res.axes]), _times(in_plane_factors(self.trained))
+            case.warn(
+                f"This image is coarser than its grid by {found} and the weights were trained for {known} alone: they "
+                "may do harm; take weights for any factor, or compare the output with the input by eye."
             )
-        found = []
-        if any(axis.block.found for axis in axes):
-            found.append(f"{' x '.join(f'{axis.block.kept} of {axis.block.size}' for axis in axes)} samples of k-space")
-        if any(axis.zoom > 1 for axis in axes):
-            found.append(f"voxels {_times([axis.zoom for axis in axes])} times those of the reference")
-        return (
-            f"{name}: this image is low-res by a factor of {_times([axis.total for axis in axes])} "
-            f"({', '.join(found)}) and the weights are for {factors}; {self._other_weights(axes)}, or have it taken as "
-            f"zero-filled by {factors} with --low_res zero_filled, or enlarged by {factors} with --low_res small."
-        )
-
-    def _other_weights(self, axes: Sequence[InPlaneAxis]) -> str:
-        """Name weights that would fit, or else those that there are."""
-        known = {name: in_plane_factors(record.model.factor) for name, record in self.weights.items()}
-        pairs = {name: zip(axes, factors, strict=True) for name, factors in known.items()}
-        fitting = [name for name in known if all(abs(a.total / f - 1) <= BLOCK_TOLERANCE for a, f in pairs[name])]
-        if fitting:
-            return f"give {' or '.join(fitting)} as --ckpt_path"
-        others = ", ".join(f"{name} for {_times(factors)}" for name, factors in known.items())
-        return f"give weights for that factor (at hand: {others or 'no others'})"
 
 
-def _finding(
-    item: Item, case: str, slice_axis: int, after: Shape, measured: Shape, drop_db: list[float] | None = None
-) -> LowResFinding:
-    """Return what was found, and say it once; the matrix ``after`` enlarging and the samples along native axes."""
+def _estimates(item: Item, slice_axis: int) -> list[AxisEstimate]:
+    """Return what is known of rows and columns of the target as it came."""
+    found = occupied_block(np.moveaxis(item[IMAGE][0].numpy(force=True), slice_axis, -1))
+    return [AxisEstimate(axis.size, axis.factor, 0.5 / axis.kept if axis.found else 0.0) for axis in found]
+
+
+def _on_grid(size: int, block: AxisEstimate, trained: float | None) -> AxisEstimate:
+    """Return what is known of an axis on the grid of its output, with the factor of the weights where it fits."""
+    estimate = replace(block, size=size, factor=size / block.size * block.factor)
+    expected = estimate if trained is None else replace(estimate, factor=size / round(size / trained), deviation=0.0)
+    # of few slices a block is not seen better than to a sample
+    return expected if abs(expected.measured - estimate.measured) <= 1 else estimate
+
+
+def _finding(item: Item, slice_axis: int, after: Shape, estimates: Sequence[AxisEstimate]) -> LowResFinding:
     before, affine = tuple(item[IMAGE].shape[1:]), item[IMAGE].affine.numpy()
-    (rows, columns), sizes, samples = (_in_plane(numbers, slice_axis) for numbers in (before, after, measured))
-    factor = [size / n for size, n in zip(sizes, samples, strict=True)]
-    enlarged = "" if before == after else f" of {rows} x {columns}, enlarged"
-    level = logging.DEBUG if item[CASE].low_res else logging.INFO
-    message = "%s: low-res image, %s%s; %d x %d samples of k-space on a matrix of %d x %d, factor %s."
-    logger.log(level, message, item[CASE], case, enlarged, *samples, *sizes, _times(factor))
-    matrices, grids = (list(before), list(after)), (affine, regrid_affine(affine, before, after))
-    coarse, fine = (voxel_sizes(grid).tolist() for grid in grids)
-    return LowResFinding(case, slice_axis, *matrices, coarse, fine, list(measured), factor, drop_db)
+    coarse, fine = (voxel_sizes(grid).tolist() for grid in (affine, regrid_affine(affine, before, after)))
+    rows, columns = estimates
+    said = _said(_in_plane(before, slice_axis), estimates)
+    return LowResFinding(said, slice_axis, list(before), list(after), coarse, fine, (rows, columns))
+
+
+def _said(before: Sequence[int], axes: Sequence[AxisEstimate]) -> str:
+    """Return in one sentence what an image is and what is done."""
+    sizes = [axis.size for axis in axes]
+    grid = f"of {' x '.join(map(str, sizes))} pixels"
+    if sizes != list(before):
+        grid += f" (enlarged from {' x '.join(map(str, before))})"
+    sources = list(dict.fromkeys(_SOURCES[axis.source] for axis in axes))
+    spread = max(axis.deviation for axis in axes)
+    spread_text = f", +-{max(spread, 0.01):.0%}" if spread else ""
+    resolution = f"in plane {_times([axis.factor for axis in axes], always=True)} times coarser than its grid {grid}"
+    known = f"{resolution}, {' and '.join(sources)}{spread_text}"
+    if all(axis.is_sure and axis.window for axis in axes):
+        return f"{known}: sharpened, with what was measured put back"
+    return f"{known}, which is unsure: sharpened, and what was measured is put back as far as it is known"
+
+
+def _nothing_to_do(item: Item, slice_axis: int) -> str:
+    name = file_name(item[IMAGE]) or item[CASE]
+    finer = " and its voxels are no larger than the reference's" if REFERENCE in item else ""
+    distance = item[IMAGE].pixdim.tolist()[slice_axis]
+    return (
+        f"{name}: there is nothing to sharpen in plane, as far as is known: all of its k-space was measured{finer}; "
+        f"its slices are {distance:.3g} mm apart (--through-plane makes thick ones thinner), --degrade true tries the "
+        "weights on it, and --low_res zero_filled with --factor F takes it as zero-filled by F."
+    )
 
 
 def _slice_axes(volume: MetaTensor) -> list[int]:
@@ -188,7 +239,7 @@ def _replaced(shape: Sequence[int], slice_axis: int, in_plane: Sequence[int]) ->
     return (*in_plane[:slice_axis], shape[slice_axis], *in_plane[slice_axis:])
 
 
-def _times(numbers: Sequence[float]) -> str:
-    """Write factors as ``4``, or as ``4 x 2`` where they differ."""
+def _times(numbers: Sequence[float], always: bool = False) -> str:
+    """Write factors as ``4``, or as ``4 x 2``, where they differ or always."""
     texts = [f"{number:.3g}" for number in numbers]
-    return texts[0] if len(set(texts)) == 1 else " x ".join(texts)
+    return texts[0] if len(set(texts)) == 1 and not always else " x ".join(texts)

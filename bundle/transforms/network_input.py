@@ -28,7 +28,7 @@ class SlicesLastd(Transform):
         shape = item[IMAGE].shape[1:]
         axis = through_plane_axis(item[IMAGE].pixdim.tolist(), shape)
         order = [*(i for i in range(3) if i != axis), axis]
-        for key in CONTRASTS:
+        for key in (key for key in CONTRASTS if key in item):
             volume = item[key].permute(0, *(i + 1 for i in order))
             volume.affine = item[key].affine[:, [*order, 3]]
             item[key] = volume
@@ -52,7 +52,7 @@ class NormaliseIntensityd(Transform):
     def __call__(self, data: Mapping[Hashable, Any]) -> Item:
         """Return the item normalised, with the target's offset and scale under ``intensity_scale``."""
         item = dict(data)
-        for key in self.keys:
+        for key in (key for key in self.keys if key in item):
             scale = IntensityScale.from_array(item[key], per=self.per)
             item[key] = scale.normalise(item[key])
             if key == IMAGE:  # one value, or one per slice; never 0-d, which collation would turn into a number
@@ -103,8 +103,8 @@ class TissueSlicesd(ThinSlicesd):
 class StackContrastsd(Transform):
     """Stack the low-res target and the reference to the network's two-channel input, in one step or in two.
 
-    Where nothing was zero-filled, the target as it came is the low-res. ``low_res`` and ``reference`` become views of
-    the stack.
+    Where nothing was zero-filled, the target as it came is the low-res; without a reference its channel is 0.
+    ``low_res`` and ``reference`` become views of the stack.
     """
 
     keys: Sequence[str] = (LOW_RES, REFERENCE)
@@ -121,6 +121,9 @@ class StackContrastsd(Transform):
             item[LOW_RES] = MetaTensor(stack[:1], meta=low_res.meta)
         if REFERENCE in self.keys:
             stack = item[IMAGE].as_tensor()
+            if REFERENCE not in item:
+                stack[1] = 0
+                return item
             stack[1] = item[REFERENCE].as_tensor()[0]
             item[REFERENCE] = MetaTensor(stack[1:], meta=item[REFERENCE].meta)
         return item

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether to rely on an output: warnings about the input, spread, influence of the reference, lesions."""
 
-from bundle.trust.influence import measured_disagreement, reference_influence
+from bundle.trust.influence import reference_influence
 from bundle.trust.input_checks import InputChecksd
 from bundle.trust.network_checks import NetworkChecksd, ensemble
 from bundle.trust.spread import predictive_spread
@@ -11,7 +11,6 @@ __all__ = [
     "InputChecksd",
     "NetworkChecksd",
     "ensemble",
-    "measured_disagreement",
     "predictive_spread",
     "reference_influence",
     "seen_in_training",

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How much of an output comes from the reference, and how much of the input it disagrees with."""
+"""How much of an output comes from the reference."""
 
 import torch
 from torch import Tensor
 
-from bundle import kspace
 from bundle.trust.spread import Finish, Predict
 
 
@@ -25,20 +24,6 @@ def reference_influence(
     replaced = {"removed": torch.zeros_like(reference), "mirrored": reference.flip(mirror_axis)}
     outputs = {name: finish(predict(torch.cat((low_res, other), dim=1))) for name, other in replaced.items()}
     return {name: _norm(own - output) / change if change else 0.0 for name, output in outputs.items()}
-
-
-def measured_disagreement(
-    output: Tensor, low_res: Tensor, factors: tuple[float, float], magnitude: bool = True
-) -> tuple[float, float]:
-    """Return how far a network's own output departs from what was measured: ||P(x) - P(low_res)|| and ||P(low_res)||.
-
-    ``output`` (N, 1, H, W) is that before data consistency, ``low_res`` likewise; the factors are of rows and columns.
-    Of a magnitude the sign is taken from the output's low frequencies, as
-    :func:`bundle.kspace.restore_measured_magnitude` does. By both norms, parts of a volume can be put together.
-    """
-    own = kspace.project(output, *factors)
-    measured = kspace.project(torch.copysign(low_res, own) if magnitude else low_res, *factors)
-    return _norm(own - measured), _norm(measured)
 
 
 def _norm(image: Tensor) -> float:

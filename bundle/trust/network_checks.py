@@ -4,7 +4,7 @@
 import copy
 import functools
 import os
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,8 +20,8 @@ from bundle.drawing.slice_choice import quartile_slices
 from bundle.engines import GeneratorLoader
 from bundle.keys import CASE, IMAGE, PRED, SHOWN_UNCERTAINTY, UNCERTAINTY
 from bundle.settings import TrainingRecord
-from bundle.transforms.data_consistency import measured_factors, restored
-from bundle.trust.influence import measured_disagreement, reference_influence
+from bundle.transforms.data_consistency import consistency_of
+from bundle.trust.influence import reference_influence
 from bundle.trust.profile import slices_with_tissue
 from bundle.trust.spread import PASSES, Finish, Predict, predictive_spread
 from bundle.volumes.intensity import tissue_threshold
@@ -46,7 +46,7 @@ class NetworkChecksd(Transform):
     """
 
     inferer: Inferer
-    network: Callable[[Case], nn.Module]  # such as bundle.engines.CaseNetwork
+    network: nn.Module
     magnitude: bool = True  # whether the low-res image is one
     consistent: bool = True  # whether data consistency follows
     members: Sequence[nn.Module] = ()  # further networks of an ensemble, which take part in the spread alone
@@ -63,7 +63,8 @@ class NetworkChecksd(Transform):
         shown = self._shown(item)
         if not shown:
             return item
-        self._influence(item, shown[len(shown) // 2])
+        if item[IMAGE][1].any():  # there is a reference
+            self._influence(item, shown[len(shown) // 2])
         if self.uncertainty:
             volume = torch.cat([self._spread(item, part) for part in _chunks(item[PRED])]).movedim(0, -1)
             item[UNCERTAINTY] = MetaTensor(volume, meta=item[IMAGE].meta)
@@ -86,10 +87,10 @@ class NetworkChecksd(Transform):
         return quartile_slices(tissue.tolist(), 3 if self.uncertainty else min(3, max(1, int(n_slices))))
 
     def _disagree(self, item: Item) -> None:
-        norms = np.zeros(2)
+        norms, consistency = np.zeros(2), consistency_of(item, self.magnitude)
         for part in _chunks(item[PRED]):
             output, low_res = _slices(item[PRED], part).float(), _input(item, part)[:, :1].float()
-            norms += np.square(measured_disagreement(output, low_res, measured_factors(item), self.magnitude))
+            norms += np.square(consistency.disagreement(output, low_res))
         share = float(np.sqrt(norms[0] / norms[1])) if norms[1] else 0.0
         item[CASE].measured["data_consistency"] = {"disagreement": share, "restored": self.consistent}
         if share > LARGEST_DISAGREEMENT:
@@ -115,13 +116,13 @@ class NetworkChecksd(Transform):
 
     def _asked(self, item: Item, part: slice) -> tuple[Tensor, list[Predict], Finish, Tensor]:
         """Return of some slices the input, the networks, the output's own first, what follows, and the plain output."""
-        image, factors = _input(item, part), measured_factors(item)
+        image, consistency = _input(item, part), consistency_of(item, self.magnitude)
         low_res = image[:, :1].float()
 
         def finish(output: Tensor) -> Tensor:
-            return restored(output.float(), low_res, factors, self.magnitude) if self.consistent else output.float()
+            return consistency.restored(output.float(), low_res) if self.consistent else output.float()
 
-        networks = (self.network(item[CASE]), *self.members)
+        networks = (self.network.eval(), *self.members)
         predictors: list[Predict] = [functools.partial(self._predict, network) for network in networks]
         return image, predictors, finish, _slices(item[PRED], part)
 

@@ -75,17 +75,16 @@ def test_a_dry_run_writes_nothing(keys, tmp_path, capsys) -> None:
     assert "sub-A_T2w.nii.gz" in table[0]
 
 
-def test_a_missing_single_contrast_network_is_told_before_inputs_are_read(keys, tmp_path) -> None:
+def test_weights_that_need_a_reference_are_not_run_without_one(keys, tmp_path) -> None:
     with pytest.raises(RuntimeError) as caught:
         run(
             "inference",
             config_file=CONFIG,
             output_dir=str(tmp_path),
             on_bad_reference="single_contrast",
-            single_contrast_path="null",
             **keys,
         )
-    assert "give --single_contrast_path FILE" in str(input_error(caught.value))
+    assert "these weights need a reference" in str(input_error(caught.value))
     assert not list(tmp_path.glob("*.json"))
 
 

@@ -9,18 +9,17 @@ import torch
 from monai.data import DataLoader, Dataset, MetaTensor, decollate_batch
 from monai.utils import ImageMetaKey
 
-from bundle.case import Case
+from bundle.acquisition import AxisEstimate
+from bundle.case import Case, LowResFinding
 from bundle.keys import (
     CASE,
     HIGH_RES,
     IMAGE,
     LOW_RES,
-    MEASURED,
     OUTPUT,
     PRED,
     REFERENCE,
     SHOWN_UNCERTAINTY,
-    SLICE_AXIS,
     SLICES,
     UNCERTAINTY,
 )
@@ -29,6 +28,14 @@ from bundle.pages import QualityPaged
 
 SHAPE = (36, 40, 12)
 AFFINE = torch.diag(torch.tensor([-0.9, 0.9, 3.0, 1.0], dtype=torch.float64))
+
+
+def known(sizes: tuple[int, int], measured: tuple[int, int], slice_axis: int = 2) -> LowResFinding:
+    """Return what is known of slices of which so many samples of k-space were measured."""
+    rows, columns = (AxisEstimate(n, n / kept) for n, kept in zip(sizes, measured, strict=True))
+    shape = [*sizes]
+    shape.insert(slice_axis, 4)
+    return LowResFinding("zero-filled", slice_axis, shape, shape, [1.0] * 3, [1.0] * 3, (rows, columns))
 
 
 @pytest.fixture
@@ -43,8 +50,8 @@ def item() -> dict[str, Any]:
     image = MetaTensor(torch.cat((low_res, 1 - truth)), affine=AFFINE)
     image.meta[ImageMetaKey.FILENAME_OR_OBJ] = "/private/folder/sub-01_T2w.nii.gz"
     # slices 10, 12, ... of a file whose slices lie along its second axis
-    known = {SLICE_AXIS: 1, MEASURED: torch.tensor([18, 34, 20]), SLICES: torch.arange(10, 34, 2)}
-    return {**made, **known, IMAGE: image, CASE: Case("sub-01")}
+    case = Case("sub-01", low_res=known(SHAPE[:2], (18, 20), 1))
+    return {**made, SLICES: torch.arange(10, 34, 2), IMAGE: image, CASE: case}
 
 
 def paged(folder: Path, **settings: Any) -> QualityPaged:
@@ -106,8 +113,8 @@ def test_ground_truth_is_shown_with_scores(tmp_path: Path, item) -> None:
     assert (tmp_path / "sub-01_sr.html").read_text(encoding="utf-8").count("dB, SSIM 1.000") == 3
 
 
-def test_measured_block_is_that_of_the_item(tmp_path: Path, item) -> None:
-    paged(tmp_path)({**item, MEASURED: torch.tensor([9, 12, 20])})  # the slice axis is the second: 9 of 36, 20 of 40
+def test_measured_block_is_that_of_the_case(tmp_path: Path, item) -> None:
+    paged(tmp_path)({**item, CASE: Case("sub-01", low_res=known(SHAPE[:2], (9, 20)))})
     page = (tmp_path / "sub-01_sr.html").read_text(encoding="utf-8")
     # rows run from front to back along the second axis of the slices
     assert page.count('class="block" style="top: 25.00%; left: 38.89%; height: 50.00%; width: 25.00%"') == 3

@@ -5,19 +5,30 @@ from monai.data import MetaTensor
 from monai.transforms import Compose
 from torch.testing import assert_close
 
+from bundle.acquisition import AxisEstimate, Consistency
+from bundle.case import Case, LowResFinding
 from bundle.keys import (
+    CASE,
     HIGH_RES,
     IMAGE,
     LEVEL_TARGETS,
     LOW_RES,
-    MEASURED,
     PRED,
     PRED_CONSISTENT,
     REFERENCE,
     SLICE_AXIS,
 )
-from bundle.kspace import project, restore_measured, restore_measured_magnitude, zero_fill
+from bundle.kspace import project, zero_fill
 from bundle.transforms import DataConsistencyd, NormaliseIntensityd, SlicesLastd, StackContrastsd, ZeroFilld
+
+CONSISTENCY = Consistency(AxisEstimate(20, 2), AxisEstimate(22, 2))
+
+
+def known(sizes: tuple[int, int], measured: tuple[int, int]) -> LowResFinding:
+    """Return what is known of slices of which so many samples of k-space were measured."""
+    rows, columns = (AxisEstimate(n, n / kept) for n, kept in zip(sizes, measured, strict=True))
+    shape = [*sizes, 4]
+    return LowResFinding("zero-filled", 2, shape, shape, [1.0] * 3, [1.0] * 3, (rows, columns))
 
 
 def pair() -> dict:
@@ -71,7 +82,7 @@ def test_data_consistency_restores_each_slice_from_the_low_res_and_keeps_the_out
     item[PRED] = MetaTensor(torch.rand(1, 20, 22, 5), meta=item[IMAGE].meta)
     out = DataConsistencyd(magnitude)(item)
     if magnitude:
-        expected = restore_measured_magnitude(slices(item[PRED]), slices(item[LOW_RES]), 2)
+        expected = CONSISTENCY.restored(slices(item[PRED]), slices(item[LOW_RES]))
     else:
         expected = slices(item[PRED]) + project(slices(item[LOW_RES]) - slices(item[PRED]), 2)
     assert_close(slices(out[PRED_CONSISTENT]), expected)
@@ -100,21 +111,38 @@ def test_zero_fill_takes_a_factor_for_rows_and_one_for_columns() -> None:
     assert_close(slices(out[LEVEL_TARGETS]), zero_fill(slices(out[HIGH_RES]), 2, column_factor=1))
 
 
-@pytest.mark.parametrize(("slice_axis", "measured"), [(2, [5, 11, 99]), (1, [5, 99, 11]), (0, [99, 5, 11])])
+@pytest.mark.parametrize(("axis", "matrix"), [(2, [20, 22, 5]), (0, [5, 20, 22]), (1, [20, 5, 22])])
+def test_zero_fill_says_what_it_has_done_along_native_axes(axis, matrix) -> None:
+    item = Compose([SlicesLastd(), NormaliseIntensityd()])(pair()) | {SLICE_AXIS: axis}
+    found = ZeroFilld([4, 2])(item)[CASE].low_res
+    assert found.matrix_before == found.matrix_after == matrix
+    assert found.spacing_after[axis] == 3
+    assert [a.measured for a in found.axes] == [5, 11]
+    assert found.said == "zero-filled in k-space by 4 x 2, as asked"
+
+
+def test_data_consistency_says_where_nobody_has_looked() -> None:
+    item = prepare(factor=2)(pair()) | {CASE: "plain"}
+    item[PRED] = item[LOW_RES]
+    with pytest.raises(ValueError, match="plain: how its low-res image came is not known"):
+        DataConsistencyd()(item)
+
+
 @pytest.mark.parametrize("magnitude", [True, False])
-def test_data_consistency_takes_what_the_item_says_was_measured(slice_axis, measured, magnitude) -> None:
+def test_data_consistency_takes_what_the_case_knows_of_the_acquisition(magnitude) -> None:
     item = prepare(factor=2, magnitude=magnitude)(pair())
     item[PRED] = MetaTensor(torch.rand(1, 20, 22, 5), meta=item[IMAGE].meta)
-    item |= {MEASURED: torch.tensor(measured), SLICE_AXIS: torch.tensor(slice_axis)}
+    item[CASE] = Case("c", low_res=known((20, 22), (5, 11)))
     out = DataConsistencyd(magnitude)(item)
-    restore = restore_measured_magnitude if magnitude else restore_measured
-    expected = restore(slices(item[PRED]), slices(item[LOW_RES]), 4, column_factor=2)
+    expected = Consistency(AxisEstimate(20, 4), AxisEstimate(22, 2), magnitude).restored(
+        slices(item[PRED]), slices(item[LOW_RES])
+    )
     assert_close(slices(out[PRED_CONSISTENT]), expected)
 
 
 def test_data_consistency_of_a_fully_measured_axis_leaves_none_of_the_output_there() -> None:
     item = prepare(factor=[1, 2], magnitude=False)(pair())
-    item |= {PRED: MetaTensor(torch.rand(1, 20, 22, 5)), MEASURED: torch.tensor([20, 11, 5])}
+    item[PRED] = MetaTensor(torch.rand(1, 20, 22, 5))
     out = DataConsistencyd(False)(item)[PRED_CONSISTENT]
     assert_close(project(slices(out), 1, 2), slices(item[LOW_RES]), atol=1e-5, rtol=1e-5)
 
@@ -123,7 +151,7 @@ def test_data_consistency_of_a_fully_measured_axis_leaves_none_of_the_output_the
 def test_data_consistency_in_chunks_of_slices_equals_that_of_all(n_pixels, monkeypatch) -> None:
     item = prepare(factor=2)(pair())
     item[PRED] = MetaTensor(torch.rand(1, 20, 22, 5), meta=item[IMAGE].meta)
-    expected = restore_measured_magnitude(slices(item[PRED]), slices(item[LOW_RES]), 2)
+    expected = CONSISTENCY.restored(slices(item[PRED]), slices(item[LOW_RES]))
     monkeypatch.setattr("bundle.transforms.data_consistency.CHUNK_PIXELS", n_pixels)
     assert_close(slices(DataConsistencyd()(item)[PRED_CONSISTENT]), expected)
 
@@ -141,4 +169,4 @@ def test_data_consistency_returns_float32_of_any_output(dtype) -> None:
     item[PRED] = MetaTensor(torch.rand(1, 20, 22, 5).to(dtype))
     out = DataConsistencyd(output_key=PRED)(item)[PRED]
     assert out.dtype == torch.float32
-    assert_close(slices(out), restore_measured_magnitude(slices(item[PRED]).float(), slices(item[LOW_RES]), 2))
+    assert_close(slices(out), CONSISTENCY.restored(slices(item[PRED]).float(), slices(item[LOW_RES])))

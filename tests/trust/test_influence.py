@@ -4,8 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bundle.kspace import project, zero_fill
-from bundle.trust import measured_disagreement, reference_influence
+from bundle.trust import reference_influence
 
 
 def image(n: int = 2) -> torch.Tensor:
@@ -61,33 +60,3 @@ def test_a_known_plain_output_spares_a_pass() -> None:
     plain = image().sum(1, keepdim=True)
     assert reference_influence(image(), network, plain=plain) == reference_influence(image(), network)
     assert len(calls) == 2 + 3
-
-
-@pytest.mark.parametrize("magnitude", [True, False])
-def test_an_output_that_holds_the_measured_block_does_not_disagree(magnitude) -> None:
-    truth = 1 + image()[:, :1].double()
-    low_res = zero_fill(truth[..., :21], 3, magnitude=magnitude)  # 7 of 20 and of 21: symmetric blocks
-    part, whole = measured_disagreement(truth[..., :21], low_res, (3, 3), magnitude)
-    assert part == pytest.approx(0, abs=1e-9)
-    assert whole == pytest.approx(float(project(low_res, 3).norm()))
-
-
-def test_the_sign_that_a_magnitude_lost_next_to_edges_is_no_disagreement() -> None:
-    truth = torch.zeros(1, 1, 63, 63, dtype=torch.float64)
-    truth[..., 16:42, 21:47] = 1
-    low_res = zero_fill(truth, 3)  # rings below 0, where the magnitude loses the sign
-    assert measured_disagreement(truth, low_res, (3, 3))[0] == pytest.approx(0, abs=1e-9)
-    assert measured_disagreement(truth, low_res, (3, 3), magnitude=False)[0] > 0.1
-
-
-def test_disagreement_of_a_scaled_output_is_the_scale_that_is_too_much() -> None:
-    low_res = zero_fill(1 + image()[:, :1].double(), 2, magnitude=False)
-    part, whole = measured_disagreement(1.25 * low_res, low_res, (2, 2), magnitude=False)
-    assert part / whole == pytest.approx(0.25)
-
-
-def test_disagreement_looks_at_the_measured_block_alone() -> None:
-    low_res = zero_fill(1 + image()[:, :1].double(), 4, magnitude=False)
-    detail = image()[:, 1:].double()
-    part, _ = measured_disagreement(low_res + detail - project(detail, 4), low_res, (4, 4), magnitude=False)
-    assert part == pytest.approx(0, abs=1e-9)

@@ -9,11 +9,12 @@ from monai.data import MetaTensor
 from torch import nn
 from torch.testing import assert_close
 
-from bundle.case import Case
+from bundle.acquisition import AxisEstimate, Consistency
+from bundle.case import Case, LowResFinding
 from bundle.engines import TiledSliceInferer
 from bundle.errors import InputError
-from bundle.keys import CASE, IMAGE, LOW_RES, MEASURED, PRED, SHOWN_UNCERTAINTY, SLICE_AXIS, UNCERTAINTY
-from bundle.kspace import restore_measured_magnitude, zero_fill
+from bundle.keys import CASE, IMAGE, LOW_RES, PRED, SHOWN_UNCERTAINTY, UNCERTAINTY
+from bundle.kspace import zero_fill
 from bundle.networks import Generator
 from bundle.settings import TrainingRecord
 from bundle.trust import NetworkChecksd, ensemble, predictive_spread
@@ -34,8 +35,18 @@ class AddsReference(nn.Module):
         return image[:, :1] + self.share * image[:, 1:]
 
 
+def known(sizes: tuple[int, int], measured: tuple[int, int]) -> LowResFinding:
+    """Return what is known of slices of which so many samples of k-space were measured."""
+    rows, columns = (AxisEstimate(n, n / kept) for n, kept in zip(sizes, measured, strict=True))
+    shape = [*sizes, 4]
+    return LowResFinding("zero-filled", 2, shape, shape, [1.0] * 3, [1.0] * 3, (rows, columns))
+
+
+CONSISTENCY = Consistency(AxisEstimate(24, 2), AxisEstimate(20, 2))
+
+
 def checks(network: nn.Module, **settings: Any) -> NetworkChecksd:
-    return NetworkChecksd(TiledSliceInferer(mixed_precision=False), lambda _: network, **settings)
+    return NetworkChecksd(TiledSliceInferer(mixed_precision=False), network, **settings)
 
 
 def run(network: nn.Module, n_slices: int = 50, **settings: Any) -> tuple[dict[Any, Any], Case]:
@@ -47,11 +58,9 @@ def run(network: nn.Module, n_slices: int = 50, **settings: Any) -> tuple[dict[A
     image = MetaTensor(volumes, affine)
     inferer = TiledSliceInferer(mixed_precision=False)
     item = {
-        CASE: Case("c"),
+        CASE: Case("c", low_res=known((24, 20), (12, 10))),
         IMAGE: image,
         LOW_RES: image[:1],
-        SLICE_AXIS: 2,
-        MEASURED: torch.tensor([12, 10, n_slices]),
         PRED: MetaTensor(inferer(volumes[None], network)[0], affine),
     }
     checked = checks(network, **settings)(item)
@@ -105,7 +114,7 @@ def test_spread_is_that_after_data_consistency() -> None:
     image = own[IMAGE].as_tensor()[..., position][None]
     for item, finish in (
         (own, torch.Tensor.float),
-        (consistent, lambda x: restore_measured_magnitude(x, image[:, :1], 2)),
+        (consistent, lambda x: CONSISTENCY.restored(x, image[:, :1])),
     ):
         _, expected = predictive_spread(image, [AddsReference()], finish)
         assert_close(item[SHOWN_UNCERTAINTY][position], expected[0, 0].detach(), atol=1e-6, rtol=1e-4)
@@ -118,6 +127,14 @@ def test_a_network_that_returns_the_low_res_does_not_disagree_and_has_no_influen
     assert found["uncertainty"]["typical"] == pytest.approx(0, abs=1e-6)
 
 
+def test_without_a_reference_nobody_asks_for_its_influence() -> None:
+    item, _ = run(AddsReference())
+    item[IMAGE][1] = 0
+    item[CASE].measured.clear()
+    found = checks(AddsReference())(item)[CASE].measured
+    assert list(found) == ["data_consistency", "uncertainty"]
+
+
 def test_disagreement_grows_with_what_is_added_to_the_measured_block() -> None:
     shares = [run(AddsReference(s))[1].measured["data_consistency"]["disagreement"] for s in (0.1, 0.2)]
     assert shares[1] == pytest.approx(2 * shares[0], rel=1e-3)
@@ -125,7 +142,7 @@ def test_disagreement_grows_with_what_is_added_to_the_measured_block() -> None:
 
 def test_what_was_measured_of_this_volume_counts() -> None:
     item, _ = run(AddsReference())
-    item[MEASURED] = torch.tensor([24, 20, 50])  # all of it: the output must be the low-res
+    item[CASE].low_res = known((24, 20), (24, 20))  # all of it: the output must be the low-res
     out = checks(AddsReference())(item)
     assert max(s.max() for s in out[SHOWN_UNCERTAINTY].values()) < 1e-6
 
@@ -133,7 +150,7 @@ def test_what_was_measured_of_this_volume_counts() -> None:
 def test_facts_can_be_written_as_json() -> None:
     found = run(AddsReference())[1].facts()
     assert json.loads(json.dumps(found)) == found
-    assert set(found) == {"data_consistency", "influence", "uncertainty"}
+    assert set(found) == {"low_res", "data_consistency", "influence", "uncertainty"}
 
 
 def test_case_beyond_what_was_tried_gets_a_warning_and_others_none(monkeypatch) -> None:
@@ -150,7 +167,7 @@ def test_a_member_of_the_ensemble_raises_the_spread_and_is_not_taken_for_the_net
     both = run(network, n_slices=130, members=[member])
     for position, spread in both[0][SHOWN_UNCERTAINTY].items():
         image = both[0][IMAGE].as_tensor()[..., position][None]
-        finish = functools.partial(restore_measured_magnitude, low_res=image[:, :1], factor=2)
+        finish = functools.partial(CONSISTENCY.restored, low_res=image[:, :1])
         expected = predictive_spread(image, [network, member], finish)[1][0, 0]
         assert_close(spread, expected.detach(), atol=1e-6, rtol=1e-4)
     both = run(network, members=[member])
@@ -160,21 +177,11 @@ def test_a_member_of_the_ensemble_raises_the_spread_and_is_not_taken_for_the_net
 
 def test_an_empty_volume_is_passed_over() -> None:
     empty = MetaTensor(torch.zeros(2, 20, 20, 3))
-    item = {CASE: "c", IMAGE: empty, LOW_RES: empty[:1], PRED: empty[:1].clone()}
-    item |= {MEASURED: torch.tensor([10, 10, 3]), SLICE_AXIS: 2}
+    case = Case("c", low_res=known((20, 20), (10, 10)))
+    item = {CASE: case, IMAGE: empty, LOW_RES: empty[:1], PRED: empty[:1].clone()}
     out = checks(AddsReference())(item)
     assert UNCERTAINTY not in out
     assert SHOWN_UNCERTAINTY not in out
-
-
-def test_the_network_that_is_asked_again_is_that_of_the_case() -> None:
-    item, _ = run(AddsReference(0.0))
-    asked = []
-    network = AddsReference(0.0)
-    NetworkChecksd(TiledSliceInferer(), lambda case: (asked.append(case), network)[1])(item)
-    assert set(asked) == {item[CASE]}
-    assert all(case is item[CASE] for case in asked)
-    assert network.n_slices == len(PASSES) - 1 + 2
 
 
 def test_ensemble_loads_weights_into_networks_of_their_own(tmp_path) -> None:
