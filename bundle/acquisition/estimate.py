@@ -21,6 +21,7 @@ class AxisEstimate:
         deviation: standard deviation of ``factor``, relative to it; 0 where it is exact.
         window: over the measured block, with its ``taper``; ``None`` where it fades in a way that is not known.
         taper: as :class:`KSpaceAxis` has it.
+        partial: share of the block that was measured, as :class:`KSpaceAxis` has it.
         source: where this is from.
     """
 
@@ -29,6 +30,7 @@ class AxisEstimate:
     deviation: float = 0.0
     window: Window | None = "box"
     taper: float = 1.0
+    partial: float = 1.0
     source: Source = "image"
 
     @property
@@ -43,4 +45,4 @@ class AxisEstimate:
 
     def axis(self) -> KSpaceAxis:
         """Return the axis as an operator, with a box in place of a window that is not known."""
-        return KSpaceAxis(self.size, self.factor, self.window or "box", self.taper)
+        return KSpaceAxis(self.size, self.factor, self.window or "box", self.taper, self.partial)

@@ -178,9 +178,7 @@ def test_an_image_without_a_file_is_named_by_its_case(tmp_path) -> None:
 def test_another_factor_than_that_of_the_weights_is_warned_of(trained, tmp_path) -> None:
     out = MeasuredBlockd(trained=trained)(pair(tmp_path, zero_filled(2)))
     (warning,), first = out["case"].warnings, np.ravel(trained)[0]
-    assert warning.startswith(
-        f"This image is coarser than its grid by 2 and the weights were trained for {first}"
-    )
+    assert warning.startswith(f"This image is coarser than its grid by 2 and the weights were trained for {first}")
     assert measured(out) == [64, 72]
 
 
