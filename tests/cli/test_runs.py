@@ -111,7 +111,7 @@ def test_a_folder_of_dicom_studies_is_paired_by_its_headers(write_dicom: Any, we
     voxels = np.random.default_rng(0).integers(1, 999, (3, 24, 20)).astype("u2")
     for patient in ("a", "b"):
         for number, words in enumerate(("t2_tse_tra", "t1_se_tra", "t2_tirm_tra_dark-fluid")):
-            tags = {"0008|103e": words, "0010|0020": f"known {patient}"}
+            tags = {"SeriesDescription": words, "PatientID": f"known {patient}"}
             folder = tmp_path / "export" / patient / f"{number}"
             write_dicom(folder, voxels * (number + 1), study=f"1.{patient == 'a':d}", series=f"1.2.{number}", **tags)
     assert main(["enhance", "export", "-m", "model.pt", "-o", "out", *AS_IT_IS]) == 0
