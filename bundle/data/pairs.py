@@ -16,6 +16,7 @@ from bundle.dicom.headers import is_dicom
 from bundle.errors import InputError
 from bundle.keys import CASE, IMAGE, REFERENCE, SUBJECT, Pair
 from bundle.volumes import names
+from bundle.volumes.acquisition import Acquisition
 from bundle.volumes.names import Scan
 
 logger = logging.getLogger(__name__)
@@ -56,6 +57,7 @@ def _pairs_by_name(folder: Path, reference_contrast: str) -> tuple[list[Pair], s
         if folders := [parent for parent, inside in by_folder if any(map(is_dicom, inside))]:
             return study_pairs(folders, folder, reference_contrast)
     scans = [scan for path in volumes if (scan := names.parse_name(path)) and scan.entities.get("part", "mag") == "mag"]
+    scans = list(filter(_agrees_with_sidecar, scans))
     by_subject: dict[tuple[str, str], list[Scan]] = defaultdict(list)
     for scan in scans:
         by_subject[scan.entities["sub"], scan.contrast].append(scan)
@@ -72,6 +74,13 @@ def _pairs_by_name(folder: Path, reference_contrast: str) -> tuple[list[Pair], s
     if alone := [target.path.name for target, references in candidates[contrast] if not references]:
         logger.warning("%d targets have no %s reference and are left out: %s", len(alone), contrast, ", ".join(alone))
     return pairs, contrast
+
+
+def _agrees_with_sidecar(scan: Scan) -> bool:
+    """Tell whether a volume is what its name says, as far as its side-car tells, and warn where it is not."""
+    if against := Acquisition.of_sidecar(scan.path).contradiction(scan.contrast):
+        logger.warning("%s is left out: its name says %s, but %s.", scan.path, scan.contrast, against)
+    return not against
 
 
 def _closest(target: Scan, scans: Iterable[Scan]) -> list[Scan]:

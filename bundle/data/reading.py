@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from bundle.dicom.series import is_series, read_series, series_folder
+from bundle.volumes.acquisition import check_sidecar
 from bundle.volumes.geometry import Volume
 from bundle.volumes.nifti import read_nifti
 from bundle.volumes.volume_checks import check_volume
@@ -16,7 +17,11 @@ def read_volume(path: str | os.PathLike[str], with_voxels: bool = True) -> Volum
     Without voxels, they are all 0 and take no memory.
     """
     found = Path(path).expanduser()
-    volume = (read_series if is_series(found) else read_nifti)(found, with_voxels)
+    if is_series(found):
+        volume = read_series(found, with_voxels)
+    else:
+        volume = read_nifti(found, with_voxels)
+        check_sidecar(volume)
     if with_voxels:
         check_volume(volume)
     return volume

@@ -12,13 +12,7 @@ from typing import Final
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.uid import (
-    EnhancedMRImageStorage,
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-    LegacyConvertedEnhancedMRImageStorage,
-    MRImageStorage,
-)
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from bundle.errors import InputError
 
@@ -67,7 +61,8 @@ _ENHANCED: Final = {
 }
 _PULSES: Final = {"SPIN": "SE", "GRADIENT": "GR", "BOTH": "SE\\GR"}
 _MAGIC: Final = b"DICM"
-_MR_IMAGES: Final = (MRImageStorage, EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage)
+# Storage classes of MR images: classic, enhanced, and enhanced made of classic ones.
+_MR_IMAGES: Final = tuple(f"1.2.840.10008.5.1.4.1.1.4{end}" for end in ("", ".1", ".4"))
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,6 +14,7 @@ from nibabel.affines import from_matvec
 from bundle.dicom.headers import Frame, Tag, is_dicom, read_dataset
 from bundle.dicom.stacks import Stack, heights_of, stacks_in, tolerance_of
 from bundle.errors import InputError
+from bundle.volumes.acquisition import check_spacing
 from bundle.volumes.geometry import Volume, no_voxels
 from bundle.volumes.names import first_few
 
@@ -110,24 +111,8 @@ def _check_heights(stack: Stack, gaps: np.ndarray, tolerance: float) -> None:
             f"{path}: the slices are spaced unevenly, {gaps.min():.4g} to {gaps.max():.4g} mm apart; "
             "resample them to even spacing first."
         )
-    _check_every_other(stack, float(gaps.mean()))
-
-
-def _check_every_other(stack: Stack, spacing: float) -> None:
-    """Refuse slices that are further apart than the header says: the others are missing."""
-    first = stack.frames[0]
-    thickness, between = first.numbers(Tag.THICKNESS), first.numbers(Tag.BETWEEN_SLICES)
-    if between and between[0] >= 0.9 * (thickness or between)[0]:  # some write the gap alone, which is less
-        said, limit = f"{between[0]:.4g} mm", 1.5 * between[0]
-    elif thickness and thickness[0] > 0:
-        said, limit = f"slices of {thickness[0]:.4g} mm", 1.9 * thickness[0]
-    else:
-        return
-    if spacing > limit:
-        raise InputError(
-            f"{stack.path}: the slices are {spacing:.4g} mm apart where the header says {said}: every other one seems "
-            "to be missing; export the whole series again."
-        )
+    said = (frames[0].numbers(tag) for tag in (Tag.THICKNESS, Tag.BETWEEN_SLICES))
+    check_spacing(path, float(gaps.mean()), *(values[0] if values else None for values in said))
 
 
 def _read_voxels(frames: Sequence[Frame]) -> np.ndarray:

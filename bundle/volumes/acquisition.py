@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
+from bundle.errors import InputError
+from bundle.volumes.geometry import Volume
 from bundle.volumes.names import CONTRASTS, NIFTI_ENDING, TARGET_CONTRAST
 
 # Whatever is not the head: the weights know heads alone.
@@ -29,13 +31,9 @@ class Acquisition:
 
     @classmethod
     def of_sidecar(cls, image: Path) -> Self:
-        """Return what the JSON side-car beside a NIfTI file says, where there is one that can be read."""
-        try:
-            text = image.with_name(NIFTI_ENDING.sub("", image.name) + ".json").read_text(encoding="utf-8-sig")
-            said = dict(json.loads(text))
-        except (OSError, ValueError, TypeError, RecursionError):
-            return cls()
-        times = [_milliseconds(said.get(f"{name}Time")) for name in ("Repetition", "Echo", "Inversion")]
+        """Return what the side-car of a NIfTI file says."""
+        said = read_sidecar(image)
+        times = [_number(said.get(f"{name}Time"), 1000) for name in ("Repetition", "Echo", "Inversion")]
         return cls(times, str(said.get("ScanningSequence") or ""), str(said.get("BodyPartExamined") or ""))
 
     def contradiction(self, contrast: str) -> str:
@@ -58,5 +56,35 @@ class Acquisition:
         return ""
 
 
-def _milliseconds(value: Any) -> float | None:
-    return 1000.0 * value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+def read_sidecar(image: Path) -> dict[str, Any]:
+    """Return what the JSON side-car beside a NIfTI file holds; nothing where there is none that can be read."""
+    try:
+        text = image.with_name(NIFTI_ENDING.sub("", image.name) + ".json").read_text(encoding="utf-8-sig")
+        return dict(json.loads(text))
+    except (OSError, ValueError, TypeError, RecursionError):
+        return {}
+
+
+def check_spacing(path: Path, spacing: float, thickness: float | None, between: float | None) -> None:
+    """Refuse, by ``InputError``, slices that lie whole multiples further apart in mm than said: others are missing."""
+    if between and between >= 0.9 * (thickness or between):  # some write the gap alone, which is less
+        said, expected = f"{between:.4g} mm", between
+    else:
+        said, expected = f"slices of {thickness or 0:.4g} mm", thickness or 0.0
+    n_steps = spacing / expected if expected > 0 else 1.0
+    if n_steps >= 1.9 and abs(n_steps - round(n_steps)) <= 0.1:
+        raise InputError(
+            f"{path}: the slices are {spacing:.4g} mm apart where the header says {said}: every other one seems to be "
+            "missing; export the whole series again."
+        )
+
+
+def check_sidecar(volume: Volume) -> None:
+    """Refuse a volume whose slices lie further apart than its side-car says, by ``InputError``."""
+    said = read_sidecar(volume.path)
+    thickness, between = (_number(said.get(name)) for name in ("SliceThickness", "SpacingBetweenSlices"))
+    check_spacing(volume.path, max(volume.spacing), thickness, between)
+
+
+def _number(value: Any, scale: float = 1.0) -> float | None:
+    return scale * value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
