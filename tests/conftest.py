@@ -114,7 +114,7 @@ def write_dicom() -> Callable[..., Path]:
     ) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         for index, pixels in enumerate(voxels):
-            slice_ = dicom_slice(pixels, index, StudyInstanceUID=study, SeriesInstanceUID=series, **tags)
+            slice_ = dicom_slice(pixels, index, **{"StudyInstanceUID": study, "SeriesInstanceUID": series} | tags)
             if change:
                 change(index, slice_)
             slice_.save_as(folder / f"{series}-{index}.dcm", enforce_file_format=True)

@@ -55,6 +55,7 @@ def _add_batch_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the result")
     add_switch(group, "--no-data-consistency", "do not put back what the scanner has measured")
     add_switch(group, "--uncertainty", "write a map of how sure the result is; takes longer")
+    add_switch(group, "--dicom", "write a derived DICOM series too, where the images are DICOM")
     group = parser.add_argument_group("many images")
     add_switch(group, "--dry-run", "check all images, tell the plan, write nothing")
     add_switch(group, "--no-resume", "do again what is done already")
