@@ -9,6 +9,7 @@ from typing import Any, Final
 from bundle.cli.model_choice import choose_weights
 from bundle.cli.options import CONTRAST, DEVICE, OUTPUT, add_switch, count, existing, factor, path
 from bundle.errors import InputError
+from bundle.volumes.names import DICOM_DIRECTORY
 
 MODELS: Final = "models"
 LIST_ENDINGS: Final = (".json", ".csv", ".tsv")
@@ -94,7 +95,7 @@ def _source(options: dict[str, Any]) -> dict[str, Any]:
         return {}
     if "reference" in options:
         return {"image": given}
-    if Path(given).is_dir() or given.lower().endswith(LIST_ENDINGS):
+    if Path(given).is_dir() or Path(given).name == DICOM_DIRECTORY or given.lower().endswith(LIST_ENDINGS):
         return {"dataset_dir": given}
     raise InputError(
         f"{given}: one image needs its reference: add --reference FILE, a sharp T1w or PDw image of the same patient; "

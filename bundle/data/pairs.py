@@ -38,6 +38,8 @@ def find_pairs(dataset_dir: str | os.PathLike[str], reference_contrast: str = "a
     if reference_contrast not in ("auto", *names.REFERENCE_CONTRASTS):
         raise InputError(f"reference_contrast is {reference_contrast!r}; choose auto, {names.ANY_REFERENCE}.")
     source = names.absolute_path(dataset_dir)
+    if source.name == names.DICOM_DIRECTORY:  # whose folder holds what it lists
+        source = source.parent
     if not source.exists():
         raise InputError(f"dataset_dir {source} does not exist{_similar_name(source)}; name an existing folder.")
     datalist = find_datalist(source) if source.is_dir() else source
@@ -52,7 +54,7 @@ def find_pairs(dataset_dir: str | os.PathLike[str], reference_contrast: str = "a
 def _pairs_by_name(folder: Path, reference_contrast: str) -> tuple[list[Pair], str]:
     files = list(_files(folder))
     volumes = [path for path in files if names.NIFTI_ENDING.search(path.name)]
-    if not volumes:
+    if not any(map(names.parse_name, volumes)):  # results of an earlier run may lie here
         by_folder = itertools.groupby(files, key=lambda path: path.parent)
         if folders := [parent for parent, inside in by_folder if any(map(is_dicom, inside))]:
             return study_pairs(folders, folder, reference_contrast)

@@ -53,13 +53,17 @@ def find_stack(path: Path) -> Stack:
     stacks = stacks_in(folder)
     if not stacks:
         raise InputError(f"{path}: this folder holds no DICOM images{_where_instead(path)}; {_ONE_SERIES}.")
+    meant = stacks
     if path != folder:
         named = [stack for stack in stacks if stack.path == path]
-        stacks = named or [stack for stack in stacks if any(frame.path == path for frame in stack.frames)]
-    if len(stacks) != 1:
-        listed = first_few([stack.describe() for stack in stacks])
-        raise InputError(f"{path}: {len(stacks)} DICOM series or images lie here ({listed}); {_ONE_SERIES}.")
-    return stacks[0]
+        meant = named or [stack for stack in stacks if any(frame.path == path for frame in stack.frames)]
+    if len(meant) != 1:
+        listed = first_few([stack.describe() for stack in meant or stacks])
+        several = (
+            f"{len(meant)} DICOM series or images lie here" if meant else "this is none of the series that lie here"
+        )
+        raise InputError(f"{path}: {several} ({listed}); {_ONE_SERIES}.")
+    return meant[0]
 
 
 def series_folder(path: Path) -> Path:

@@ -59,6 +59,7 @@ REFERENCE_NAMES: Final = {
     f"_{TARGET_CONTRAST}": [f"_{name}" for name in REFERENCE_CONTRASTS],
     f"-{CONTRASTS[0].ixi}": [f"-{contrast.ixi}" for contrast in CONTRASTS[1:] if contrast.ixi],
 }
+DICOM_DIRECTORY: Final = "DICOMDIR"  # the file by which a CD of images is entered
 NIFTI_ENDING: Final = re.compile(r"\.nii(\.gz)?$")
 
 _BY_IXI_NAME: Final = {contrast.ixi: contrast.name for contrast in CONTRASTS if contrast.ixi}
@@ -99,6 +100,11 @@ def choose_contrast(n_pairs: Mapping[str, int], wanted: str) -> str:
 def absolute_path(path: str | os.PathLike[str]) -> Path:
     """Make a path absolute and expand ``~``; links keep their names."""
     return Path(os.path.abspath(os.path.expanduser(path)))  # noqa: PTH100, PTH111 - pathlib refuses ~ of unknown users
+
+
+def is_there(path: Path) -> bool:
+    """Tell whether there is such a file or folder, or it is a file's part, such as a volume of several in DICOM."""
+    return path.exists() or path.parent.is_file()
 
 
 def safe_name(name: str) -> str:

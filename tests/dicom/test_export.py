@@ -262,3 +262,13 @@ def test_a_study_may_lie_in_several_folders(write: Any, tmp_path: Path) -> None:
     write("p1/a/t2", "t2", study=study, PatientID="7")
     write("p1/b/t1", "t1", study=study, PatientID="7")
     assert chosen(tmp_path) == {"p1_a_t2": "p1/b/t1"}
+
+
+def test_a_directory_of_a_cd_stands_for_its_folder_and_earlier_results_do_not_matter(
+    write: Any, tmp_path: Path
+) -> None:
+    write("a/t2", "t2")
+    write("a/t1", "t1")
+    for name in ("DICOMDIR", "a_t2_sr.nii.gz"):
+        (tmp_path / name).write_bytes(b"")
+    assert [pair["case"] for pair in find_pairs(tmp_path / "DICOMDIR")] == ["a_t2"]

@@ -5,10 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK
 from pydicom.dataset import Dataset
 
+from bundle.data.pairs import find_pairs
+from bundle.data.reading import read_volume
 from bundle.dicom.series import find_stack, read_series
 from bundle.dicom.stacks import stacks_in
 from bundle.errors import InputError
@@ -41,6 +44,31 @@ def test_echoes_of_one_series_are_two_volumes(write_dicom: Any, tmp_path: Path) 
         np.testing.assert_array_equal(read_series(stack.path).voxels, factor * VOXELS.T)
     with pytest.raises(InputError, match=r"2 DICOM .*6 images of echo time 1\d+ ms, .*or name one of its files"):
         read_series(tmp_path)
+
+
+def test_echoes_of_one_file_are_found_by_their_number(tmp_path: Path) -> None:
+    itk = pytest.importorskip("itk")
+    writer = itk.ImageFileWriter.New(itk.image_from_array(VOXELS.astype("u2")))
+    writer.SetImageIO(itk.GDCMImageIO.New())
+    writer.SetFileName(str(tmp_path / "frames.dcm"))
+    writer.Update()
+    file = pydicom.dcmread(tmp_path / "frames.dcm")
+    for index, frame in enumerate(file.PerFrameFunctionalGroupsSequence):
+        frame.PlanePositionSequence[0].ImagePositionPatient = [0, 0, index // 2]
+        frame.MREchoSequence = [Dataset()]
+        frame.MREchoSequence[0].EffectiveEchoTime = 12.0 + 88 * (index % 2)
+    file.save_as(tmp_path / "frames.dcm")
+    names = [str(stack.path.relative_to(tmp_path)) for stack in stacks_in(tmp_path)]
+    assert names == ["frames.dcm/1", "frames.dcm/2"]
+    for echo, name in enumerate(names):
+        np.testing.assert_array_equal(read_volume(tmp_path / name).voxels, VOXELS[echo::2].T)
+        listed = tmp_path / "list.csv"
+        listed.write_text(f"image,reference\n{name},{names[0]}\n")
+        assert find_pairs(listed)[0]["image"] == str(tmp_path / name)
+    with pytest.raises(InputError, match=r"2 DICOM .* of echo time 12 ms, frames.dcm/1, .* 100 ms, frames.dcm/2"):
+        read_series(tmp_path / "frames.dcm")
+    with pytest.raises(InputError, match=r"this is none of the series that lie here"):
+        read_series(tmp_path / "frames.dcm" / "3")
 
 
 def test_images_in_one_place_that_nothing_tells_apart_are_refused(write_dicom: Any, tmp_path: Path) -> None:
