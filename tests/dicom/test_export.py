@@ -257,13 +257,6 @@ def test_who_is_not_known_is_paired_within_the_folder(study: str, patient: str, 
     assert chosen(tmp_path) == {"p1_t2": "p1/t1", "p2_t2": "p2/t1"}
 
 
-def test_a_study_may_lie_in_several_folders(write: Any, tmp_path: Path) -> None:
-    study = "1.2.826.0.1.3680043.9.1.1.1.1"
-    write("p1/a/t2", "t2", study=study, PatientID="7")
-    write("p1/b/t1", "t1", study=study, PatientID="7")
-    assert chosen(tmp_path) == {"p1_a_t2": "p1/b/t1"}
-
-
 def test_a_directory_of_a_cd_stands_for_its_folder_and_earlier_results_do_not_matter(
     write: Any, tmp_path: Path
 ) -> None:
@@ -272,3 +265,34 @@ def test_a_directory_of_a_cd_stands_for_its_folder_and_earlier_results_do_not_ma
     for name in ("DICOMDIR", "a_t2_sr.nii.gz"):
         (tmp_path / name).write_bytes(b"")
     assert [pair["case"] for pair in find_pairs(tmp_path / "DICOMDIR")] == ["a_t2"]
+
+
+WHOLE = "1.2.826.0.1.3680043.9.1.1.1.1"
+
+
+@pytest.mark.parametrize(
+    ("study", "patients", "paired"),
+    [
+        (WHOLE, ("7", "7"), True),
+        (WHOLE, ("", ""), True),
+        ("1.2.3", ("7", "7"), False),  # made up for all
+        ("", ("7", "7"), False),
+        (WHOLE, ("7", "8"), False),
+    ],
+)
+def test_series_of_distant_folders_are_paired_by_a_whole_identifier_of_one_person_alone(
+    study: str, patients: tuple[str, str], paired: bool, write: Any, tmp_path: Path
+) -> None:
+    write("p1/a/t2", "t2", study=study, PatientID=patients[0])
+    write("p2/b/t1", "t1", study=study, PatientID=patients[1])
+    if paired:
+        assert chosen(tmp_path) == {"p1_a_t2": "p2/b/t1"}
+    else:
+        with pytest.raises(InputError, match="no T2w with a PDw or T1w of the same study"):
+            find_pairs(tmp_path)
+
+
+def test_one_identifier_for_two_folders_with_targets_pairs_within_them(write: Any, tmp_path: Path) -> None:
+    for folder in ("p1/t2", "p1/t1", "p2/t2"):
+        write(folder, folder[3:], study=WHOLE, PatientID="ANON")
+    assert chosen(tmp_path) == {"p1_t2": "p1/t1"}

@@ -297,3 +297,11 @@ def test_a_pixel_spacing_that_is_no_size_is_refused_as_it_reads(text: str, tmp_p
         element = b"\x28\x00\x30\x00DS" + length.to_bytes(2, "little") + text.ljust(length).encode()
         path.write_bytes(content.replace(b"\x28\x00\x30\x00DS\x0a\x000.25\\0.25 ", element))
     assert f"its pixel spacing reads {text or 'nothing'!r}, which is no size in mm" in refusal(tmp_path)
+
+
+def test_pixels_of_another_size_than_the_header_s_are_refused(
+    tmp_path: Path, write_dicom: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_dicom(tmp_path, voxels_of().T)
+    monkeypatch.setattr("bundle.dicom.series._stored_pixels", lambda path: np.ones((20, 24)))  # whatever decodes them
+    assert "the image is not of the size that its header says" in refusal(tmp_path)
