@@ -2,9 +2,11 @@
 """Files that appear whole under their final name, or not at all."""
 
 import contextlib
+import glob
 import hashlib
 import os
 import secrets
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,6 +44,28 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.replace(final)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary folder; it takes the place of ``path``, and of what is there, when the block succeeds.
+
+    What earlier, killed runs have left is removed. On any exception ``path`` is left as it was.
+    """
+    final = Path(path).expanduser()
+    parent = writable_folder(final.parent)
+    for leftover in parent.glob(f".*.partial.{glob.escape(final.name)}"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    temporary, former = (parent / f".{secrets.token_hex(6)}.partial.{final.name}" for _ in range(2))
+    temporary.mkdir()
+    try:
+        yield temporary
+        if final.exists():
+            final.replace(former)
+        temporary.replace(final)
+    finally:
+        for leftover in (temporary, former):
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def sha256(path: str | os.PathLike[str] | None) -> str | None:

@@ -11,6 +11,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 from scipy.ndimage import gaussian_filter
 
 from bundle.drawing import montage
@@ -97,26 +99,43 @@ def pages(monkeypatch: pytest.MonkeyPatch) -> list[DrawnPage]:
 
 @pytest.fixture
 def write_dicom() -> Callable[..., Path]:
-    """Return a function that writes voxels (Z, Y, X) as a DICOM series, axial slices of 1 x 1 x 4 mm."""
-    itk = pytest.importorskip("itk")
+    """Return a function that writes voxels (Z, Y, X) as a DICOM series, axial slices of 1 x 1 x 4 mm.
 
-    def write(folder: Path, voxels: np.ndarray, study: str = "1.2", series: str = "1.2.3", **tags: str) -> Path:
+    Tags are given by keyword; a function of the slice's number and its data set, ``change``, may spoil it.
+    """
+
+    def write(
+        folder: Path,
+        voxels: np.ndarray,
+        study: str = "1.2.826.0.1.3680043.9.1",
+        series: str = "1.2.3",
+        change: Callable[[int, Dataset], None] | None = None,
+        **tags: object,
+    ) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
-        known = {"0008|0060": "MR", "0020|000d": study, "0020|000e": series} | tags
         for index, pixels in enumerate(voxels):
-            image = itk.image_from_array(pixels[None].astype("u2"))
-            image.SetSpacing([1.0, 1.0, 4.0])
-            image.SetOrigin([-10.0, 5.0, 4.0 * index])
-            dictionary = itk.MetaDataDictionary()
-            for tag, value in known.items():
-                dictionary[tag] = value
-            image.SetMetaDataDictionary(dictionary)
-            writer = itk.ImageFileWriter.New(image)
-            dicom = itk.GDCMImageIO.New()
-            dicom.KeepOriginalUIDOn()
-            writer.SetImageIO(dicom)
-            writer.SetFileName(str(folder / f"{series}-{index}.dcm"))
-            writer.Update()
+            slice_ = dicom_slice(pixels, index, **{"StudyInstanceUID": study, "SeriesInstanceUID": series} | tags)
+            if change:
+                change(index, slice_)
+            slice_.save_as(folder / f"{series}-{index}.dcm", enforce_file_format=True)
         return folder
 
     return write
+
+
+def dicom_slice(pixels: np.ndarray, index: int, **tags: object) -> Dataset:
+    """Return one axial slice (Y, X) as a classic MR image."""
+    one = Dataset()
+    one.file_meta = FileMetaDataset()
+    one.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    one.SOPClassUID, one.SOPInstanceUID = MRImageStorage, f"1.2.3.{hash((str(tags), index)) % 10**9}"
+    one.Modality, one.ImageType, one.InstanceNumber = "MR", ["ORIGINAL", "PRIMARY", "M"], index + 1
+    one.PixelSpacing, one.SliceThickness = [1, 1], 4
+    one.ImagePositionPatient, one.ImageOrientationPatient = [-10, 5, 4 * index], [1, 0, 0, 0, 1, 0]
+    one.Rows, one.Columns = pixels.shape
+    one.SamplesPerPixel, one.PhotometricInterpretation, one.PixelRepresentation = 1, "MONOCHROME2", 0
+    one.BitsAllocated, one.BitsStored, one.HighBit = 16, 16, 15
+    one.PixelData = pixels.astype("<u2").tobytes()
+    for keyword, value in tags.items():
+        setattr(one, keyword, value)
+    return one

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bundle.errors import InputError
-from bundle.files import atomic_path, sha256, writable_folder
+from bundle.files import atomic_folder, atomic_path, sha256, writable_folder
 
 not_root = pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 
@@ -131,3 +131,32 @@ def test_the_checksum_is_that_of_the_content(tmp_path: Path) -> None:
     assert sha256(tmp_path / "w.pt") == hashlib.sha256(b"weights").hexdigest()
     assert sha256(None) is None
     assert sha256(tmp_path / "none.pt") is None
+
+
+def test_atomic_folder_takes_the_place_of_the_former_one_at_the_end(tmp_path: Path) -> None:
+    final = tmp_path / "new" / "a"
+    for text in ("old", "new"):
+        with atomic_folder(final) as temporary:
+            (temporary / text).write_text(text)
+            assert not final.exists() or names_in(final) == ["old"]
+        assert names_in(final) == [text]
+        assert names_in(final.parent) == ["a"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_atomic_folder_leaves_the_former_one_and_no_partial_on_failure(
+    tmp_path: Path, error: type[BaseException]
+) -> None:
+    final = tmp_path / "a"
+    final.mkdir()
+    (tmp_path / ".0a1b.partial.a").mkdir()  # of a run that was killed
+
+    def fail() -> None:
+        with atomic_folder(final) as temporary:
+            (temporary / "half").write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        fail()
+    assert names_in(tmp_path) == ["a"]
+    assert names_in(final) == []

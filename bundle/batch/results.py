@@ -11,6 +11,7 @@ from typing import Any
 
 from bundle.case import Case
 from bundle.data.bids import bids_sidecar
+from bundle.data.reading import files_of
 from bundle.errors import InputError
 from bundle.files import atomic_path
 from bundle.keys import CASE, IMAGE, REFERENCE, Pair
@@ -137,7 +138,7 @@ def _inputs(pair: Pair) -> dict[str, Any]:
     found = {}
     for key in (key for key in (IMAGE, REFERENCE) if pair.get(key)):
         path = absolute_path(pair[key])
-        stats = [file.stat() for file in (path.iterdir() if path.is_dir() else [path]) if file.is_file()]
+        stats = [file.stat() for file in files_of(path) if file.is_file()]
         size, modified = sum(stat.st_size for stat in stats), max((stat.st_mtime_ns for stat in stats), default=0)
         found[key] = {"path": str(path), "n_files": len(stats), "bytes": size, "modified": modified}
     return found

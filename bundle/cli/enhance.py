@@ -9,6 +9,7 @@ from typing import Any, Final
 from bundle.cli.model_choice import named_weights
 from bundle.cli.options import CONTRAST, DEVICE, OUTPUT, add_switch, count, existing, factor, path
 from bundle.errors import InputError
+from bundle.volumes.names import DICOM_DIRECTORY
 
 MODELS: Final = "models"
 LIST_ENDINGS: Final = (".json", ".csv", ".tsv")
@@ -52,6 +53,7 @@ def _add_batch_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the result")
     add_switch(group, "--no-data-consistency", "do not put back what the scanner has measured")
     add_switch(group, "--uncertainty", "write a map of how sure the result is; takes longer")
+    add_switch(group, "--dicom", "write a derived DICOM series too, where the images are DICOM")
     group = parser.add_argument_group("many images")
     add_switch(group, "--dry-run", "check all images, tell the plan, write nothing")
     add_switch(group, "--no-resume", "do again what is done already")
@@ -88,5 +90,6 @@ def _source(options: dict[str, Any]) -> dict[str, Any]:
         if not {"image", "dataset_dir"} & options.keys():
             raise InputError("what is to be sharpened? Name an image, a folder, or a list.")
         return {}
-    is_many = Path(given).is_dir() or given.lower().endswith(LIST_ENDINGS)
+    folder_like = Path(given).is_dir() or Path(given).name == DICOM_DIRECTORY
+    is_many = folder_like or given.lower().endswith(LIST_ENDINGS)
     return {"dataset_dir" if is_many and "reference" not in options else "image": given}

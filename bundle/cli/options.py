@@ -12,7 +12,7 @@ import yaml
 
 from bundle.config_files import SEPARATOR, nearest
 from bundle.errors import InputError
-from bundle.volumes.names import REFERENCE_CONTRASTS, absolute_path
+from bundle.volumes.names import REFERENCE_CONTRASTS, absolute_path, is_there
 
 EXPRESSION: Final = ("$", "@", "%")  # how values start that MONAI evaluates, refers to or copies
 _PATH_KEY: Final = re.compile(r"image|reference|report|ensemble|vgg_weights|.*_(dir|file|path)")
@@ -29,7 +29,7 @@ def path(text: str) -> str:
 def existing(text: str) -> str:
     """Make the path of something that is there absolute."""
     found = Path(path(text))
-    if found.exists():
+    if is_there(found):
         return str(found)
     beside = [entry.name for entry in sorted(found.parent.iterdir())] if found.parent.is_dir() else []
     close = difflib.get_close_matches(found.name, beside, n=1)

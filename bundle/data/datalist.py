@@ -11,7 +11,7 @@ from typing import Final
 
 from bundle.errors import InputError
 from bundle.keys import CASE, IMAGE, REFERENCE, SUBJECT, Pair
-from bundle.volumes.names import NIFTI_ENDING, Scan, first_few, parse_name, safe_name
+from bundle.volumes.names import NIFTI_ENDING, Scan, first_few, is_there, parse_name, safe_name
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ def read_datalist(path: Path, reference_contrast: str) -> tuple[list[Pair], str]
     """
     if not (entries := _read_entries(path)):
         raise InputError(f"{path} lists no pairs; add entries with image and reference, or sections of them.")
-    missing = [file for entry in entries for file in (entry[IMAGE], entry[REFERENCE]) if not Path(file).exists()]
+    missing = [file for entry in entries for file in (entry[IMAGE], entry[REFERENCE]) if not is_there(Path(file))]
     if missing:
         raise InputError(f"{path} lists missing files: {first_few(missing)}; paths count from the datalist's folder.")
     scans = [parse_name(Path(entry[IMAGE])) for entry in entries]

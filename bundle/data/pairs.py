@@ -16,6 +16,7 @@ from bundle.dicom.headers import is_dicom
 from bundle.errors import InputError
 from bundle.keys import CASE, IMAGE, REFERENCE, SUBJECT, Pair
 from bundle.volumes import names
+from bundle.volumes.acquisition import Acquisition
 from bundle.volumes.names import Scan
 
 logger = logging.getLogger(__name__)
@@ -40,6 +41,8 @@ def find_pairs(
     if reference_contrast not in ("auto", *names.REFERENCE_CONTRASTS):
         raise InputError(f"reference_contrast is {reference_contrast!r}; choose auto, {names.ANY_REFERENCE}.")
     source = names.absolute_path(dataset_dir)
+    if source.name == names.DICOM_DIRECTORY:  # whose folder holds what it lists
+        source = source.parent
     if not source.exists():
         raise InputError(f"dataset_dir {source} does not exist{_similar_name(source)}; name an existing folder.")
     datalist = find_datalist(source) if source.is_dir() else source
@@ -59,11 +62,12 @@ def find_pairs(
 def _pairs_by_name(folder: Path, reference_contrast: str, needs_reference: bool) -> tuple[list[Pair], str]:
     files = list(_files(folder))
     volumes = [path for path in files if names.NIFTI_ENDING.search(path.name)]
-    if not volumes:
+    if not any(map(names.parse_name, volumes)):  # results of an earlier run may lie here
         by_folder = itertools.groupby(files, key=lambda path: path.parent)
         if folders := [parent for parent, inside in by_folder if any(map(is_dicom, inside))]:
             return study_pairs(folders, folder, reference_contrast)
     scans = [scan for path in volumes if (scan := names.parse_name(path)) and scan.entities.get("part", "mag") == "mag"]
+    scans = list(filter(_agrees_with_sidecar, scans))
     by_subject: dict[tuple[str, str], list[Scan]] = defaultdict(list)
     for scan in scans:
         by_subject[scan.entities["sub"], scan.contrast].append(scan)
@@ -83,6 +87,13 @@ def _pairs_by_name(folder: Path, reference_contrast: str, needs_reference: bool)
     ):
         logger.warning("%d targets have no %s reference and are left out: %s", len(alone), contrast, ", ".join(alone))
     return pairs, contrast
+
+
+def _agrees_with_sidecar(scan: Scan) -> bool:
+    """Tell whether a volume is what its name says, as far as its side-car tells, and warn where it is not."""
+    if against := Acquisition.of_sidecar(scan.path).contradiction(scan.contrast):
+        logger.warning("%s is left out: its name says %s, but %s.", scan.path, scan.contrast, against)
+    return not against
 
 
 def _closest(target: Scan, scans: Iterable[Scan]) -> list[Scan]:

@@ -11,6 +11,7 @@ from tqdm import tqdm
 from bundle.data.bids import with_outputs
 from bundle.data.pairs import find_pairs
 from bundle.data.splits import read_split
+from bundle.dicom.series import is_series
 from bundle.errors import InputError, SomeFailedError, reason_of
 from bundle.keys import CASE, IMAGE, REFERENCE, REFERENCE_CONTRAST, SUBJECT, Pair
 from bundle.settings import PathLike
@@ -41,7 +42,7 @@ def requested_pairs(
         raise InputError(f"--{given} is given without its {missing}; add --{missing} FILE.")
     path = absolute_path(image)
     scan, stem = parse_name(path), NIFTI_ENDING.sub("", path.name)
-    if path.is_dir():  # its own name is often that of the sequence, the same for all patients
+    if is_series(path):  # its own name is often that of the sequence, the same for all patients
         stem = "_".join(filter(None, (path.parent.name, stem)))
     case, subject = (scan.case, scan.entities["sub"]) if scan else (stem, stem)
     guide = {} if reference is None else {REFERENCE: str(absolute_path(reference))}

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""DICOM: a series as a volume, and the pairs among the series that a PACS exports."""
+"""DICOM: a series as a volume, the pairs among the series that a PACS exports, and a result as a derived series."""

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Find the pairs of each study among DICOM series as a PACS exports them, a folder a series, by one header of each."""
+"""Find the pairs of each study among the DICOM series that a PACS exports, by their headers."""
 
-import contextlib
 import hashlib
 import logging
 import math
@@ -9,81 +8,106 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
-from bundle.dicom.headers import Tag, is_dicom, read_dicom_header
+from bundle.dicom.headers import Tag, numbers_of
+from bundle.dicom.stacks import stacks_in
 from bundle.errors import InputError
 from bundle.keys import CASE, IMAGE, REFERENCE, REFERENCE_CONTRAST, SUBJECT, Pair
 from bundle.volumes import names
+from bundle.volumes.acquisition import Acquisition
 
 logger = logging.getLogger(__name__)
 
 _SAME_ORIENTATION: Final = np.cos(np.radians(20))  # between normals of two series that are both called axial
+_SHORTEST_IDENTIFIER: Final = 16  # of a study; what is shorter than this was made up for all
+_PERSON: Final = (Tag.PATIENT, Tag.BIRTH_DATE, Tag.SEX)
 
 
 @dataclass(frozen=True)
 class Series:
-    """One series of a study: the folder of its files, and the tags of one of their headers."""
+    """One series of a study, or one echo of it: what ``read_series`` takes, and the tags of one of its headers."""
 
-    folder: Path
+    path: Path
     tags: Mapping[str, str]
+    folder: Path = Path()
+    part: str = ""  # which of several in its folder
+
+    @cached_property
+    def judged(self) -> tuple[str, str]:
+        """Name of one of ``CONTRASTS``, by words, else by times, or why it is none or nobody can tell."""
+        if self.tags[Tag.MODALITY] not in ("MR", ""):
+            return "", f"it is of modality {self.tags[Tag.MODALITY]}"
+        if "DERIVED" in self.tags[Tag.IMAGE_TYPE]:
+            return "", "it was computed from other images (DERIVED)"
+        words = self._words()
+        if other := re.search(names.OTHER_SERIES, words):
+            return "", f"its description says {other[0].strip()}"
+        said = [contrast.name for contrast in names.CONTRASTS if re.search(contrast.words, words)]
+        if len(said) != 1:
+            return self._by_times()
+        against = self._acquisition().contradiction(said[0])
+        return ("", f"its description says {said[0]}, but {against}") if against else (said[0], "")
+
+    def _by_times(self) -> tuple[str, str]:
+        repetition, echo, inversion = self._times()
+        if repetition is None or echo is None:
+            return "", f"nothing says whether it is {_contrasts()}"
+        found = next((one.name for one in names.CONTRASTS if one.times(repetition, echo, inversion or 0)), "")
+        if not found:
+            return "", f"its times are not those of {_contrasts()}"
+        against = self._acquisition().contradiction(found)
+        return ("", against) if against else (found, "")
 
     @property
     def contrast(self) -> str:
-        """Name of one of ``CONTRASTS``, by words, else by times; empty where it is none of them or nobody can tell."""
-        if self.tags[Tag.MODALITY] not in ("MR", "") or "DERIVED" in self.tags[Tag.IMAGE_TYPE]:
-            return ""
-        words = self.tags[Tag.DESCRIPTION].lower() or self.tags[Tag.PROTOCOL].lower()
-        if re.search(names.OTHER_SERIES, words):
-            return ""
-        said = [contrast.name for contrast in names.CONTRASTS if re.search(contrast.words, words)]
-        if len(said) == 1:
-            return said[0]
-        repetition, echo = self.numbers(Tag.REPETITION_TIME, 1), self.numbers(Tag.ECHO_TIME, 1)
-        if not (repetition and echo):
-            return ""
-        inversion = self.numbers(Tag.INVERSION_TIME, 1) or [0.0]
-        return next((one.name for one in names.CONTRASTS if one.times(*repetition, *echo, *inversion)), "")
+        """Name of one of ``CONTRASTS``; empty where it is none of them or nobody can tell."""
+        return self.judged[0]
 
     @property
     def name(self) -> str:
         """What a person calls it."""
-        return f"{self.folder} ({self.tags[Tag.DESCRIPTION] or 'without description'})"
+        words, echo = self.tags[Tag.DESCRIPTION] or "without description", numbers_of(self.tags, Tag.ECHO_TIME)
+        return f"{self.path} ({words}{f', echo time {echo[0]:g} ms' if self.part and echo else ''})"
 
-    def numbers(self, tag: Tag, n_numbers: int) -> list[float]:
-        """Read the numbers of a tag; none where they are not as many, or no numbers."""
-        try:
-            numbers = [float(part) for part in self.tags[tag].split("\\")]
-        except ValueError:
-            return []
-        return numbers if len(numbers) == n_numbers else []
+    def _words(self) -> str:
+        return self.tags[Tag.DESCRIPTION].lower() or self.tags[Tag.PROTOCOL].lower()
+
+    def _times(self) -> list[float | None]:
+        found = (numbers_of(self.tags, tag) for tag in (Tag.REPETITION_TIME, Tag.ECHO_TIME, Tag.INVERSION_TIME))
+        return [values[0] if values else None for values in found]
+
+    def _acquisition(self) -> Acquisition:
+        return Acquisition(self._times(), self.tags[Tag.SCANNING_SEQUENCE], self.tags[Tag.BODY_PART], self._words())
 
 
 def study_pairs(folders: Iterable[Path], top: Path, reference_contrast: str = "auto") -> tuple[list[Pair], str]:
-    """Pair the T2w series of each study with a reference of the same study.
+    """Pair the T2w series of each study with a reference of the same person and study.
 
     A reference is taken, in this order of preference, that was scanned without contrast agent, in the target's frame
-    of reference, at its orientation, with the smallest pixels. Each folder holds the files of one series; cases are
-    named by their path from ``top``. The contrast of the references is returned too. ``InputError`` if there is no
-    pair, saying what series there are.
+    of reference, at its orientation, beside its folder, with the smallest pixels. Where no header says which study it
+    is, the two must lie side by side. Cases are named by their path from ``top``. The contrast of the references is
+    returned too. ``InputError`` if there is no pair, saying what series there are.
     """
-    series = [one for folder in folders if (one := _first_of(folder))]
-    studies: dict[str, list[Series]] = defaultdict(list)
-    for one in series:
-        studies[one.tags[Tag.STUDY]].append(one)
-    found = {name: list(_pairs_of(studies.values(), name)) for name in names.REFERENCE_CONTRASTS}
+    series = [one for folder in folders for one in _series_of(folder)]
+    studies = _studies(series)
+    found = {name: list(_pairs_of(studies, name)) for name in names.REFERENCE_CONTRASTS}
     n_pairs = {name: sum(bool(references) for _, references in pairs) for name, pairs in found.items()}
     contrast = names.choose_contrast(n_pairs, reference_contrast)
+    for one in series:
+        if reason := one.judged[1]:
+            logger.info("%s is left out: %s.", one.name, reason)
     pairs = []
     for target, references in found[contrast]:
         if len(references) == 1:
             pairs.append(_pair(target, references[0], top, contrast))
             logger.info("%s with %s", target.name, references[0].name)
         elif n_pairs[contrast]:
-            both = " and ".join(str(one.folder) for one in references[:2])
+            both = " and ".join(str(one.path) for one in references[:2])
             fits = f"two {contrast} references fit equally well, {both}"
             why = fits if references else f"there is no {contrast} series in its study"
             logger.warning("%s is left out: %s; list it in a CSV table to have it done.", target.name, why)
@@ -92,35 +116,61 @@ def study_pairs(folders: Iterable[Path], top: Path, reference_contrast: str = "a
     return pairs, contrast
 
 
-def _nothing_paired(folder: Path, series: Sequence[Series], wanted: str) -> str:
+def _contrasts() -> str:
     *others, last = (contrast.name for contrast in names.CONTRASTS)
-    none = f"no {', '.join(others)} or {last}"
-    known = [f"{one.contrast or none}: {one.name}" for one in series]
+    return f"{', '.join(others)} or {last}"
+
+
+def _nothing_paired(folder: Path, series: Sequence[Series], wanted: str) -> str:
+    known = [f"{one.contrast or f'no {_contrasts()}'}: {one.name}{_because(one)}" for one in series]
     contrasts = names.ANY_REFERENCE if wanted == "auto" else wanted
     return (
         f"{folder} holds {len(series)} DICOM series and no {names.TARGET_CONTRAST} with a {contrasts} of the same "
-        f"study ({names.first_few(known)}); list the folders in a CSV table with columns image and reference."
+        f"study ({names.first_few(known)}); list series that belong together, folders or one file of each, in a CSV "
+        "table with columns image and reference."
     )
 
 
-def _first_of(folder: Path) -> Series | None:
-    files = [path for path in sorted(folder.iterdir()) if is_dicom(path)]
-    ends = []
-    for path in dict.fromkeys([*files[:1], *files[-1:]]):
-        with contextlib.suppress(InputError):
-            ends.append(read_dicom_header(path).tags)
-    if len({tags[Tag.SERIES] for tags in ends}) == 1:
-        return Series(folder, ends[0])
-    if ends:
-        found = [tags[Tag.DESCRIPTION] or "one without description" for tags in ends]
-        logger.warning(
-            "%s is left out: it holds several DICOM series, %s and %s among them; sort it into one folder a series, or "
-            "convert it with dcm2niix.",
-            *(folder, *found),
-        )
-    elif files:
-        logger.warning("%s is left out: its DICOM files cannot be read.", folder)
-    return None
+def _because(series: Series) -> str:
+    return f", since {series.judged[1]}" if series.judged[1] else ""
+
+
+def _series_of(folder: Path) -> list[Series]:
+    """Return the series of a folder; none, with a warning, where one of its images is damaged."""
+    try:
+        stacks = stacks_in(folder)
+    except (InputError, OSError) as error:
+        logger.warning("%s is left out: %s", folder, error)
+        return []
+    return [Series(stack.path, stack.tags, stack.folder, stack.part) for stack in stacks]
+
+
+def _studies(series: Iterable[Series]) -> list[list[Series]]:
+    """Group by study where identifiers tell it, else by the folder around those of the series.
+
+    An identifier tells nothing that is missing or short, or is shared by several people, or by several folders
+    that each hold a target: it was put in for all.
+    """
+    by_study: dict[str, list[Series]] = defaultdict(list)
+    for one in series:
+        by_study[one.tags[Tag.STUDY]].append(one)
+    groups: dict[tuple[str, ...], list[Series]] = defaultdict(list)
+    for study, members in by_study.items():
+        doubtful = len(study) < _SHORTEST_IDENTIFIER or not _is_one_person(members) or _places_of_targets(members) > 1
+        for one in members:
+            place = one.folder if one.part else one.folder.parent
+            unknown = (str(place), *(one.tags[tag] for tag in (*_PERSON, Tag.STUDY_DATE))) if doubtful else ()
+            groups[study, *unknown].append(one)
+    return list(groups.values())
+
+
+def _is_one_person(series: Sequence[Series]) -> bool:
+    tags = (*_PERSON, Tag.PATIENT_NAME, Tag.STUDY_DATE)
+    return all(len({one.tags[tag] for one in series} - {""}) <= 1 for tag in tags)
+
+
+def _places_of_targets(series: Sequence[Series]) -> int:
+    return len({one.folder.parent for one in series if one.contrast == names.TARGET_CONTRAST})
 
 
 def _pairs_of(studies: Iterable[Sequence[Series]], contrast: str) -> Iterator[tuple[Series, list[Series]]]:
@@ -133,13 +183,14 @@ def _pairs_of(studies: Iterable[Sequence[Series]], contrast: str) -> Iterator[tu
                 yield target, [one for one, rank in zip(candidates, ranks, strict=True) if rank == min(ranks)]
 
 
-def _rank(target: Series, reference: Series) -> tuple[bool, bool, bool, float]:
-    directions = (one.numbers(Tag.DIRECTIONS, 6) or [0.0] * 6 for one in (target, reference))
+def _rank(target: Series, reference: Series) -> tuple[bool, bool, bool, bool, float]:
+    directions = (numbers_of(one.tags, Tag.DIRECTIONS, 6) or [0.0] * 6 for one in (target, reference))
     normals = [np.cross(values[:3], values[3:]) for values in directions]
     turned = abs(float(normals[0] @ normals[1])) < _SAME_ORIENTATION
     elsewhere = target.tags[Tag.FRAME_OF_REFERENCE] != reference.tags[Tag.FRAME_OF_REFERENCE]
-    pixel = math.prod(reference.numbers(Tag.PIXEL_SPACING, 2) or [math.inf])  # area in mm^2
-    return bool(reference.tags[Tag.AGENT]), elsewhere, turned, round(pixel, 4)
+    apart = target.folder.parent != reference.folder.parent
+    pixel = math.prod(numbers_of(reference.tags, Tag.PIXEL_SPACING, 2) or [math.inf])  # area in mm^2
+    return bool(reference.tags[Tag.AGENT]), elsewhere, turned, apart, round(pixel, 4)
 
 
 def _pair(target: Series, reference: Series, top: Path, contrast: str) -> Pair:
@@ -147,5 +198,6 @@ def _pair(target: Series, reference: Series, top: Path, contrast: str) -> Pair:
     patient = target.tags[Tag.PATIENT] or target.tags[Tag.STUDY]
     folders = target.folder.relative_to(top).parts or (target.folder.name,)
     subject = hashlib.sha256(patient.encode()).hexdigest()[:12]
-    series = {IMAGE: str(target.folder), REFERENCE: str(reference.folder), REFERENCE_CONTRAST: contrast}
-    return series | {SUBJECT: subject, CASE: names.safe_name("_".join(folders))}
+    series = {IMAGE: str(target.path), REFERENCE: str(reference.path), REFERENCE_CONTRAST: contrast}
+    case = names.safe_name("_".join(filter(None, (*folders, target.part))))
+    return series | {SUBJECT: subject, CASE: case}

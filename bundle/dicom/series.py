@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A DICOM series, one folder of slices, as a volume: read by SimpleITK, placed in space as NIfTI counts it."""
+"""A DICOM series as a volume, placed in space as NIfTI counts it."""
 
+import itertools
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -9,63 +11,64 @@ import nibabel as nib
 import numpy as np
 from nibabel.affines import from_matvec
 
-from bundle.dicom.headers import DicomHeader, Tag, is_dicom, read_dicom_header, storage_class
+from bundle.dicom.headers import Frame, Tag, is_dicom, read_dataset
+from bundle.dicom.stacks import Stack, heights_of, stacks_in, tolerance_of
 from bundle.errors import InputError
-from bundle.volumes.geometry import GRID_TOLERANCE, Volume, no_voxels
+from bundle.volumes.acquisition import check_spacing
+from bundle.volumes.geometry import Volume, no_voxels
 from bundle.volumes.names import first_few
 
-_LPS_TO_RAS: Final = np.diag([-1.0, -1.0, 1.0])  # from DICOM's positions to NIfTI's
-# NIfTI types by the names that SimpleITK gives to those of DICOM; all others are stored as float32.
-_NIFTI_TYPES: Final = {
-    **{f"{bits}-bit unsigned integer": f"u{bits // 8}" for bits in (8, 16)},
-    **{f"{bits}-bit signed integer": f"i{bits // 8}" for bits in (8, 16, 32)},
-}
-_ONE_SERIES: Final = "give a folder that holds one series, the slices of one image"
+LPS_TO_RAS: Final = np.diag([-1.0, -1.0, 1.0])  # from DICOM's positions to NIfTI's
+_ONE_SERIES: Final = "give a folder that holds one series, or name one of its files"
 
 
-def read_series(folder: Path, with_voxels: bool = True) -> Volume:
-    """Read the DICOM series of a folder, slices in the order of their normal, or without decoding an image.
+def is_series(path: Path) -> bool:
+    """Tell whether a path is a folder, a DICOM file, or the number of a volume among those of a file."""
+    return path.is_dir() or is_dicom(path) or is_dicom(path.parent)
 
-    Intensities are those after rescale slope and intercept. The NIfTI header names neither patient nor study.
-    ``InputError`` if there is no series or more than one; if slices are missing, doubled, shifted or unevenly spaced;
-    if a file is damaged, in colour, or holds several frames.
+
+def read_series(path: Path, with_voxels: bool = True) -> Volume:
+    """Read a DICOM series, its slices in the order of their normal, or without decoding an image.
+
+    ``path`` is a folder that holds nothing else, or one of the series' files; where a file holds several volumes, the
+    number of one of them below it. Intensities are those after rescale slope and intercept. The NIfTI header names
+    neither patient nor study. ``InputError`` if there is no series or more than one; if slices are missing, doubled,
+    shifted or unevenly spaced; if a file is damaged or in colour.
     """
-    found = [_slice_header(path) for path in _files_of_one_series(folder)]
-    slices = sorted(found, key=lambda one: float(one.position @ found[0].axes[:, 2]))
-    first, shape = slices[0], (*slices[0].shape[:2], len(slices))
-    steps = np.column_stack([first.axes[:, :2] * first.spacing[:2], _step_between(folder, slices)])
-    affine = from_matvec(_LPS_TO_RAS @ steps, _LPS_TO_RAS @ first.position)
-    voxels = _read_voxels(folder, slices) if with_voxels else no_voxels(shape)
-    return Volume(voxels, affine, folder, _nifti_header(affine, shape, first.kind))
+    stack = find_stack(path)
+    frames = stack.frames
+    for frame in frames:
+        if frame.tags[Tag.SAMPLES] not in ("", "1"):
+            raise InputError(f"{frame.path}: this DICOM image is in colour; give a grey-scale series.")
+    first, shape = frames[0], (*frames[0].matrix, len(frames))
+    steps = np.column_stack([first.axes[:, :2] * first.spacing, _step_between(stack)])
+    affine = from_matvec(LPS_TO_RAS @ steps, LPS_TO_RAS @ first.position)
+    voxels = _read_voxels(frames) if with_voxels else no_voxels(shape)
+    return Volume(voxels, affine, path, _nifti_header(affine, shape, _stored_type(frames)))
 
 
-def _files_of_one_series(folder: Path) -> list[Path]:
-    import SimpleITK
+def find_stack(path: Path) -> Stack:
+    """Return the volume that a path means, see :func:`read_series`; ``InputError`` if it is none, or several."""
+    folder = series_folder(path)
+    stacks = stacks_in(folder)
+    if not stacks:
+        raise InputError(f"{path}: this folder holds no DICOM images{_where_instead(path)}; {_ONE_SERIES}.")
+    meant = stacks
+    if path != folder:
+        named = [stack for stack in stacks if stack.path == path]
+        meant = named or [stack for stack in stacks if any(frame.path == path for frame in stack.frames)]
+    if len(meant) != 1:
+        listed = first_few([stack.describe() for stack in meant or stacks])
+        several = (
+            f"{len(meant)} DICOM series or images lie here" if meant else "this is none of the series that lie here"
+        )
+        raise InputError(f"{path}: {several} ({listed}); {_ONE_SERIES}.")
+    return meant[0]
 
-    reader, path = SimpleITK.ImageSeriesReader, str(folder)
-    display = reader.GetGlobalWarningDisplay()
-    reader.SetGlobalWarningDisplay(False)  # an empty folder gets a sentence below
-    # True tells apart localizers under one identifier
-    identifiers = reader.GetGDCMSeriesIDs(path, True)
-    series = [list(map(Path, reader.GetGDCMSeriesFileNames(path, one, True))) for one in identifiers]
-    reader.SetGlobalWarningDisplay(display)
-    if not series:
-        raise InputError(f"{folder}: this folder holds no DICOM images{_where_instead(folder)}; {_ONE_SERIES}.")
-    if len(series) > 1:
-        listed = first_few([_describe(files) for files in series])
-        raise InputError(f"{folder}: this folder holds {len(series)} DICOM series ({listed}); {_ONE_SERIES}.")
-    _refuse_damaged(folder, series[0])
-    return series[0]
 
-
-def _refuse_damaged(folder: Path, files: Sequence[Path]) -> None:
-    """Refuse damaged images, which GDCM leaves out without a word; reports and directories may be left out."""
-    kind = storage_class(files[0])
-    for path in sorted(set(folder.iterdir()) - {folder / file.name for file in files}):
-        if path.is_file() and (path.stat().st_size == 0 or (is_dicom(path) and storage_class(path) == kind)):
-            raise InputError(
-                f"{path}: this file is cut short or damaged; copy the series again, or take the file away."
-            )
+def series_folder(path: Path) -> Path:
+    """Return the folder of a series."""
+    return path if path.is_dir() else path.parent if path.is_file() else path.parent.parent
 
 
 def _where_instead(folder: Path) -> str:
@@ -73,80 +76,93 @@ def _where_instead(folder: Path) -> str:
     return f" itself, {below} does" if below else ""
 
 
-def _describe(files: Sequence[Path]) -> str:
-    tags = read_dicom_header(files[0]).tags
-    return f"{tags[Tag.NUMBER] or '?'} {tags[Tag.DESCRIPTION] or 'without description'}: {len(files)} images"
-
-
-def _slice_header(path: Path) -> DicomHeader:
-    header = read_dicom_header(path)
-    if header.n_channels != 1:
-        raise InputError(f"{path}: this DICOM image is in colour; give a grey-scale series.")
-    if header.shape[2] > 1:
-        raise InputError(
-            f"{path}: this DICOM file holds {header.shape[2]} frames in one (enhanced multi-frame), whose order "
-            "is not known; convert it with dcm2niix and give the NIfTI file."
-        )
-    return header
-
-
-def _step_between(folder: Path, slices: Sequence[DicomHeader]) -> np.ndarray:
+def _step_between(stack: Stack) -> np.ndarray:
     """Return the step from one slice to the next in mm, (3,), and refuse slices that do not follow it."""
-    first, last = slices[0], slices[-1]
+    frames, path = stack.frames, stack.path
+    first, last = frames[0], frames[-1]
     normal = first.axes[:, 2]
-    if len(slices) == 1:
-        return np.asarray(normal * first.spacing[2])
-    tolerance = GRID_TOLERANCE * float(first.spacing[:2].min())
-    if any(not np.allclose(one.axes, first.axes, atol=1e-3) for one in slices):
-        raise InputError(f"{folder}: the slices of this series are turned against each other; {_ONE_SERIES}.")
-    places = np.array([one.position for one in slices])
-    heights = (places - places[0]) @ normal
-    _check_heights(folder, slices, np.diff(heights), tolerance)
+    if len(frames) == 1:
+        thickness = first.numbers(Tag.THICKNESS) or first.numbers(Tag.BETWEEN_SLICES) or [1.0]
+        return np.asarray(normal * thickness[0])
+    tolerance = tolerance_of(first)
+    places = np.array([one.position for one in frames])
+    heights = heights_of(frames) - float(first.position @ normal)
+    _check_heights(stack, np.diff(heights), tolerance)
     if np.abs(places - places[0] - np.outer(heights, normal)).max() > tolerance:
-        raise InputError(f"{folder}: the slices are shifted against each other (tilted gantry); resample them first.")
-    return (last.position - first.position) / (len(slices) - 1)
+        raise InputError(f"{path}: the slices are shifted against each other (tilted gantry); resample them first.")
+    return np.asarray((last.position - first.position) / (len(frames) - 1))
 
 
-def _check_heights(folder: Path, slices: Sequence[DicomHeader], gaps: np.ndarray, tolerance: float) -> None:
+def _check_heights(stack: Stack, gaps: np.ndarray, tolerance: float) -> None:
+    frames, path = stack.frames, stack.path
     if gaps.min() <= tolerance:
-        echoes = sorted({one.tags[Tag.ECHO_TIME] for one in slices} - {""})
+        echoes = sorted({one.tags[Tag.ECHO_TIME] for one in frames} - {""})
         times = f" with echo times {', '.join(echoes)} ms" if len(echoes) > 1 else ""
         raise InputError(
-            f"{folder}: several of the {len(slices)} images lie in one place{times}: more than one echo, time point or "
-            "export; keep the images of one only, or convert the series with dcm2niix."
+            f"{path}: several of the {len(frames)} images lie in one place{times}: more than one time point or "
+            "export; move the images of one of them into a folder of its own."
         )
     usual = float(np.median(gaps))
     gap = int(np.argmax(gaps > 1.5 * usual))  # the first
     if gaps[gap] > 1.5 * usual:
-        between = f"{slices[gap].path.name} and {slices[gap + 1].path.name}"
+        between = f"{frames[gap].path.name} and {frames[gap + 1].path.name}"
         raise InputError(
-            f"{folder}: slices are missing, {gaps[gap]:.4g} mm lie between {between} where {usual:.4g} mm are "
+            f"{path}: slices are missing, {gaps[gap]:.4g} mm lie between {between} where {usual:.4g} mm are "
             "usual; export the whole series again."
         )
     if np.abs(np.cumsum(gaps) - np.arange(1, len(gaps) + 1) * gaps.mean()).max() > tolerance:
         raise InputError(
-            f"{folder}: the slices are spaced unevenly, {gaps.min():.4g} to {gaps.max():.4g} mm apart; "
+            f"{path}: the slices are spaced unevenly, {gaps.min():.4g} to {gaps.max():.4g} mm apart; "
             "resample them to even spacing first."
         )
+    said = (frames[0].numbers(tag) for tag in (Tag.THICKNESS, Tag.BETWEEN_SLICES))
+    check_spacing(path, float(gaps.mean()), *(values[0] if values else None for values in said))
 
 
-def _read_voxels(folder: Path, slices: Sequence[DicomHeader]) -> np.ndarray:
-    import SimpleITK
+def _read_voxels(frames: Sequence[Frame]) -> np.ndarray:
+    """Return the rescaled voxels, float32 (X, Y, Z); each file is opened once."""
+    voxels = np.empty((*frames[0].matrix, len(frames)), dtype=np.float32, order="F")
+    numbered = sorted(enumerate(frames), key=lambda item: (str(item[1].path), item[1].index))
+    for path, group in itertools.groupby(numbered, key=lambda item: item[1].path):
+        images = _stored_pixels(path)
+        for index, frame in group:
+            (slope,), (intercept,) = _rescale(frame)
+            image = images[frame.index] if images.ndim == 3 else images
+            if image.shape != voxels.shape[1::-1]:
+                raise InputError(f"{path}: the image is not of the size that its header says; export the series again.")
+            voxels[:, :, index] = image.T * slope + intercept
+    return voxels
 
-    try:
-        image = SimpleITK.ReadImage([str(one.path) for one in slices], SimpleITK.sitkFloat32, "GDCMImageIO")
-    except RuntimeError as error:
-        raise InputError(
-            f"{folder}: the images of this DICOM series cannot be read together (damaged, or of several sizes); "
-            "export the series again."
-        ) from error
-    return np.ascontiguousarray(SimpleITK.GetArrayViewFromImage(image).T)
+
+def _stored_pixels(path: Path) -> np.ndarray:
+    """Return the pixels of a file, (Y, X) or (frames, Y, X); ``InputError`` where they are not all there."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of values that are not used, and of bytes behind the pixels
+        try:
+            return np.asarray(read_dataset(path, with_pixels=True).pixel_array)
+        except Exception as error:  # a damaged image fails in as many ways as there are compressions
+            raise InputError(
+                f"{path}: the image is cut short, damaged or compressed in an unknown way; copy or export the series "
+                "again."
+            ) from error
 
 
-def _nifti_header(affine: np.ndarray, shape: Sequence[int], kind: str) -> nib.Nifti1Header:
+def _rescale(frame: Frame) -> tuple[list[float], list[float]]:
+    return frame.numbers(Tag.SLOPE) or [1.0], frame.numbers(Tag.INTERCEPT) or [0.0]
+
+
+def _stored_type(frames: Sequence[Frame]) -> np.dtype:
+    """Return the integers of the files where they need no rescaling, else float32."""
+    tags = frames[0].tags
+    if any(_rescale(frame) != ([1.0], [0.0]) for frame in frames) or tags[Tag.BITS] not in ("8", "16"):
+        return np.dtype("f4")
+    return np.dtype(f"{'i' if tags[Tag.SIGNED] == '1' else 'u'}{int(tags[Tag.BITS]) // 8}")
+
+
+def _nifti_header(affine: np.ndarray, shape: Sequence[int], stored: np.dtype) -> nib.Nifti1Header:
     header = nib.Nifti1Header()
     header.set_data_shape(shape)
-    header.set_data_dtype(np.dtype(_NIFTI_TYPES.get(kind, "f4")))
+    header.set_data_dtype(stored)
     header.set_slope_inter(1, 0)
     header.set_xyzt_units("mm")
     header.set_sform(affine, "scanner")

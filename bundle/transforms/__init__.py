@@ -4,6 +4,7 @@
 from bundle.transforms.align import AlignReferenced
 from bundle.transforms.data_consistency import DataConsistencyd
 from bundle.transforms.degrade import SimulateScand, ZeroFilld
+from bundle.transforms.dicom_output import CheckDicomOutputd, SaveDicomd
 from bundle.transforms.io import LoadPaird, SaveVolumed
 from bundle.transforms.low_res import MeasuredBlockd
 from bundle.transforms.network_input import (
@@ -17,11 +18,13 @@ from bundle.transforms.network_input import (
 
 __all__ = [
     "AlignReferenced",
+    "CheckDicomOutputd",
     "DataConsistencyd",
     "LoadPaird",
     "MeasuredBlockd",
     "NormaliseIntensityd",
     "RestoreNatived",
+    "SaveDicomd",
     "SaveVolumed",
     "SimulateScand",
     "SlicesLastd",

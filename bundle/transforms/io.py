@@ -124,21 +124,32 @@ class SaveVolumed(SaveImaged):
         if self.keys[0] not in item:
             raise KeyError(f'the item holds no "{self.keys[0]}" to write.')
         for key, postfix in self.key_iterator(item, self.output_postfixes):
-            result = torch.as_tensor(item[key])
-            source = file_name(item.get(IMAGE)) or file_name(item[key])
-            if source is None:
-                raise ValueError(f'neither "{IMAGE}" nor "{key}" knows its file: load the image by LoadPaird.')
-            if result.ndim != 4 or result.shape[0] != 1:
-                raise ValueError(f'"{key}" is {tuple(result.shape)}: one volume (1, X, Y, Z) can be saved.')
+            source, result = native_result(item, key)
             named = {**item, CASE: str(item.get(CASE) or _stem(source))}
             path = result_path(self.output_dir, named, postfix, self.output_ext)
-            voxels = result[0].float().numpy(force=True)
-            like = Case.of(item).header or read_volume(source, with_voxels=False)
-            if any(new > old for new, old in zip(voxels.shape, like.voxels.shape, strict=True)):
-                like = regrid(like, voxels.shape)
-            write_volume(path, voxels, like, self.output_dtype)
+            write_volume(path, result.voxels, result, self.output_dtype)
             logger.info("Wrote %s", path)
         return item
+
+
+def native_result(item: Mapping[Hashable, Any], key: str) -> tuple[str, Volume]:
+    """Return the file that a result came from, and the result on the grid and under the header of its image.
+
+    ``ValueError`` if it is not (1, X, Y, Z) on the image's grid, or nothing tells its file.
+    """
+    result = torch.as_tensor(item[key])
+    source = file_name(item.get(IMAGE)) or file_name(item[key])
+    if source is None:
+        raise ValueError(f'neither "{IMAGE}" nor "{key}" knows its file: load the image by LoadPaird.')
+    if result.ndim != 4 or result.shape[0] != 1:
+        raise ValueError(f'"{key}" is {tuple(result.shape)}: one volume (1, X, Y, Z) can be saved.')
+    voxels = result[0].float().numpy(force=True)
+    like = Case.of(item).header or read_volume(source, with_voxels=False)
+    if any(new > old for new, old in zip(voxels.shape, like.voxels.shape, strict=True)):
+        like = regrid(like, voxels.shape)
+    if like.voxels.shape != voxels.shape:
+        raise ValueError(f'"{key}" is {voxels.shape}, its image {like.voxels.shape}: reshape.')
+    return source, dataclasses.replace(like, voxels=voxels)
 
 
 def result_path(

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The contrasts, and what BIDS-like names and IXI's tell of a volume; imports nothing heavy, for the command line."""
 
+import math
 import os
 import re
 import unicodedata
@@ -18,23 +19,36 @@ class Contrast:
     ixi: str  # end of IXI's names; empty where IXI has no such volumes
     words: str  # pattern of what descriptions of DICOM series say of it, in lower case
     times: Callable[[float, float, float], bool]  # of repetition, echo and inversion (0 without) in ms
+    echoes: tuple[float, float]  # echo times in ms beyond which it cannot be it, whatever words say ...
+    shortest_repetition: float  # ... likewise, in ms
+    longest_inversion: float
 
 
 # The target's, then those that can serve as reference, the preferred one first.
 CONTRASTS: Final = (
-    Contrast("T2w", "T2", r"(?<![a-z])t2", lambda tr, te, ti: not ti and tr >= 1500 and te >= 70),
-    Contrast("PDw", "PD", r"(?<![a-z])(pd|proton|dens)", lambda tr, te, ti: not ti and tr >= 1500 and te <= 40),
+    Contrast(
+        "T2w", "T2", r"(?<![a-z])t2", lambda tr, te, ti: not ti and tr >= 1500 and te >= 70, (40, math.inf), 1200, 1300
+    ),
+    Contrast(
+        "PDw",
+        "PD",
+        r"(?<![a-z])(pd|proton|dens)",
+        lambda tr, te, ti: not ti and tr >= 1500 and te <= 40,
+        *((0, 60), 0, 1300),
+    ),
     Contrast(
         "T1w",
         "T1",
         r"(?<![a-z])(t1|mp.?rage|bravo|(ir.?)?f?spgr|tfe)",
         lambda tr, te, ti: (ti < 1300 and te < 30) if ti else (tr <= 900 and te <= 30),
+        *((0, 40), 0, 1500),
     ),
 )
 # What descriptions of DICOM series say of images that are none of CONTRASTS, whatever else they say. "mpr" is not one:
 # it is MPRAGE as often as a reformatted image, which its type tells.
 OTHER_SERIES: Final = (
     r"flair|tirm|stir|dark.?fl|diff|trace|angio|perf|locali[sz]er|scout|survey|spectro|t2[\W_]*(star|\*)|t2s(?![a-z])"
+    r"|t2.*(ffe|fl[23]d|(?<![a-z])gre)|(?<![a-z])(medic|merge)(?![a-z])"
     r"|(?<![a-z])(dwi|adc|swi|swan|tof|mra|mip|map|asl|bold|fmri|hemo)"
 )
 TARGET_CONTRAST: Final = CONTRASTS[0].name
@@ -45,6 +59,7 @@ REFERENCE_NAMES: Final = {
     f"_{TARGET_CONTRAST}": [f"_{name}" for name in REFERENCE_CONTRASTS],
     f"-{CONTRASTS[0].ixi}": [f"-{contrast.ixi}" for contrast in CONTRASTS[1:] if contrast.ixi],
 }
+DICOM_DIRECTORY: Final = "DICOMDIR"  # the file by which a CD of images is entered
 NIFTI_ENDING: Final = re.compile(r"\.nii(\.gz)?$")
 
 _BY_IXI_NAME: Final = {contrast.ixi: contrast.name for contrast in CONTRASTS if contrast.ixi}
@@ -85,6 +100,11 @@ def choose_contrast(n_pairs: Mapping[str, int], wanted: str) -> str:
 def absolute_path(path: str | os.PathLike[str]) -> Path:
     """Make a path absolute and expand ``~``; links keep their names."""
     return Path(os.path.abspath(os.path.expanduser(path)))  # noqa: PTH100, PTH111 - pathlib refuses ~ of unknown users
+
+
+def is_there(path: Path) -> bool:
+    """Tell whether there is such a file or folder, or it is a file's part, such as a volume of several in DICOM."""
+    return path.exists() or path.parent.is_file()
 
 
 def safe_name(name: str) -> str:

@@ -21,13 +21,15 @@ from bundle.volumes.volume_checks import check_kind
 
 _PART: Final = 2**22  # voxels, or bytes, that are read at once
 _DEFLATE: Final = 1040  # more than gzip can make of a byte
+_METRES, _MILLIMETRES, _MICRONS = 1, 2, 3  # NIfTI's codes of units of length
 _TOO_SHORT: Final = "{path}: the file holds fewer voxels than its header says; copy or export it again."
 
 
 def read_nifti(path: Path, with_voxels: bool = True) -> Volume:
     """Read a NIfTI volume, (X, Y, Z), (X, Y) or with trailing axes of length 1, or its header alone.
 
-    ``InputError``: file missing, unreadable, cut short or not NIfTI; more than one volume; colour or complex voxels.
+    A header in metres or microns becomes one in mm. ``InputError``: file missing, unreadable, cut short or not NIfTI;
+    more than one volume; colour or complex voxels.
     """
     with _opened(path) as stream:
         image = _image(path, stream)
@@ -40,7 +42,10 @@ def read_nifti(path: Path, with_voxels: bool = True) -> Volume:
             pass
     header = image.header.copy()
     header.set_slope_inter(image.dataobj.slope, image.dataobj.inter)  # nibabel moves them out of it on loading
-    return Volume(voxels, np.asarray(image.affine, dtype=np.float64), path, header)
+    affine = np.array(image.affine, dtype=np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):  # of damaged numbers, which are refused as such
+        affine[:3] *= _to_millimetres(header)
+    return Volume(voxels, affine, path, header)
 
 
 def write_volume(
@@ -112,6 +117,18 @@ def _image(path: Path, stream: IO[bytes]) -> nib.Nifti1Image:
     if stored["sform_code"] == 0 and not (np.isfinite(sizes) & (sizes != 0)).all():  # nibabel would put 1 mm
         raise InputError(f"{path}: the header gives a voxel size of zero; export the file again with its geometry.")
     return image
+
+
+def _to_millimetres(header: nib.Nifti1Header) -> float:
+    """Turn the lengths of a header into mm, as all other programs take them, and return what they were scaled by."""
+    units = int(header["xyzt_units"])
+    scale = {_METRES: 1000.0, _MICRONS: 0.001}.get(units % 8, 1.0)
+    if scale != 1:
+        header["pixdim"][1:4] *= scale
+        for field in ("qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z"):
+            header[field] *= scale
+        header["xyzt_units"] = units - units % 8 + _MILLIMETRES
+    return scale
 
 
 def _voxels(path: Path, image: nib.Nifti1Image) -> np.ndarray:

@@ -14,6 +14,7 @@ from bundle.volumes.geometry import GRID_TOLERANCE, Volume, corner_distance, thr
 
 logger = logging.getLogger(__name__)
 
+VOXEL_SIZES: Final = (0.01, 100.0)  # mm; outside of these, lengths are in metres or microns
 MINIMUM_MATRIX: Final = 17  # voxels along each in-plane axis: eight unpadded 3 x 3 convolutions take 16 away
 
 
@@ -53,6 +54,11 @@ def _check_grid(volume: Volume) -> None:
         raise InputError(
             f"{volume.path}: the affine in the header is degenerate (voxel size {sizes.tolist()} mm); "
             "export the file again with its geometry."
+        )
+    if not (sizes.min() >= VOXEL_SIZES[0] and sizes.max() <= VOXEL_SIZES[1]):
+        size = " x ".join(f"{size:.3g}" for size in sizes)
+        raise InputError(
+            f"{volume.path}: the header gives voxels of {size} mm, which no image of a patient has; correct its units."
         )
     slice_axis = through_plane_axis(volume.spacing, shape)
     in_plane = [n for axis, n in enumerate(shape) if axis != slice_axis]

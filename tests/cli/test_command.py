@@ -109,6 +109,7 @@ def test_enhance_tells_one_image_from_many(
         (["--register", "false", "--resume", "false"], {"register": False, "resume": False}),
         (["--json", "r.json"], {"report": "{here}/r.json"}),
         (["--dry-run", "--no-resume", "--threads", "2"], {"dry_run": True, "resume": False, "threads": 2}),
+        (["--dicom"], {"dicom": True}),
         (["--share", "2/8", "--low-res", "small"], {"share": "2/8", "low_res": "small"}),
         (["--uncertainty", "--on-bad-reference", "skip"], {"uncertainty": True, "on_bad_reference": "skip"}),
         (["--no-register"], {"register": False}),

@@ -10,6 +10,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
 import torch
 
@@ -92,7 +93,6 @@ def test_a_run_that_cannot_start_ends_with_one_sentence_and_status_2(small_datas
     assert "Traceback" not in process.stderr
 
 
-@pytest.mark.filterwarnings("ignore:builtin type:DeprecationWarning")  # of how ITK is wrapped
 def test_a_dicom_series_becomes_a_nifti_file_named_after_its_folders(
     write_dicom: Any, weights: Path, tmp_path: Path
 ) -> None:
@@ -106,12 +106,11 @@ def test_a_dicom_series_becomes_a_nifti_file_named_after_its_folders(
     np.testing.assert_allclose(found.affine, [[-1, 0, 0, 10], [0, -1, 0, -5], [0, 0, 4, 0], [0, 0, 0, 1]], atol=1e-5)
 
 
-@pytest.mark.filterwarnings("ignore:builtin type:DeprecationWarning")  # of how ITK is wrapped
 def test_a_folder_of_dicom_studies_is_paired_by_its_headers(write_dicom: Any, weights: Path, tmp_path: Path) -> None:
     voxels = np.random.default_rng(0).integers(1, 999, (3, 24, 20)).astype("u2")
     for patient in ("a", "b"):
         for number, words in enumerate(("t2_tse_tra", "t1_se_tra", "t2_tirm_tra_dark-fluid")):
-            tags = {"0008|103e": words, "0010|0020": f"known {patient}"}
+            tags = {"SeriesDescription": words, "PatientID": f"known {patient}"}
             folder = tmp_path / "export" / patient / f"{number}"
             write_dicom(folder, voxels * (number + 1), study=f"1.{patient == 'a':d}", series=f"1.2.{number}", **tags)
     assert main(["enhance", "export", "-m", "model.pt", "-o", "out", *AS_IT_IS]) == 0
@@ -119,3 +118,36 @@ def test_a_folder_of_dicom_studies_is_paired_by_its_headers(write_dicom: Any, we
     record = (tmp_path / "out" / "a_0_sr.json").read_text()
     assert f"{Path('export') / 'a' / '1'}" in record
     assert "known a" not in record
+
+
+def test_a_dicom_result_is_of_the_patient_whom_nothing_else_names(
+    write_dicom: Any, weights: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    voxels = np.random.default_rng(0).integers(1, 999, (3, 24, 20)).astype("u2")
+    person = {"PatientID": "id-4711", "PatientName": "Known^Somebody", "PatientBirthDate": "19700102"}
+    for number, words in enumerate(("t2_tse_tra", "t1_se_tra")):
+        study = {"StudyInstanceUID": "1.2.826.0.1.3680043.9.1", "AccessionNumber": "acc-12"}
+        tags = {"SeriesDescription": words, "SeriesInstanceUID": f"1.2.826.0.1.3680043.8.{number}"} | study | person
+        write_dicom(tmp_path / "export" / str(number), voxels * (number + 1), **tags)
+    command = ["enhance", "export", "-m", "model.pt", "-o", "out", "--dicom", *AS_IT_IS]
+    assert main([*command, "--dry-run"]) == 0
+    assert main([*command, "--log", "out.log"]) == 0
+    files = sorted((tmp_path / "out" / "0_sr_dicom").iterdir())
+    images = [pydicom.dcmread(file) for file in files]
+    assert {image.PatientID for image in images} == {"id-4711"}
+    found = nib.load(tmp_path / "out" / "0_sr.nii.gz").get_fdata()
+    np.testing.assert_allclose(np.stack([image.pixel_array.T for image in images], -1), found, atol=0.5)
+    others = [file for file in (tmp_path / "out").rglob("*") if file.is_file() and file not in files]
+    said = [capfd.readouterr().err, caplog.text, (tmp_path / "out.log").read_text(), *map(str, files)]
+    said += [file.read_bytes().decode("latin-1") + file.name for file in others]
+    for secret in ("id-4711", "Known", "19700102", "1.2.826.0.1.3680043.9.1", "acc-12"):
+        assert not [text for text in said if secret in text], secret
+
+
+def test_dicom_of_what_is_no_dicom_is_refused_before_the_first_case(
+    small_dataset: Path, weights: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    stem = small_dataset / "sub-D" / "anat" / "sub-D"
+    pair = [f"{stem}_T2w.nii.gz", "--reference", f"{stem}_PDw.nii.gz"]
+    assert main(["enhance", *pair, "-m", "model.pt", "-o", "out", "--dicom", "--dry-run", *AS_IT_IS]) == 2
+    assert "this is no DICOM, so its result cannot become DICOM; leave out --dicom" in capfd.readouterr().err

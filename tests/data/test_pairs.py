@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pairs are found by name, never mixed silently, and every refusal names the remedy."""
 
+import json
 import logging
 from pathlib import Path
 
@@ -246,3 +247,25 @@ def test_a_missing_folder_hints_at_a_similar_name(tmp_path: Path, asked: str) ->
         find_pairs(tmp_path / asked)
     with pytest.raises(InputError, match="deeper does not exist; name an existing folder"):
         find_pairs(tmp_path / "nowhere" / "deeper")
+
+
+@pytest.mark.parametrize(
+    ("name", "sidecar", "reason"),
+    [
+        ("T2w", {"EchoTime": 0.012}, "its name says T2w, but its echo time is 12 ms"),
+        ("T2w", {"RepetitionTime": 0.65, "EchoTime": 0.1}, "its repetition time is 650 ms"),
+        ("T2w", {"ScanningSequence": "GR"}, "it is a gradient echo"),
+        ("T2w", {"BodyPartExamined": "CSPINE"}, "another part of the body"),
+        ("T1w", {"EchoTime": 0.09}, "its name says T1w, but its echo time is 90 ms"),
+        ("T2w", {"EchoTime": 0.1, "RepetitionTime": 4, "ScanningSequence": "SE", "BodyPartExamined": "BRAIN"}, ""),
+        ("T2w", {"EchoTime": "long"}, ""),
+    ],
+)
+def test_a_volume_that_its_sidecar_contradicts_is_left_out(
+    name: str, sidecar: dict[str, object], reason: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_files(tmp_path, *(f"sub-{sub}_{contrast}.nii.gz" for sub in ("01", "02") for contrast in ("T2w", "T1w")))
+    (tmp_path / f"sub-01_{name}.json").write_text(json.dumps(sidecar))
+    subjects = [pair["subject"] for pair in find_pairs(tmp_path)]
+    assert subjects == (["02"] if reason else ["01", "02"])
+    assert reason in caplog.text

@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """A path is a NIfTI file or the folder of a DICOM series, and a header costs no voxels."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 
-from bundle.data.reading import read_volume
+from bundle.data.reading import files_of, read_volume
 from bundle.errors import InputError
 
 VOXELS = np.random.default_rng(0).integers(1, 1000, (3, 20, 24))
@@ -41,7 +43,40 @@ def test_the_home_folder_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyP
         read_volume("~/a.nii")
 
 
-def test_simpleitk_is_loaded_for_dicom_alone(bundle_root: Path) -> None:
-    code = "import sys, bundle.dicom.export, bundle.volumes.nifti; print('SimpleITK' in sys.modules)"
+def test_reading_loads_no_simpleitk(bundle_root: Path) -> None:
+    code = "import sys, bundle.data.reading; print('SimpleITK' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=bundle_root, capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_the_files_of_a_volume_are_those_of_its_folder(write_dicom: Callable[..., Path], tmp_path: Path) -> None:
+    folder = write_dicom(tmp_path / "T2", VOXELS)
+    files = sorted(folder.iterdir())
+    for path in (folder, files[1], files[1] / "2"):
+        assert sorted(files_of(path)) == files
+    (tmp_path / "a.nii").write_bytes(b"")
+    assert files_of(tmp_path / "a.nii") == [tmp_path / "a.nii"]
+
+
+@pytest.mark.parametrize(
+    ("sidecar", "refused"),
+    [
+        ({"SliceThickness": 4}, False),
+        ({"SliceThickness": 2}, True),
+        ({"SliceThickness": 2, "SpacingBetweenSlices": 4}, False),
+        ({"SpacingBetweenSlices": 2}, True),
+        ({"SliceThickness": 1.5}, False),  # resampled
+        ({"SliceThickness": "thin"}, False),
+        ({}, False),
+    ],
+)
+def test_every_other_slice_missing_is_seen_by_the_sidecar(
+    sidecar: dict[str, object], refused: bool, tmp_path: Path
+) -> None:
+    nib.save(nib.Nifti1Image(VOXELS.T.astype("i2"), np.diag([1, 1, 4, 1])), tmp_path / "a.nii.gz")
+    (tmp_path / "a.json").write_text(json.dumps(sidecar))
+    if refused:
+        with pytest.raises(InputError, match=r"4 mm apart where .* 2 mm: every other one seems to be missing"):
+            read_volume(tmp_path / "a.nii.gz")
+    else:
+        assert read_volume(tmp_path / "a.nii.gz").spacing == (1, 1, 4)

@@ -91,7 +91,7 @@ def write(write_dicom: Any, tmp_path: Path) -> Any:
 
     def written(folder: str, words: str, study: str = "1.2", **tags: str) -> Path:
         name = {Tag.DESCRIPTION: words}
-        return write_dicom(tmp_path / folder, VOXELS, study=study, series=f"{study}.{abs(hash(folder))}", **name | tags)
+        return write_dicom(tmp_path / folder, VOXELS, study=study, series=f"1.2.{abs(hash(folder))}", **name | tags)
 
     return written
 
@@ -149,16 +149,12 @@ def test_what_leaves_a_guess_is_left_out_by_name(write: Any, tmp_path: Path, cap
     assert f"{tmp_path / 'c' / 't2'} (t2) is left out: there is no T1w series in its study" in caplog.text
 
 
-def test_a_folder_of_several_series_is_left_out_by_name(
-    write: Any, tmp_path: Path, write_dicom: Any, caplog: pytest.LogCaptureFixture
-) -> None:
-    write("a/t2", "t2")
-    write("a/t1", "t1")
-    write_dicom(tmp_path / "b", VOXELS, series="5.1", **{Tag.DESCRIPTION: "t2_tse"})
-    write_dicom(tmp_path / "b", VOXELS, series="5.2", **{Tag.DESCRIPTION: ""})
-    assert chosen(tmp_path) == {"a_t2": "a/t1"}
-    said = "is left out: it holds several DICOM series, t2_tse and one without description among them; sort it"
-    assert f"{tmp_path / 'b'} {said}" in caplog.text
+def test_series_that_share_a_folder_are_paired_with_each_other(write: Any, tmp_path: Path, write_dicom: Any) -> None:
+    for number, words in enumerate(("t2_tse", "t1_se", "localizer")):
+        write_dicom(tmp_path / "a", VOXELS, series=f"5.{number}", SeriesDescription=words, SeriesNumber=number)
+    write("b/t2", "t2")
+    write("b/t1", "t1")
+    assert chosen(tmp_path) == {"a_series-0": "a/5.1-0.dcm", "b_t2": "b/t1"}
 
 
 def test_damaged_files_are_left_out_by_name(write: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -167,7 +163,7 @@ def test_damaged_files_are_left_out_by_name(write: Any, tmp_path: Path, caplog: 
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "IM1").write_bytes(bytes(128) + b"DICM")
     assert chosen(tmp_path) == {"a_t2": "a/t1"}
-    assert f"{tmp_path / 'b'} is left out: its DICOM files cannot be read" in caplog.text
+    assert f"{tmp_path / 'b'} is left out: {tmp_path / 'b' / 'IM1'}: this file is cut short or damaged" in caplog.text
 
 
 def test_series_that_make_no_pair_are_listed_with_what_they_were_taken_for(write: Any, tmp_path: Path) -> None:
@@ -177,3 +173,126 @@ def test_series_that_make_no_pair_are_listed_with_what_they_were_taken_for(write
         find_pairs(tmp_path)
     with pytest.raises(InputError, match="no T2w with a PDw of the same study"):
         find_pairs(tmp_path, "PDw")
+
+
+@pytest.mark.parametrize(
+    ("tags", "reason"),
+    [
+        ({"SeriesDescription": "t2_tse", "EchoTime": "12"}, "says T2w, but its echo time is 12 ms"),
+        ({"SeriesDescription": "t2_tse", "RepetitionTime": "600"}, "says T2w, but its repetition time is 600 ms"),
+        ({"SeriesDescription": "t2_tse", "InversionTime": "2500"}, "says T2w, but its inversion time is 2500 ms"),
+        ({"SeriesDescription": "AX T2", "ScanningSequence": "GR"}, "says T2w, but it is a gradient echo"),
+        ({"SeriesDescription": "t2_tse", "BodyPartExamined": "CSPINE"}, "another part of the body (cspine)"),
+        ({"SeriesDescription": "C-SPINE t2 tse"}, "another part of the body (c-spine)"),
+        ({"SeriesDescription": "hws t2 tse"}, "another part of the body (hws)"),
+        ({"SeriesDescription": "t1_se", "EchoTime": "80"}, "says T1w, but its echo time is 80 ms"),
+        ({"SeriesDescription": "pd_tse", "EchoTime": "100"}, "says PDw, but its echo time is 100 ms"),
+        ({"SeriesDescription": "T2W_FFE"}, "says t2w_ffe"),
+        ({"SeriesDescription": "AX T2 GRE"}, "says t2 gre"),
+        ({"SeriesDescription": "t2", "ImageType": "DERIVED\\SECONDARY"}, "computed from other images (DERIVED)"),
+        ({"SeriesDescription": "t2", "Modality": "CT"}, "of modality CT"),
+        ({"RepetitionTime": "4000", "EchoTime": "100", "BodyPartExamined": "KNEE"}, "another part of the body (knee)"),
+        ({"SeriesDescription": "brain"}, "nothing says whether it is T2w, PDw or T1w"),
+    ],
+)
+def test_what_contradicts_its_words_has_no_contrast_and_a_reason(tags: dict[str, str], reason: str) -> None:
+    contrast, why = series(**tags).judged
+    assert contrast == ""
+    assert reason in why
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"SeriesDescription": "t2_tse", "EchoTime": "100", "RepetitionTime": "4000", "ScanningSequence": "SE"},
+        {"SeriesDescription": "t2_grase", "ScanningSequence": "SE\\GR", "BodyPartExamined": "HEAD"},
+        {"SeriesDescription": "t2_space", "EchoTime": "408", "RepetitionTime": "3200", "InversionTime": "0"},
+        {"SeriesDescription": "t2_tse", "BodyPartExamined": "HEADNECK"},
+        {"SeriesDescription": "brain t2 and c-spine"},
+    ],
+)
+def test_what_agrees_with_its_words_keeps_its_contrast(tags: dict[str, str]) -> None:
+    assert series(**tags).judged == ("T2w", "")
+
+
+def test_what_is_passed_over_is_told_with_the_reason(
+    write: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    write("t2", "t2")
+    write("t1", "t1")
+    write("mpr", "t1 mpr", ImageType=["DERIVED", "SECONDARY"])
+    assert chosen(tmp_path) == {"t2": "t1"}
+    assert f"{tmp_path / 'mpr'} (t1 mpr) is left out: it was computed from other images" in caplog.text
+
+
+def test_the_echoes_of_one_series_are_target_and_reference(write_dicom: Any, tmp_path: Path) -> None:
+    for echo, name in ((12, "a"), (100, "b")):
+        write_dicom(tmp_path / "S1", VOXELS, EchoTime=echo, RepetitionTime=4000, SeriesNumber=3)
+        (tmp_path / "S1" / "1.2.3-0.dcm").rename(tmp_path / "S1" / name)
+    write_dicom(tmp_path / "S2", VOXELS, series="4", SeriesDescription="t1_se")
+    (pair,) = find_pairs(tmp_path)
+    assert (pair["image"], pair["reference"]) == (str(tmp_path / "S1" / "b"), str(tmp_path / "S1" / "a"))
+    assert (pair["case"], pair["reference_contrast"]) == ("S1_series-3-2", "PDw")
+
+
+@pytest.mark.parametrize("study", ["", "1.2.3", "1.2.826.0.1.3680043.9.1.1.1.1"])
+def test_another_patient_s_reference_is_never_taken(study: str, write: Any, tmp_path: Path) -> None:
+    """The smaller pixels of p2's would win otherwise."""
+    for number, patient in enumerate(("p1", "p2")):
+        spacing = [1 - number / 2] * 2
+        write(f"{patient}/t2", "t2", study=study, PatientID=patient)
+        write(f"{patient}/t1", "t1", study=study, PatientID=patient, PixelSpacing=spacing)
+    write("p3/t2", "t2", study=study, PatientID="p3")
+    assert chosen(tmp_path) == {"p1_t2": "p1/t1", "p2_t2": "p2/t1"}
+
+
+@pytest.mark.parametrize("study", ["", "1.2.3", "1.2.826.0.1.3680043.9.1.1.1.1"])
+@pytest.mark.parametrize("patient", ["", "ANON"])
+def test_who_is_not_known_is_paired_within_the_folder(study: str, patient: str, write: Any, tmp_path: Path) -> None:
+    for folder in ("p1", "p2"):
+        write(f"{folder}/t2", "t2", study=study, PatientID=patient)
+        write(f"{folder}/t1", "t1", study=study, PatientID=patient)
+    write("p3/t2", "t2", study=study, PatientID=patient)
+    assert chosen(tmp_path) == {"p1_t2": "p1/t1", "p2_t2": "p2/t1"}
+
+
+def test_a_directory_of_a_cd_stands_for_its_folder_and_earlier_results_do_not_matter(
+    write: Any, tmp_path: Path
+) -> None:
+    write("a/t2", "t2")
+    write("a/t1", "t1")
+    for name in ("DICOMDIR", "a_t2_sr.nii.gz"):
+        (tmp_path / name).write_bytes(b"")
+    assert [pair["case"] for pair in find_pairs(tmp_path / "DICOMDIR")] == ["a_t2"]
+
+
+WHOLE = "1.2.826.0.1.3680043.9.1.1.1.1"
+
+
+@pytest.mark.parametrize(
+    ("study", "patients", "paired"),
+    [
+        (WHOLE, ("7", "7"), True),
+        (WHOLE, ("", ""), True),
+        ("1.2.3", ("7", "7"), False),  # made up for all
+        ("", ("7", "7"), False),
+        (WHOLE, ("7", "8"), False),
+    ],
+)
+def test_series_of_distant_folders_are_paired_by_a_whole_identifier_of_one_person_alone(
+    study: str, patients: tuple[str, str], paired: bool, write: Any, tmp_path: Path
+) -> None:
+    write("p1/a/t2", "t2", study=study, PatientID=patients[0])
+    write("p2/b/t1", "t1", study=study, PatientID=patients[1])
+    if paired:
+        assert chosen(tmp_path) == {"p1_a_t2": "p2/b/t1"}
+    else:
+        with pytest.raises(InputError, match="no T2w with a PDw or T1w of the same study"):
+            find_pairs(tmp_path)
+
+
+def test_one_identifier_for_two_folders_with_targets_pairs_within_them(write: Any, tmp_path: Path) -> None:
+    for folder in ("p1/t2", "p1/t1", "p2/t2"):
+        write(folder, folder[3:], study=WHOLE, PatientID="ANON")
+    assert chosen(tmp_path) == {"p1_t2": "p1/t1"}

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A DICOM series comes out as the volume it is made of, in its place; whatever is not one series is refused."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,6 @@ import numpy as np
 import pytest
 
 from bundle.data.reading import read_volume
-from bundle.dicom import series as dicom
 from bundle.dicom.headers import is_dicom
 from bundle.dicom.series import read_series
 from bundle.errors import InputError
@@ -95,13 +95,6 @@ def test_slices_are_ordered_by_position_whatever_their_names_and_numbers(tmp_pat
     volume = read_series(write_series(tmp_path, voxels, order=[3, 0, 4, 2, 1]))
     np.testing.assert_array_equal(volume.voxels, voxels)
     np.testing.assert_allclose(volume.affine, expected_affine(), atol=1e-4)
-
-
-def test_slices_are_ordered_here_where_gdcm_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    voxels = voxels_of()
-    files = sorted(write_series(tmp_path, voxels).iterdir())
-    monkeypatch.setattr(dicom, "_files_of_one_series", lambda _: files[::-2] + files[1::2])
-    np.testing.assert_array_equal(read_series(tmp_path).voxels, voxels)
 
 
 def test_a_series_equals_what_nifti_holds_of_the_same_grid(tmp_path: Path) -> None:
@@ -195,9 +188,9 @@ def test_several_series_are_refused_and_listed(tmp_path: Path) -> None:
         tags = {"t0020_000e": "1.2.3.5", "t0020_0011": 8, "t0008_103e": "t1 se", "t0020_0013": index}
         write_slice(tmp_path / f"other{index}", voxels_of()[:, :, 0].T, ORIGIN + index * OBLIQUE[:, 2], **tags)
     sentence = refusal(tmp_path)
-    assert "holds 2 DICOM series" in sentence
-    assert "7 t2 tse tra: 5 images" in sentence
-    assert "8 t1 se: 2 images" in sentence
+    assert "2 DICOM series or images lie here" in sentence
+    assert "7 t2 tse tra: 5 images, IM0000" in sentence
+    assert "8 t1 se: 2 images, other0" in sentence
 
 
 @pytest.mark.parametrize("missing", [1, 2, 3])
@@ -220,30 +213,11 @@ def test_uneven_spacing_is_refused_beyond_a_tenth_of_a_voxel(shift: float, allow
         assert "spaced unevenly" in refusal(tmp_path)
 
 
-def test_several_echoes_in_one_place_are_refused_naming_them(tmp_path: Path) -> None:
-    write_series(tmp_path, voxels_of(), t0018_0081=8)
-    for index in range(5):
-        tags = {"t0018_0081": 100, "t0020_0013": 5 + index}
-        write_slice(tmp_path / f"PD{index}", voxels_of()[:, :, index].T, ORIGIN + index * 3 * OBLIQUE[:, 2], **tags)
-    sentence = refusal(tmp_path)
-    assert "several of the 10 images lie in one place with echo times 100, 8 ms" in sentence
-    assert "keep the images of one only" in sentence
-
-
 def test_slices_shifted_against_each_other_are_refused(tmp_path: Path) -> None:
     for index in range(5):
         position = ORIGIN + index * (3 * OBLIQUE[:, 2] + 0.5 * OBLIQUE[:, 1])  # a tilted gantry
         write_slice(tmp_path / f"{index}", voxels_of()[:, :, index].T, position, t0020_0013=index)
     assert "shifted against each other" in refusal(tmp_path)
-
-
-def test_slices_turned_against_each_other_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """GDCM lists most of them as series of their own; those that it does not are caught by their headers."""
-    write_series(tmp_path / "a", voxels_of()[:, :, :2])
-    write_series(tmp_path / "b", voxels_of()[:, :, :1], np.eye(3))
-    files = sorted(tmp_path.glob("*/IM*"))
-    monkeypatch.setattr(dicom, "_files_of_one_series", lambda _: files)
-    assert "turned against each other" in refusal(tmp_path)
 
 
 @pytest.mark.parametrize("n_bytes", [0, 600, -300])
@@ -254,33 +228,80 @@ def test_a_truncated_file_is_refused_and_not_taken_for_a_missing_slice(
     write_series(tmp_path, voxels_of())
     path = tmp_path / f"IM{index:04d}"
     path.write_bytes(path.read_bytes()[:n_bytes])
-    assert f"IM{index:04d}: this file is cut short or damaged; copy the series again" in refusal(tmp_path)
+    assert re.search(rf"IM{index:04d}: (this file|the image) is cut short.* damaged.*; copy", refusal(tmp_path))
 
 
-def test_images_of_several_sizes_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_series(tmp_path, voxels_of()[:, :, :2])
-    write_slice(tmp_path / "IM0002", voxels_of((30, 24, 1))[:, :, 0].T, ORIGIN + 6 * OBLIQUE[:, 2])
-    files = sorted(tmp_path.glob("IM*"))
-    monkeypatch.setattr(dicom, "_files_of_one_series", lambda _: files)
-    assert "cannot be read together (damaged, or of several sizes)" in refusal(tmp_path)
-
-
-def test_colour_is_refused(tmp_path: Path) -> None:
-    pixels = itk.image_from_array(np.zeros((24, 20, 3), "u1"), is_vector=True)
-    io = itk.GDCMImageIO.New()
-    writer = itk.ImageFileWriter.New(pixels)
-    writer.SetImageIO(io)
-    writer.SetFileName(str(tmp_path / "colour.dcm"))
-    writer.Update()
+def test_colour_is_refused(tmp_path: Path, write_dicom: Any) -> None:
+    write_dicom(tmp_path, np.ones((2, 24, 20)), SamplesPerPixel=3)
     assert "in colour" in refusal(tmp_path)
 
 
-def test_several_frames_in_one_file_are_refused_with_the_remedy(tmp_path: Path) -> None:
-    volume = itk.image_from_array(np.zeros((4, 24, 20), "u2"))
-    io = itk.GDCMImageIO.New()
+def test_a_screenshot_beside_the_slices_is_passed_over(tmp_path: Path) -> None:
+    voxels = voxels_of()
+    write_series(tmp_path, voxels)
+    pixels = itk.image_from_array(np.zeros((24, 20, 3), "u1"), is_vector=True)
+    writer = itk.ImageFileWriter.New(pixels)
+    writer.SetImageIO(itk.GDCMImageIO.New())
+    writer.SetFileName(str(tmp_path / "colour.dcm"))
+    writer.Update()
+    np.testing.assert_array_equal(read_series(tmp_path).voxels, voxels)
+
+
+def test_frames_of_one_file_have_their_places(tmp_path: Path) -> None:
+    voxels = voxels_of()
+    volume = itk.image_from_array(np.ascontiguousarray(voxels.T.astype("u2")))
+    volume.SetSpacing(SPACING)
+    volume.SetOrigin(ORIGIN.tolist())
+    volume.SetDirection(itk.matrix_from_array(np.ascontiguousarray(OBLIQUE)))
     writer = itk.ImageFileWriter.New(volume)
-    writer.SetImageIO(io)
+    writer.SetImageIO(itk.GDCMImageIO.New())
     writer.SetFileName(str(tmp_path / "frames.dcm"))
     writer.Update()
-    assert "4 frames in one" in refusal(tmp_path)
-    assert "dcm2niix" in refusal(tmp_path)
+    for path in (tmp_path, tmp_path / "frames.dcm"):
+        volume = read_series(path)
+        np.testing.assert_array_equal(volume.voxels, voxels)
+        np.testing.assert_allclose(volume.affine, expected_affine(), atol=1e-4)
+
+
+@pytest.mark.parametrize("n_frames", [2, 4])
+def test_frames_without_places_are_refused_with_the_remedy(n_frames: int, tmp_path: Path, write_dicom: Any) -> None:
+    write_dicom(tmp_path, voxels_of((20, 24, 1)).T, NumberOfFrames=n_frames)
+    assert "does not say where each of its frames lies; export it as single images" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("kept", [0.9, 0.5, 0.0])
+def test_pixels_that_are_fewer_than_the_header_says_are_refused_naming_the_file(
+    kept: float, tmp_path: Path, write_dicom: Any
+) -> None:
+    """They were read from memory that had held another image."""
+
+    def cut(index: int, one: Any) -> None:
+        one.PixelData = one.PixelData[: int(len(one.PixelData) * (kept if index == 1 else 1)) // 2 * 2]
+
+    write_dicom(tmp_path, voxels_of().T, change=cut)
+    assert f"{tmp_path / '1.2.3-1.dcm'}: the image is cut short" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("tag", ["PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient"])
+def test_a_slice_without_its_place_is_refused_naming_the_file(tag: str, tmp_path: Path, write_dicom: Any) -> None:
+    write_dicom(tmp_path, voxels_of().T, change=lambda index, one: delattr(one, tag) if index == 3 else None)
+    assert f"{tmp_path / '1.2.3-3.dcm'}: " in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["0\\0", "0,6\\0,6", "0.6", "-1\\-1", "nan\\1", "inf\\1", "", "a\\b", "1\\1\\1"])
+def test_a_pixel_spacing_that_is_no_size_is_refused_as_it_reads(text: str, tmp_path: Path, write_dicom: Any) -> None:
+    write_dicom(tmp_path, voxels_of().T, PixelSpacing=[0.25, 0.25])
+    for path in tmp_path.iterdir():  # no library writes such a value
+        content = path.read_bytes()
+        length = (len(text) + 1) // 2 * 2
+        element = b"\x28\x00\x30\x00DS" + length.to_bytes(2, "little") + text.ljust(length).encode()
+        path.write_bytes(content.replace(b"\x28\x00\x30\x00DS\x0a\x000.25\\0.25 ", element))
+    assert f"its pixel spacing reads {text or 'nothing'!r}, which is no size in mm" in refusal(tmp_path)
+
+
+def test_pixels_of_another_size_than_the_header_s_are_refused(
+    tmp_path: Path, write_dicom: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_dicom(tmp_path, voxels_of().T)
+    monkeypatch.setattr("bundle.dicom.series._stored_pixels", lambda path: np.ones((20, 24)))  # whatever decodes them
+    assert "the image is not of the size that its header says" in refusal(tmp_path)

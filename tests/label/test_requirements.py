@@ -11,7 +11,7 @@ def pins(file: Path) -> dict[str, str]:
 
 def test_a_package_has_one_version_in_both_environments(bundle_root) -> None:
     ours, label_s = pins(bundle_root / "constraints.txt"), pins(bundle_root / "label" / "requirements.txt")
-    shared = ours.keys() & label_s.keys()
+    shared = ours.keys() & label_s.keys() - {"pydicom"}  # MONAI Label converts DICOM itself, by an older one
     assert {name: ours[name] for name in shared} == {name: label_s[name] for name in shared}
     assert {"monailabel", "fastapi", "setuptools"} <= label_s.keys()
 
