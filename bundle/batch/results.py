@@ -12,7 +12,7 @@ from typing import Any
 from bundle.case import Case
 from bundle.data.bids import bids_sidecar
 from bundle.errors import InputError
-from bundle.files import atomic_path
+from bundle.files import atomic_path, stamp
 from bundle.keys import CASE, IMAGE, REFERENCE, Pair
 from bundle.transforms.io import result_path
 from bundle.version import package_version
@@ -68,7 +68,7 @@ class Results:
         """Return the record of a pair that is done, by the same inputs and settings; otherwise ``None``."""
         record = self._record(pair)
         output, page = self.path(pair), result_path(self.output_dir, pair, ext=".html")
-        same = record.get("settings") == self.settings and record.get("inputs") == _inputs(pair)
+        same = record.get("settings") == self.settings and _are_same(record.get("inputs"), pair)
         whole = output.is_file() and output.stat().st_size == record.get("bytes")
         return record if same and whole and (page.is_file() or not self.pages) else None
 
@@ -97,7 +97,7 @@ class Results:
             "output": self.name(pair),
             "bytes": self.path(pair).stat().st_size,
             "finished": datetime.now().astimezone().isoformat(timespec="seconds"),
-            "inputs": _inputs(pair),
+            "inputs": dict(found.sources),
             "settings": self.settings,
             "version": package_version(),
             "warnings": list(found.warnings),
@@ -132,12 +132,9 @@ def read_json(path: Path) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
-def _inputs(pair: Pair) -> dict[str, Any]:
-    """Return what tells a file, or a folder of files, from another, or from itself after a change, by key."""
-    found = {}
-    for key in (key for key in (IMAGE, REFERENCE) if pair.get(key)):
-        path = absolute_path(pair[key])
-        stats = [file.stat() for file in (path.iterdir() if path.is_dir() else [path]) if file.is_file()]
-        size, modified = sum(stat.st_size for stat in stats), max((stat.st_mtime_ns for stat in stats), default=0)
-        found[key] = {"path": str(path), "n_files": len(stats), "bytes": size, "modified": modified}
-    return found
+def _are_same(recorded: object, pair: Pair) -> bool:
+    """Tell whether the inputs of a pair are those that a record tells of, by their stamps."""
+    now = {key: stamp(absolute_path(pair[key])) for key in (IMAGE, REFERENCE) if pair.get(key)}
+    if not isinstance(recorded, dict) or recorded.keys() != now.keys():
+        return False
+    return all(isinstance(recorded[key], dict) and recorded[key] == recorded[key] | now[key] for key in now)

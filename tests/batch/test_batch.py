@@ -155,6 +155,42 @@ def test_a_touched_input_counts_as_changed(make_pairs, make_batch, treated) -> N
     assert treated() == ["a", "a"]
 
 
+def test_an_input_that_is_replaced_while_its_case_is_computed_fails_it(make_pairs, make_batch, tmp_path) -> None:
+    pairs = make_pairs("a", "b")
+    batch = make_batch(pairs)
+    compute = batch.pipeline.run
+
+    def run(item: Any) -> None:
+        if item["case"] == "a":
+            before = Path(item["reference"]).stat()
+            Path(item["reference"]).write_text("b")  # as long, and of the same time
+            os.utime(item["reference"], ns=(before.st_atime_ns, before.st_mtime_ns))
+        compute(item)
+
+    batch.pipeline.run = run
+    with pytest.raises(SomeFailedError, match=r"a_reference\.nii: this was changed or replaced while its case was"):
+        batch.run()
+    assert statuses(tmp_path / "out") == {"a": "failed", "b": "done"}
+    assert not (tmp_path / "out" / "a_sr.nii.gz").exists()
+    make_batch(pairs).run()
+    assert statuses(tmp_path / "out") == {"a": "done", "b": "skipped"}
+
+
+def test_the_record_tells_of_what_was_read_not_of_what_lies_there_now(make_pairs, make_batch, treated) -> None:
+    pairs = make_pairs("a")
+    batch = make_batch(pairs)
+    compute = batch.pipeline.run
+
+    def run(item: Any) -> None:
+        compute(item)
+        Path(item["image"]).write_text("another patient")
+
+    batch.pipeline.run = run
+    batch.run()
+    make_batch(pairs).run()
+    assert treated() == ["a", "a"]
+
+
 def test_half_written_files_of_a_killed_process_are_removed(make_pairs, make_batch, tmp_path) -> None:
     (tmp_path / "out").mkdir()
     for name in (".0123456789ab.partial.a_sr.nii.gz", ".0123456789ab.partial.a_sr.json"):
