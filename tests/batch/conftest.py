@@ -87,7 +87,8 @@ def make_batch(tmp_path: Path) -> Callable[..., Batch]:
 
     def make(pairs: Sequence[Mapping[str, str]], check: Any = dict, seconds: float = 0.0, **options: Any) -> Batch:
         settings = options.pop("settings", {"factor": 4})
-        results = Results(tmp_path / "out", settings, resume=options.pop("resume", True))
+        known = {key: options.pop(key) for key in ("resume", "pages") if key in options}
+        results = Results(tmp_path / "out", settings, **known)
         pipeline: Any = StubPipeline(results, tmp_path / "treated", check, seconds)
         return Batch([dict(pair) for pair in pairs], pipeline, results, **options)
 
