@@ -86,6 +86,7 @@ class TrainingRecord:
     reference_contrast: str | None = None  # that trained it; None where unknown, or where it takes no reference
     initial_weights: str | None = None  # checksum of the weights that it went on from, if any
     train_cases: list[str] = field(default_factory=list)
+    weights_sha256: str | None = None  # checksum of the weights it lies beside; None of those before 0.8.0
     seen: dict[str, Any] = field(default_factory=dict)  # see bundle.trust.seen_in_training; empty where unknown
     about: dict[str, Any] = field(default_factory=dict)  # all else: iterations, epochs, data, licence, scores ...
 
@@ -110,7 +111,7 @@ class TrainingRecord:
     def differences(self, other: "TrainingRecord") -> dict[str, tuple[Any, Any]]:
         """Return own and other value of each setting in which two trainings differ; not what was measured of data."""
         own, others = (record.to_json() for record in (self, other))
-        left_out = {"seen", *self.about, *other.about}
+        left_out = {"seen", "weights_sha256", *self.about, *other.about}
         keys = [key for key in own | others if key not in left_out]
         return {key: (own.get(key), others.get(key)) for key in keys if own.get(key) != others.get(key)}
 

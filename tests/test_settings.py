@@ -59,6 +59,7 @@ def test_a_record_of_any_settings_comes_back_from_json() -> None:
         "T1w",
         "abc",
         ["a", "b"],
+        "f00d",
         {"spacing": [0.5, 0.6]},
         {"iterations": 3, "licence": "CC BY 4.0"},
     )

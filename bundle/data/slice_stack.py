@@ -17,8 +17,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from bundle.errors import InputError
+from bundle.files import atomic_path
 from bundle.keys import CASE, HIGH_RES, IMAGE, LEVEL_TARGETS, LOW_RES, REFERENCE
 from bundle.parallel import is_first
+from bundle.tensor_files import load_tensors
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +39,24 @@ class StackSlicesd(Transform):
             )
         volumes = [torch.as_tensor(data[key].as_tensor()).movedim(-1, 0) for key in CHANNELS if key in data]
         return {STACK: torch.cat(volumes, dim=1).to(torch.float16).contiguous(), CASE: str(data[CASE])}
+
+
+class _Cache(PersistentDataset):
+    """MONAI's cache, whose files appear whole, and are made anew where they are damaged."""
+
+    def _cachecheck(self, item: Mapping[str, str]) -> Any:
+        if self.cache_dir is None:
+            return self._pre_transform(dict(item))
+        file = self.cache_dir / f"{self.hash_func(item).decode()}{self.transform_hash}.pt"
+        if file.is_file():
+            try:
+                return load_tensors(file, "it is made anew")
+            except InputError as error:
+                logger.warning("%s", error)
+        found = self._pre_transform(dict(item))
+        with atomic_path(file) as temporary:
+            torch.save(found, temporary)
+        return found
 
 
 class SliceStack:
@@ -58,7 +78,7 @@ class SliceStack:
         if not data:
             raise InputError("there are no pairs to train on; look at the split file and at dataset_dir.")
         self.data = list(data)
-        volumes = PersistentDataset(
+        volumes = _Cache(
             self.data,
             transform=Compose([transform, StackSlicesd()]).flatten(),  # a nested Compose would not be cached
             cache_dir=None if cache_dir is None else Path(cache_dir),
