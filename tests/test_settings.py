@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from bundle.errors import InputError
+from bundle.pseudonyms import hidden
 from bundle.settings import (
     IMAGES,
     PAPER_WEIGHTS,
@@ -121,7 +122,7 @@ def test_trainings_differ_in_their_settings_and_not_in_what_was_measured_or_told
         "mse_weight": (0.1, 0.2),
         "perceptual_weight": (1.0, None),
         "texture_weight": (0.1, None),
-        "train_cases": (["a"], ["a", "b"]),
+        "train_cases": (hidden(["a"]), hidden(["a", "b"])),
         "l1_weight": (None, 1),
     }
 
@@ -235,8 +236,15 @@ def test_no_folder_holds_no_weights_without_a_reference(tmp_path: Path) -> None:
     assert single_contrast_weights(tmp_path / "none", 4) is None
 
 
-def test_cases_that_weights_have_seen_keep_their_order_with_those_seen_before_behind(tmp_path: Path) -> None:
-    # sorted by name, a checkpoint of a training on these would be refused as that of another
-    assert cases_seen(["sub-1_ses-1", "sub-10_ses-1"], None) == ["sub-1_ses-1", "sub-10_ses-1"]
-    (tmp_path / "model.json").write_text(json.dumps({"train_cases": ["b", "a", "c"]}))
-    assert cases_seen(["d", "a"], tmp_path / "model.pt") == ["d", "a", "b", "c"]
+def test_cases_that_weights_have_seen_are_hidden_with_those_seen_before(tmp_path: Path) -> None:
+    assert cases_seen(["b", "a"], None) == hidden(["a", "b"])
+    (tmp_path / "model.json").write_text(json.dumps({"train_cases": ["b", "a", "c"]}))  # of before 0.8.0
+    assert cases_seen(["d", "a"], tmp_path / "model.pt") == hidden(["a", "b", "c", "d"])
+    (tmp_path / "model.json").write_text(json.dumps({"train_cases": hidden(["b", "a"])}))
+    assert cases_seen(["d"], tmp_path / "model.pt") == sorted([*hidden(["a", "b"]), *hidden(["d"])])
+
+
+def test_a_checkpoint_that_tells_names_is_of_the_same_training_whatever_their_order() -> None:
+    own = TrainingRecord(train_cases=cases_seen(["a", "b"], None))
+    assert own.differences(TrainingRecord(train_cases=["b", "a"])) == {}
+    assert own.differences(TrainingRecord(train_cases=["b"])).keys() == {"train_cases"}

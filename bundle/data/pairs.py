@@ -15,6 +15,7 @@ from bundle.dicom.export import study_pairs
 from bundle.dicom.headers import is_dicom
 from bundle.errors import InputError
 from bundle.keys import CASE, IMAGE, REFERENCE, SUBJECT, Pair
+from bundle.pseudonyms import pseudonym
 from bundle.volumes import names
 from bundle.volumes.names import Scan
 
@@ -54,7 +55,8 @@ def _pairs_by_name(folder: Path, reference_contrast: str) -> tuple[list[Pair], s
     if not volumes:
         by_folder = itertools.groupby(files, key=lambda path: path.parent)
         if folders := [parent for parent, inside in by_folder if any(map(is_dicom, inside))]:
-            return study_pairs(folders, folder, reference_contrast)
+            pairs, contrast = study_pairs(folders, folder, reference_contrast)
+            return [pair | {SUBJECT: pseudonym(pair[SUBJECT])} for pair in pairs], contrast
     scans = [scan for path in volumes if (scan := names.parse_name(path)) and scan.entities.get("part", "mag") == "mag"]
     by_subject: dict[tuple[str, str], list[Scan]] = defaultdict(list)
     for scan in scans:

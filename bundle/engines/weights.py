@@ -12,6 +12,7 @@ from ignite.engine import Engine, Events
 from torch import nn
 
 from bundle.errors import InputError
+from bundle.pseudonyms import recognised
 from bundle.settings import IMAGES, STRUCTURE, ModelSettings, TrainingRecord, differing, read_record, record_path
 from bundle.tensor_files import load_tensors
 
@@ -44,7 +45,7 @@ class GeneratorLoader:
             if any(True for _ in self.network.parameters()):
                 raise InputError(f"this network has weights to be loaded; give --{self.option} FILE instead of null.")
             return
-        if seen := sorted(set(self.unseen) & set(record.train_cases if record else [])):
+        if seen := recognised(self.unseen, record.train_cases if record else []):
             logger.warning("%s was trained on %s: their scores say nothing about new subjects.", self.path, seen)
         weights = load_tensors(self.path, f"give another --{self.option}", record.weights_sha256 if record else None)
         try:

@@ -10,6 +10,7 @@ from torch import nn
 
 from bundle.engines import GeneratorLoader
 from bundle.errors import InputError
+from bundle.pseudonyms import hidden
 from bundle.settings import ModelSettings
 
 
@@ -74,6 +75,12 @@ def test_fine_tuning_may_change_the_images_and_says_so_but_not_the_structure(tra
 
 
 def test_loader_warns_of_cases_that_weights_were_trained_on(trained, caplog) -> None:
+    with caplog.at_level(logging.WARNING, logger="bundle"):
+        GeneratorLoader(trained, nn.Linear(3, 2), unseen=["b", "c"]).load()
+    assert "was trained on ['b']: their scores say nothing about new subjects" in caplog.text
+    record = {"architecture": "Linear", "train_cases": hidden(["a", "b"])}
+    trained.with_suffix(".json").write_text(json.dumps(record))
+    caplog.clear()
     with caplog.at_level(logging.WARNING, logger="bundle"):
         GeneratorLoader(trained, nn.Linear(3, 2), unseen=["b", "c"]).load()
     assert "was trained on ['b']: their scores say nothing about new subjects" in caplog.text
