@@ -1,16 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """One case on its way from its files to its output, and what each stage has found out about it."""
 
+import contextlib
 import dataclasses
 import logging
 from collections.abc import Hashable, Mapping
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from bundle.acquisition import AxisEstimate
+from bundle.errors import InputError
+from bundle.files import fingerprint
 from bundle.keys import CASE
 from bundle.volumes.geometry import Volume
 
 logger = logging.getLogger(__name__)
+
+_CHANGED: Final = "{path}: this was changed or replaced while its case was computed; run the command again for the new."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +60,7 @@ class Case(str):
     It stands in an item under ``case``. As a string it passes MONAI's collation with its type.
     """
 
+    sources: dict[str, Mapping[str, Any]]  # fingerprints of what was read, by key; empty before
     header: Volume | None  # the target's volume without its voxels, for its output; None before it was read
     low_res: LowResFinding | None  # None before anybody looked
     registration: RegistrationFinding | None  # None where nobody looked, and where there is no reference
@@ -66,7 +72,7 @@ class Case(str):
         """Start a case of which nothing is known but the attributes that are given."""
         case = super().__new__(cls, name)
         case.header = case.low_res = case.registration = None
-        case.measured, case.warnings, case.seconds = {}, [], {}
+        case.sources, case.measured, case.warnings, case.seconds = {}, {}, [], {}
         vars(case).update(known)
         return case
 
@@ -75,6 +81,19 @@ class Case(str):
         """Return the case of an item; a new one where its ``case`` is a plain name."""
         name = item.get(CASE, "case")
         return name if isinstance(name, Case) else cls(str(name))
+
+    def read_from(self, key: str, source: Mapping[str, Any] | None) -> None:
+        """Keep the fingerprint of what was read; ``InputError`` where the case has read something else before."""
+        if self.sources.setdefault(key, source or {}) != source:
+            raise InputError(_CHANGED.format(path=(source or {}).get("path")))
+
+    def require_unchanged(self) -> None:
+        """Raise ``InputError`` unless all that was read is still there as it was."""
+        for source in self.sources.values():
+            with contextlib.suppress(OSError):  # of what is gone, or cannot be read any more
+                if fingerprint(source["path"]) == source:
+                    continue
+            raise InputError(_CHANGED.format(path=source["path"]))
 
     def warn(self, sentence: str) -> None:
         """Keep a warning, once, and log it."""

@@ -3,13 +3,14 @@
 
 import inspect
 import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from monai.bundle import ConfigExpression, ConfigParser
+from monai.bundle import ConfigExpression, ConfigParser, run
 from monai.bundle.utils import DEFAULT_EXP_MGMT_SETTINGS
 
-from bundle.config_files import read_config, refuse_unknown_keys
+from bundle.config_files import SEPARATOR, read_config, refuse_unknown_keys
 from bundle.console import explain_input_errors
 from bundle.settings import place_of
 
@@ -37,16 +38,33 @@ def start(base: str | os.PathLike[str]) -> None:
 
 
 def read_yaml_words() -> None:
-    """Turn ``true``, ``false`` and ``null`` given on the command line into what they mean.
+    """Turn ``true``, ``false`` and ``null`` given on the command line into what they mean, ``None`` too.
 
-    MONAI's command line reads Python's words only and hands these over as text, of which every one is true. Call it
-    before anything else is evaluated from the values.
+    MONAI's command line reads Python's words only, hands these over as text, of which every one is true, and leaves
+    out what is ``None``. Call it before anything else is evaluated from the values.
     """
     parser = running_parser()
-    words = {k: YAML_WORDS[v] for k, v in parser.config.items() if isinstance(v, str) and v in YAML_WORDS}
+    words = dict(_words(parser.config)) | dict.fromkeys(_left_out())
     if words:
         parser.update(words)
         parser.parse(reset=True)  # what was parsed before holds the texts
+
+
+def _words(config: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield key and meaning of each text that is one of YAML's words, at any depth of mappings."""
+    for key, value in config.items():
+        if isinstance(value, dict):
+            yield from _words(value, f"{above}{key}{SEPARATOR}")
+        elif isinstance(value, str) and value in YAML_WORDS:
+            yield f"{above}{key}", YAML_WORDS[value]
+
+
+def _left_out() -> list[str]:
+    """Return the keys that were given to MONAI's ``run`` as ``None``, which it takes for not given."""
+    for caller in inspect.stack(context=0):
+        if caller.frame.f_code is run.__code__:
+            return [key for key, value in caller.frame.f_locals["override"].items() if value is None]
+    return []
 
 
 def import_again() -> None:

@@ -8,8 +8,9 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from bundle.errors import InputError
 
@@ -28,8 +29,8 @@ def writable_folder(folder: str | os.PathLike[str]) -> Path:
 
 
 @contextlib.contextmanager
-def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary path in the same folder; rename it to ``path`` when the block succeeds.
+def atomic_path(path: str | os.PathLike[str], check: Callable[[], object] | None = None) -> Iterator[Path]:
+    """Yield a temporary path in the same folder; rename it to ``path`` when the block, and then ``check``, succeed.
 
     The temporary name keeps the file's endings, since writers choose a format by them. On any exception the temporary
     file is removed and ``path`` is left as it was. Its folder is made where missing, see :func:`writable_folder`.
@@ -41,6 +42,8 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
+        if check:
+            check()
         temporary.replace(final)
     finally:
         temporary.unlink(missing_ok=True)
@@ -75,3 +78,24 @@ def sha256(path: str | os.PathLike[str] | None) -> str | None:
         return None
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def stamp(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return what tells a file, or a folder of files, from itself after a change, without reading it."""
+    found = [file.stat() for file in _regular_files(Path(path))]
+    size, modified = sum(stat.st_size for stat in found), max((stat.st_mtime_ns for stat in found), default=0)
+    return {"path": str(path), "n_files": len(found), "bytes": size, "modified": modified}
+
+
+def fingerprint(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the stamp of a file, or of a folder of files, with the checksum of what it holds."""
+    files = _regular_files(Path(path))
+    sums = [sha256(file) for file in files]
+    if Path(path).is_dir():
+        listed = (f"{checksum}  {os.fsencode(file.name)!r}" for checksum, file in zip(sums, files, strict=True))
+        sums = [hashlib.sha256("\n".join(listed).encode()).hexdigest()]
+    return stamp(path) | {"sha256": sums[0] if sums else None}
+
+
+def _regular_files(path: Path) -> list[Path]:
+    return [file for file in (sorted(path.iterdir()) if path.is_dir() else [path]) if file.is_file()]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
 from bundle.errors import InputError
+from bundle.pseudonyms import hidden
 
 Factor = float | list[float]  # full to measured k-space samples: of both in-plane axes, or of rows and of columns
 PathLike = str | os.PathLike[str]
@@ -107,7 +108,8 @@ class TrainingRecord:
     recipe: Recipe = field(default_factory=Recipe)
     reference_contrast: str | None = None  # that trained it; None where unknown, or where it takes no reference
     initial_weights: str | None = None  # checksum of the weights that it went on from, if any
-    train_cases: list[str] = field(default_factory=list)
+    train_cases: list[str] = field(default_factory=list)  # hidden; names in records of before 0.8.0
+    weights_sha256: str | None = None  # checksum of the weights it lies beside; None of those before 0.8.0
     seen: dict[str, Any] = field(default_factory=dict)  # see bundle.trust.seen_in_training; empty where unknown
     about: dict[str, Any] = field(default_factory=dict)  # all else: iterations, epochs, data, licence, scores ...
 
@@ -132,7 +134,9 @@ class TrainingRecord:
     def differences(self, other: "TrainingRecord") -> dict[str, tuple[Any, Any]]:
         """Return own and other value of each setting in which two trainings differ; not what was measured of data."""
         own, others = (record.to_json() for record in (self, other))
-        left_out = {"seen", *self.about, *other.about}
+        if own["train_cases"] != others["train_cases"]:  # one of which may tell names
+            own["train_cases"], others["train_cases"] = hidden(self.train_cases), hidden(other.train_cases)
+        left_out = {"seen", "weights_sha256", *self.about, *other.about}
         keys = [key for key in own | others if key not in left_out]
         return {key: (own.get(key), others.get(key)) for key in keys if own.get(key) != others.get(key)}
 
@@ -201,8 +205,8 @@ def factor_of(stated: Factor | None, model: ModelSettings) -> Factor | None:
 
 
 def cases_seen(cases: Iterable[str], initial_weights: PathLike | None) -> list[str]:
-    """Return the cases that weights have seen after training: these, and those of the weights it starts from."""
-    return list(dict.fromkeys([*cases, *recorded(initial_weights).train_cases]))
+    """Return, hidden, the cases that weights have seen after training: these, and those of what it starts from."""
+    return hidden([*cases, *recorded(initial_weights).train_cases])
 
 
 BLOCKS: Final = {"model": ModelSettings, "recipe": Recipe}  # parts of a config that hold settings

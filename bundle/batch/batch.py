@@ -12,6 +12,7 @@ from torch import Tensor
 
 from bundle.batch.dry_run import Plan, duration
 from bundle.batch.locks import Lock
+from bundle.batch.ownership import check_outputs
 from bundle.batch.pipeline import Pipeline
 from bundle.batch.report import DONE, FAILED, SKIPPED, WAITING, Report
 from bundle.batch.results import Results, json_value
@@ -53,7 +54,8 @@ class Batch:
         Raises ``InputError`` if a case could not be done, once all others are, or at once if none can be. Ctrl-C and
         SIGTERM raise ``SystemExit``, as :func:`bundle.batch.stopping.exit_on_signals` says.
         """
-        self.results.check_names(self.pairs)
+        kept = Report(self.results.output_dir, report, self.results.settings)
+        check_outputs(self.results, self.pairs, kept.path)
         if not self.pairs:
             raise InputError("there are no pairs; check dataset_dir.")
         if self.count > 1:
@@ -62,7 +64,6 @@ class Batch:
             self._plan()
             return
         write_dataset_description(self.results.output_dir, self.pairs)
-        kept = Report(self.results.output_dir, report, self.results.settings)
         with exit_on_signals():
             interrupted = True
             try:
@@ -121,9 +122,10 @@ class Batch:
     def _do(self, pair: Pair, report: Report, n_left: int) -> None:
         item = self._read.pop(pair[CASE])
         case: Case = item[CASE]
+        finished = None
         try:
             self.results.check_free(pair)
-            self.results.clear(pair)
+            self.results.begin(pair)
             self.pipeline.run(item)
             finished = self.results.mark(pair, case)
         except Exception as error:
@@ -137,6 +139,9 @@ class Batch:
             logger.error("%s is left out: %s", pair[CASE], reason_of(error))
             logger.debug("", exc_info=True)
             return
+        finally:
+            if finished is None:
+                self.results.withdraw(pair)
         report.add(pair[CASE], DONE, **_told(finished))
         self._seconds.append(sum(case.seconds.values()))
         rest = n_left * sum(self._seconds) / len(self._seconds)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bundle.batch.locks import Lock
+from bundle.batch.ownership import PAGE_OF_ALL
 from bundle.batch.results import read_json, write_json
 from bundle.pages.batch_page import page_of, save_batch_page
 from bundle.version import package_version
@@ -56,7 +57,7 @@ class Report:
             write_json(self.path, content)
             if any(page_of(entry, self.output_dir) for entry in entries if "output" in entry):
                 told = [entry for entry in entries if entry["status"] != WAITING]
-                save_batch_page(self.output_dir / "index.html", told)
+                save_batch_page(self.output_dir / PAGE_OF_ALL, told)
 
 
 def _entries_of(report: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:

@@ -4,17 +4,17 @@
 import glob
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from bundle.case import Case
 from bundle.data.bids import bids_sidecar
-from bundle.data.reading import files_of
+from bundle.data.reading import source_of
 from bundle.errors import InputError
-from bundle.files import atomic_path
-from bundle.keys import CASE, IMAGE, REFERENCE, Pair
+from bundle.files import atomic_path, stamp
+from bundle.keys import CASE, IMAGE, REFERENCE, UNCERTAINTY, Pair
 from bundle.transforms.io import result_path
 from bundle.version import package_version
 from bundle.volumes.names import absolute_path
@@ -24,7 +24,8 @@ class Results:
     """Tell what of a folder of outputs is done, and mark what has been.
 
     Beside each output, ``<output>.json`` records its inputs, the settings, the warnings and facts of the case, and
-    how long it took. It is written last: an output with such a record is whole. An output is made again where the
+    how long it took. It is written first without the output's size, by which what a kill leaves is known, and last with
+    it: an output with such a record is whole. An output is made again where the
     settings (JSON values) differ, where a quality page is missing that ``pages`` asks for, and without ``resume``.
     """
 
@@ -54,22 +55,25 @@ class Results:
         """Return where the record of a pair is."""
         return result_path(self.output_dir, pair, ext=".json")
 
-    def check_names(self, pairs: Sequence[Pair]) -> None:
-        """Refuse two cases of one output by an ``InputError`` that names both."""
-        seen: dict[Path, Pair] = {}
-        for pair in pairs:
-            other = seen.setdefault(self.path(pair), pair)
-            if other is not pair:
-                raise InputError(
-                    f"{other[IMAGE]} and {pair[IMAGE]} would both become {self.path(pair)}; give each its own case or "
-                    "output in the list."
-                )
+    def files(self, pair: Pair) -> list[Path]:
+        """Return all that is written of a pair: the output, its record, and what was asked for besides."""
+        paths = [self.path(pair), self.record_path(pair)]
+        if self.pages:
+            paths.append(result_path(self.output_dir, pair, ext=".html"))
+        if self.settings.get(UNCERTAINTY):
+            paths.append(result_path(self.output_dir, pair, UNCERTAINTY, self.ext))
+        return paths
+
+    def is_own(self, pair: Pair) -> bool:
+        """Tell whether a record shows that what lies in the place of a pair's output was made here."""
+        stored = read_json(self.record_path(pair))
+        return stored is not None and {"case", "inputs", "settings"} <= stored.keys()
 
     def finished(self, pair: Pair) -> dict[str, Any] | None:
         """Return the record of a pair that is done, by the same inputs and settings; otherwise ``None``."""
         record = self._record(pair)
         output, page = self.path(pair), result_path(self.output_dir, pair, ext=".html")
-        same = record.get("settings") == self.settings and record.get("inputs") == _inputs(pair)
+        same = record.get("settings") == self.settings and _are_same(record.get("inputs"), pair)
         whole = output.is_file() and output.stat().st_size == record.get("bytes")
         return record if same and whole and (page.is_file() or not self.pages) else None
 
@@ -82,13 +86,19 @@ class Results:
                 "give the case another name or another output folder, or replace it by --resume false."
             )
 
-    def clear(self, pair: Pair) -> None:
-        """Remove the record, and what a killed process has left of output and record half-written."""
-        record = self.record_path(pair)
-        record.unlink(missing_ok=True)
-        for path in (self.path(pair), record):
+    def begin(self, pair: Pair) -> None:
+        """Remove what a killed process has left half-written, and record that the output is not made yet."""
+        for path in self.files(pair):
             for leftover in path.parent.glob(f".*.partial.{glob.escape(path.name)}"):
                 leftover.unlink(missing_ok=True)
+        inputs = {key: stamp(path) for key, path in _paths(pair).items()}
+        write_json(self.record_path(pair), {"case": pair[CASE], "inputs": inputs, "settings": self.settings})
+
+    def withdraw(self, pair: Pair) -> None:
+        """Take back the record of a pair of which nothing was written."""
+        output, record, *others = self.files(pair)
+        if not any(path.exists() for path in (output, *others)):
+            record.unlink(missing_ok=True)
 
     def mark(self, pair: Pair, found: Case) -> dict[str, Any]:
         """Write the record of a pair whose output is written, and what was found out about it, and return it."""
@@ -98,7 +108,7 @@ class Results:
             "output": self.name(pair),
             "bytes": self.path(pair).stat().st_size,
             "finished": datetime.now().astimezone().isoformat(timespec="seconds"),
-            "inputs": _inputs(pair),
+            "inputs": dict(found.sources),
             "settings": self.settings,
             "version": package_version(),
             "warnings": list(found.warnings),
@@ -133,12 +143,13 @@ def read_json(path: Path) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
-def _inputs(pair: Pair) -> dict[str, Any]:
-    """Return what tells a file, or a folder of files, from another, or from itself after a change, by key."""
-    found = {}
-    for key in (key for key in (IMAGE, REFERENCE) if pair.get(key)):
-        path = absolute_path(pair[key])
-        stats = [file.stat() for file in files_of(path) if file.is_file()]
-        size, modified = sum(stat.st_size for stat in stats), max((stat.st_mtime_ns for stat in stats), default=0)
-        found[key] = {"path": str(path), "n_files": len(stats), "bytes": size, "modified": modified}
-    return found
+def _are_same(recorded: object, pair: Pair) -> bool:
+    """Tell whether the inputs of a pair are those that a record tells of, by their stamps."""
+    now = {key: stamp(source_of(path)) for key, path in _paths(pair).items()}
+    if not isinstance(recorded, dict) or recorded.keys() != now.keys():
+        return False
+    return all(isinstance(recorded[key], dict) and recorded[key] == recorded[key] | now[key] for key in now)
+
+
+def _paths(pair: Pair) -> dict[str, Path]:
+    return {key: absolute_path(pair[key]) for key in (IMAGE, REFERENCE) if pair.get(key)}

@@ -92,6 +92,8 @@ def _error_kept(log: Path) -> Iterator[None]:
     """Keep the error that ends a run in the log, since what shows it on the screen is no logger."""
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
+        if log.exists() and not log.is_char_device() and not _is_log(log):
+            raise InputError(f"{log}: this is another file than a log, which would be spoilt; name another --log.")
         stream = log.open("a", encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise InputError(f"{log}: this log cannot be written ({error.strerror}); name another --log.") from error
@@ -101,6 +103,14 @@ def _error_kept(log: Path) -> Iterator[None]:
         except (Exception, KeyboardInterrupt) as error:  # a batch that is interrupted has told so itself
             stream.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {error_text(error).lstrip()}")
             raise
+
+
+def _is_log(file: Path) -> bool:
+    """Tell whether a file is a log of earlier runs, which begins with a date, or empty."""
+    if not file.is_file():  # a pipe, which would wait for ever
+        return False
+    with file.open("rb") as stream:
+        return re.fullmatch(rb"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)?", stream.read(19)) is not None
 
 
 def command_words(run_id: str, configs: Sequence[str], keys: Mapping[str, Any]) -> list[str]:

@@ -15,6 +15,7 @@ from bundle.dicom.export import study_pairs
 from bundle.dicom.headers import is_dicom
 from bundle.errors import InputError
 from bundle.keys import CASE, IMAGE, REFERENCE, SUBJECT, Pair
+from bundle.pseudonyms import pseudonym
 from bundle.volumes import names
 from bundle.volumes.acquisition import Acquisition
 from bundle.volumes.names import Scan
@@ -65,7 +66,8 @@ def _pairs_by_name(folder: Path, reference_contrast: str, needs_reference: bool)
     if not any(map(names.parse_name, volumes)):  # results of an earlier run may lie here
         by_folder = itertools.groupby(files, key=lambda path: path.parent)
         if folders := [parent for parent, inside in by_folder if any(map(is_dicom, inside))]:
-            return study_pairs(folders, folder, reference_contrast)
+            pairs, contrast = study_pairs(folders, folder, reference_contrast)
+            return [pair | {SUBJECT: pseudonym(pair[SUBJECT])} for pair in pairs], contrast
     scans = [scan for path in volumes if (scan := names.parse_name(path)) and scan.entities.get("part", "mag") == "mag"]
     scans = list(filter(_agrees_with_sidecar, scans))
     by_subject: dict[tuple[str, str], list[Scan]] = defaultdict(list)

@@ -18,8 +18,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from bundle.errors import InputError
+from bundle.files import atomic_path
 from bundle.keys import CASE, HIGH_RES, IMAGE, LEVEL_TARGETS, LOW_RES, REFERENCE
 from bundle.parallel import is_first
+from bundle.tensor_files import load_tensors
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +56,24 @@ class StackSlicesd(Transform):
         return {STACKS: [stack.to(torch.float16).contiguous() for stack in stacks], CASE: str(data[CASE])}
 
 
+class _Cache(PersistentDataset):
+    """MONAI's cache, whose files appear whole, and are made anew where they are damaged."""
+
+    def _cachecheck(self, item: Mapping[str, str]) -> Any:
+        if self.cache_dir is None:
+            return self._pre_transform(dict(item))
+        file = self.cache_dir / f"{self.hash_func(item).decode()}{self.transform_hash}.pt"
+        if file.is_file():
+            try:
+                return load_tensors(file, "it is made anew")
+            except InputError as error:
+                logger.warning("%s", error)
+        found = self._pre_transform(dict(item))
+        with atomic_path(file) as temporary:
+            torch.save(found, temporary)
+        return found
+
+
 class SliceStack:
     """Hold the slices of all volumes, preprocessed once, in memory or on the GPU.
 
@@ -75,7 +95,7 @@ class SliceStack:
         if not data:
             raise InputError("there are no pairs to train on; look at the split file and at dataset_dir.")
         self.data = list(data)
-        volumes = PersistentDataset(
+        volumes = _Cache(
             self.data,
             transform=Compose([transform, StackSlicesd(undegraded)]).flatten(),  # a nested Compose would not be cached
             cache_dir=None if cache_dir is None else Path(cache_dir),

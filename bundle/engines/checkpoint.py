@@ -15,11 +15,11 @@ import torch
 from ignite.engine import Engine, Events
 from torch import nn
 
-from bundle.engines.weights import load_file
 from bundle.errors import InputError
-from bundle.files import atomic_path
+from bundle.files import atomic_path, sha256
 from bundle.parallel import is_first
-from bundle.settings import TrainingRecord, record_path
+from bundle.settings import TrainingRecord, record_path, recorded
+from bundle.tensor_files import load_tensors
 
 logger = logging.getLogger(__name__)
 
@@ -70,19 +70,25 @@ class TrainingCheckpoint:
             "objects": {name: thing.state_dict() for name, thing in self.objects.items()},
             "random": _random_states(),
         }
-        with atomic_path(self.path) as temporary:
-            torch.save(state, temporary)
-        with atomic_path(self.model_path) as temporary:
-            torch.save(self.kept_network.state_dict(), temporary)
-        progress = {"iterations": engine.state.iteration, "epochs": engine.state.epoch}
+        _save(state, self.path)
+        self._write_weights(engine)
+
+    def _write_weights(self, engine: Engine) -> None:
+        checksum = _save(self.kept_network.state_dict(), self.model_path)
+        progress = {"iterations": engine.state.iteration, "epochs": engine.state.epoch, "weights_sha256": checksum}
         with atomic_path(record_path(self.model_path)) as temporary:
             temporary.write_text(json.dumps({**self.record.to_json(), **progress}, indent=2) + "\n")
 
     def restore(self, engine: Engine) -> None:
-        """Load the checkpoint, if there is one; ``InputError`` where it is unreadable or of other settings."""
+        """Load the checkpoint, if there is one, and bring the weights up to it that a kill has left one save behind.
+
+        ``InputError`` where it is damaged or of other settings, and without one if training would write over the
+        weights that it goes on from.
+        """
         if not (self.resume and Path(self.path).is_file()):
+            self._require_other_start()
             return
-        state = load_file(self.path, "start anew with --resume false")
+        state = load_tensors(self.path, "start anew with --resume false")
         try:
             self._check_record(state["record"], state["epoch_length"], engine.state.epoch_length)
             for name, thing in self.objects.items():
@@ -94,10 +100,26 @@ class TrainingCheckpoint:
             ) from error
         engine.state.iteration = state["iteration"]
         engine.state.epoch = state["iteration"] // state["epoch_length"]
+        if is_first() and not self._is_written(engine):
+            self._write_weights(engine)
         if engine.state.epoch >= engine.state.max_epochs:
             logger.info("%s: all %d epochs are done; raise max_epochs to go on.", self.path, engine.state.max_epochs)
         else:
             logger.info("%s: going on after iteration %d.", self.path, engine.state.iteration)
+
+    def _require_other_start(self) -> None:
+        start = self.record.initial_weights
+        if start is not None and start == sha256(self.model_path):
+            raise InputError(
+                f"{self.model_path}: training would write over these weights, which it goes on from; "
+                "give another --output_dir."
+            )
+
+    def _is_written(self, engine: Engine) -> bool:
+        """Tell whether weights and record are those of the checkpoint."""
+        beside = recorded(self.model_path)
+        checksum = sha256(self.model_path)
+        return checksum == beside.weights_sha256 and beside.about.get("iterations") == engine.state.iteration
 
     def _check_record(self, stored: Mapping[str, Any], stored_length: int, length: int) -> None:
         found = self.record.differences(TrainingRecord.from_json(stored))
@@ -109,6 +131,14 @@ class TrainingCheckpoint:
                 f"{self.path}: this checkpoint was made with other settings ({words}); "
                 "give another --output_dir, or start anew with --resume false."
             )
+
+
+def _save(content: Any, path: str | os.PathLike[str]) -> str | None:
+    """Write tensors, whole or not at all, and return the file's checksum."""
+    with atomic_path(path) as temporary:
+        with temporary.open("wb") as stream:  # by name, the file would hold its name
+            torch.save(content, stream)
+        return sha256(temporary)
 
 
 def _random_states() -> dict[str, Any]:

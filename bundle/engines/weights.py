@@ -8,12 +8,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from ignite.engine import Engine, Events
 from torch import nn
 
 from bundle.errors import InputError
+from bundle.pseudonyms import recognised
 from bundle.settings import IMAGES, STRUCTURE, ModelSettings, TrainingRecord, differing, read_record, record_path
+from bundle.tensor_files import load_tensors
 
 logger = logging.getLogger(__name__)
 
@@ -38,15 +39,15 @@ class GeneratorLoader:
         engine.add_event_handler(Events.STARTED, self.load)
 
     def load(self, _: Engine | None = None) -> None:
-        """Load the weights; ``InputError`` if they are missing, unreadable, or of another architecture or task."""
+        """Load the weights; ``InputError`` if they are missing, damaged, or of another architecture or task."""
         record = self.check()
         if self.path is None:
             if any(True for _ in self.network.parameters()):
                 raise InputError(f"this network has weights to be loaded; give --{self.option} FILE instead of null.")
             return
-        if seen := sorted(set(self.unseen) & set(record.train_cases if record else [])):
+        if seen := recognised(self.unseen, record.train_cases if record else []):
             logger.warning("%s was trained on %s: their scores say nothing about new subjects.", self.path, seen)
-        weights = load_file(self.path, f"give another --{self.option}")
+        weights = load_tensors(self.path, f"give another --{self.option}", record.weights_sha256 if record else None)
         try:
             self.network.load_state_dict(weights)
         except (RuntimeError, TypeError, AttributeError) as error:
@@ -98,13 +99,3 @@ class GeneratorLoader:
 def in_words(found: Mapping[Any, Sequence[Any]]) -> str:
     """Write settings that differ, as :func:`bundle.settings.differing` returns them."""
     return ", ".join(f"{key} {trained}, not {wanted}" for key, (trained, wanted) in found.items())
-
-
-def load_file(path: str | os.PathLike[str], remedy: str) -> Any:
-    """Read a file of tensors and plain values and nothing else, which runs no code; ``InputError`` if it is damaged."""
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged archive fails in many ways
-        raise InputError(
-            f"{path}: cannot be read as weights; the file is damaged or of another kind: {remedy}."
-        ) from error

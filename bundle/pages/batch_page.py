@@ -25,6 +25,7 @@ _NUMBERS: Final = (
     ("Time", "time", "seconds"),
 )
 _THUMBNAIL: Final = re.compile(rb'<meta name="thumbnail" content="(data:image/webp;base64,[A-Za-z0-9+/=]+)">')
+_EYEBROW: Final = "Super-resolution: quality of a batch"  # stands above the heading, and tells the page from others
 _HEAD_BYTES: Final = 100_000  # of a page, within which its thumbnail stands
 _NIFTI_ENDING: Final = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 
@@ -50,6 +51,7 @@ def batch_page(
         n_warned=sum(bool(row["warnings"]) for row in rows),
         links=links or {},
         thumbnails=thumbnails or {},
+        eyebrow=_EYEBROW,
         made=made,
     )
 
@@ -62,6 +64,11 @@ def save_batch_page(path: str | os.PathLike[str], cases: Sequence[Mapping[str, A
     thumbnails = {name: _thumbnail(folder / page) for name, page in with_pictures.items()}
     links = {name: quote(page.as_posix()) for name, page in pages.items()}
     return save_page(path, batch_page(cases, datetime.now().astimezone(), links, thumbnails))
+
+
+def is_batch_page(path: Path) -> bool:
+    """Tell whether a file is the page of a batch."""
+    return path.is_file() and _EYEBROW.encode() in path.read_bytes()
 
 
 def page_of(case: Mapping[str, Any], folder: Path) -> Path | None:

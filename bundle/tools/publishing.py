@@ -15,12 +15,12 @@ from torch import Tensor
 from bundle.batch.results import write_json
 from bundle.config_files import bundle_root
 from bundle.console import error_text
-from bundle.engines.weights import load_file
 from bundle.errors import InputError
 from bundle.files import atomic_path, sha256
 from bundle.metrics import METRICS
 from bundle.networks import build
 from bundle.settings import recorded
+from bundle.tensor_files import load_tensors
 
 TOLERANCE: Final = 1e-3  # between the outputs of weights in float16 and as trained, on images in [0, 1]
 IMAGES: Final = ("low_res", "super_res", "super_res_dc")
@@ -28,13 +28,13 @@ IMAGES: Final = ("low_res", "super_res", "super_res_dc")
 
 @torch.no_grad()
 def publish(run: Path, target: Path, about: Mapping[str, str]) -> str:
-    """Store the weights of a finished training in a file ``<name>.pt``, with ``<name>.json`` and ``SHA256SUMS`` beside.
+    """Store the weights of a finished training in a file ``<name>.pt``, with its record ``<name>.json`` beside.
 
     Returns as what they are stored, and why: float16, unless that changes the output by ``TOLERANCE`` or more on the
     slices that the evaluation in the training's folder has kept. The record says ``about`` the weights too.
     """
-    weights = load_file(run / "model.pt", "train again")
     record = recorded(run / "model.pt")
+    weights = load_tensors(run / "model.pt", "train again", record.weights_sha256)
     halved = {name: value.half() if value.is_floating_point() else value for name, value in weights.items()}
     network = build(record.model).eval()
     slices = list(_kept_slices(run / "evaluation"))
@@ -46,10 +46,8 @@ def publish(run: Path, target: Path, about: Mapping[str, str]) -> str:
     small = difference < TOLERANCE
     with atomic_path(target) as temporary, temporary.open("wb") as stream:  # by name, the file would hold its name
         torch.save(halved if small else weights, stream)
-    write_json(target.with_suffix(".json"), {**record.to_json(), **about, "scores": _scores(run / "evaluation")})
-    lines = [f"{sha256(file)}  {file.name}\n" for file in sorted(target.parent.glob("*.pt"))]  # for sha256sum -c
-    with atomic_path(target.with_name("SHA256SUMS")) as temporary:
-        temporary.write_text("".join(lines), encoding="utf-8")
+    known = {**about, "scores": _scores(run / "evaluation"), "weights_sha256": sha256(target)}
+    write_json(target.with_suffix(".json"), record.to_json() | known)
     return f"{'float16' if small else 'float32'}; float16 changes the output by {difference:.1e}"
 
 

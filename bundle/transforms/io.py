@@ -66,12 +66,14 @@ class LoadPaird(MapTransform):
         target = read_volume(item[target_key])
         item[CASE] = Case.of(item if item.get(CASE) else {CASE: _stem(str(target.path))})
         item[CASE].header = dataclasses.replace(target, voxels=no_voxels(target.voxels.shape))
+        item[CASE].read_from(target_key, target.source)
         item[target_key] = _loaded(target)
         for key in reference_keys:
             if item.get(key):
                 reference = reorient_like(read_volume(item[key]), target)
                 if self.check_grid:
                     check_same_grid(target, reference)
+                item[CASE].read_from(key, reference.source)
                 item[key] = _loaded(reference)
             elif self.allow_missing_keys:
                 item.pop(key, None)
@@ -127,7 +129,7 @@ class SaveVolumed(SaveImaged):
             source, result = native_result(item, key)
             named = {**item, CASE: str(item.get(CASE) or _stem(source))}
             path = result_path(self.output_dir, named, postfix, self.output_ext)
-            write_volume(path, result.voxels, result, self.output_dtype)
+            write_volume(path, result.voxels, result, self.output_dtype, Case.of(item).require_unchanged)
             logger.info("Wrote %s", path)
         return item
 

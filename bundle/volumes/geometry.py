@@ -3,9 +3,9 @@
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import nibabel as nib
 import numpy as np
@@ -27,6 +27,7 @@ class Volume:
     affine: np.ndarray  # (4, 4); the sform where it has a code, else the qform, else nibabel's guess from pixdim
     path: Path
     header: nib.Nifti1Header  # or -2, as stored; a 2-D image, or trailing axes of length 1, have other axes than voxels
+    source: Mapping[str, Any] | None = None  # what was read, see bundle.files.fingerprint; None without voxels
 
     @property
     def spacing(self) -> tuple[float, float, float]:

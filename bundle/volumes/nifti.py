@@ -5,7 +5,7 @@ import contextlib
 import gzip
 import math
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Final, Literal
 
@@ -49,12 +49,17 @@ def read_nifti(path: Path, with_voxels: bool = True) -> Volume:
 
 
 def write_volume(
-    path: PathLike, voxels: np.ndarray, like: Volume, dtype: Literal["float32", "input"] = "float32"
+    path: PathLike,
+    voxels: np.ndarray,
+    like: Volume,
+    dtype: Literal["float32", "input"] = "float32",
+    check: Callable[[], object] | None = None,
 ) -> None:
     """Write voxels (X, Y, Z), native intensities, under the header of a volume on their grid, atomically.
 
     The header keeps all but data type and scaling; with ``"input"`` both are those of ``like``'s file, and integers are
-    rounded and clipped to their range. ``InputError`` if the folder cannot be written, or the name is not of NIfTI;
+    rounded and clipped to their range. ``check`` is called before the file gets its name, and may raise instead.
+    ``InputError`` if the folder cannot be written, or the name is not of NIfTI;
     ``ValueError`` if the shape is not that of ``like``, a voxel is not finite, or ``dtype`` is unknown.
     """
     path = Path(path)
@@ -72,7 +77,7 @@ def write_volume(
     if dtype == "float32":
         header.set_data_dtype(np.float32)
         header.set_slope_inter(1, 0)
-    with atomic_path(path) as temporary, ImageOpener(temporary, "wb") as stream:
+    with atomic_path(path, check) as temporary, ImageOpener(temporary, "wb") as stream:
         header.write_to(stream)
         stream.write(bytes(header.get_data_offset() - stream.tell()))
         for index in range(voxels.shape[2]):  # one slice at a time, where a volume would be one more in memory

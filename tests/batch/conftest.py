@@ -13,7 +13,7 @@ import pytest
 from bundle.batch import Batch, Results
 from bundle.case import Case
 from bundle.errors import InputError
-from bundle.files import atomic_path
+from bundle.files import atomic_path, fingerprint
 
 
 class StubPipeline:
@@ -23,12 +23,13 @@ class StubPipeline:
         self.results, self.treated, self.check, self.seconds = results, treated, check, seconds
 
     def read(self, pair: Mapping[str, str]) -> dict[str, Any]:
-        return {**pair, **(self.check(dict(pair)) or {}), "case": Case(pair["case"])}
+        found = self.check(dict(pair)) or {}
+        return {**pair, **found, "case": Case(pair["case"], sources=sources_of(pair))}
 
     def run(self, pair: Mapping[str, Any]) -> None:
         with self.treated.open("a") as stream:
             stream.write(f"{pair['case']}\n")
-        with atomic_path(self.results.path(pair)) as temporary:
+        with atomic_path(self.results.path(pair), pair["case"].require_unchanged) as temporary:
             temporary.write_text(pair["case"][:1])
             time.sleep(self.seconds)
             fail(pair["case"])
@@ -38,6 +39,11 @@ class StubPipeline:
 
     def seconds_per_pixel(self) -> float:
         return 1e-3
+
+
+def sources_of(pair: Mapping[str, str]) -> dict[str, Any]:
+    """Return the fingerprints of the inputs of a pair, as reading them does."""
+    return {key: fingerprint(pair[key]) for key in ("image", "reference") if key in pair}
 
 
 def fail(case: str) -> None:
@@ -81,7 +87,8 @@ def make_batch(tmp_path: Path) -> Callable[..., Batch]:
 
     def make(pairs: Sequence[Mapping[str, str]], check: Any = dict, seconds: float = 0.0, **options: Any) -> Batch:
         settings = options.pop("settings", {"factor": 4})
-        results = Results(tmp_path / "out", settings, resume=options.pop("resume", True))
+        known = {key: options.pop(key) for key in ("resume", "pages") if key in options}
+        results = Results(tmp_path / "out", settings, **known)
         pipeline: Any = StubPipeline(results, tmp_path / "treated", check, seconds)
         return Batch([dict(pair) for pair in pairs], pipeline, results, **options)
 

@@ -127,7 +127,7 @@ def test_resume_false_does_all_again(make_pairs, make_batch, treated) -> None:
     assert treated() == ["a", "a"]
 
 
-@pytest.mark.parametrize("change", ["settings", "input", "output cut", "output gone", "record gone", "record spoilt"])
+@pytest.mark.parametrize("change", ["settings", "input", "output cut", "output gone", "both gone"])
 def test_a_change_makes_an_output_anew(change, make_pairs, make_batch, treated, tmp_path) -> None:
     pairs, out = make_pairs("a", "b"), tmp_path / "out"
     make_batch(pairs).run()
@@ -136,12 +136,10 @@ def test_a_change_makes_an_output_anew(change, make_pairs, make_batch, treated, 
         Path(pairs[0]["reference"]).write_text("another")
     if change == "output cut":
         (out / "a_sr.nii.gz").write_text("")
-    if change == "output gone":
+    if change.endswith("gone"):
         (out / "a_sr.nii.gz").unlink()
-    if change == "record gone":
+    if change == "both gone":
         (out / "a_sr.json").unlink()
-    if change == "record spoilt":
-        (out / "a_sr.json").write_text("{")
     make_batch(pairs, settings={"factor": 2 if change == "settings" else 4}).run()
     assert treated() == (["a", "b"] if change == "settings" else ["a"])
     assert (out / "a_sr.nii.gz").read_text() == "a"
@@ -155,6 +153,42 @@ def test_a_touched_input_counts_as_changed(make_pairs, make_batch, treated) -> N
     assert treated() == ["a", "a"]
 
 
+def test_an_input_that_is_replaced_while_its_case_is_computed_fails_it(make_pairs, make_batch, tmp_path) -> None:
+    pairs = make_pairs("a", "b")
+    batch = make_batch(pairs)
+    compute = batch.pipeline.run
+
+    def run(item: Any) -> None:
+        if item["case"] == "a":
+            before = Path(item["reference"]).stat()
+            Path(item["reference"]).write_text("b")  # as long, and of the same time
+            os.utime(item["reference"], ns=(before.st_atime_ns, before.st_mtime_ns))
+        compute(item)
+
+    batch.pipeline.run = run
+    with pytest.raises(SomeFailedError, match=r"a_reference\.nii: this was changed or replaced while its case was"):
+        batch.run()
+    assert statuses(tmp_path / "out") == {"a": "failed", "b": "done"}
+    assert not (tmp_path / "out" / "a_sr.nii.gz").exists()
+    make_batch(pairs).run()
+    assert statuses(tmp_path / "out") == {"a": "done", "b": "skipped"}
+
+
+def test_the_record_tells_of_what_was_read_not_of_what_lies_there_now(make_pairs, make_batch, treated) -> None:
+    pairs = make_pairs("a")
+    batch = make_batch(pairs)
+    compute = batch.pipeline.run
+
+    def run(item: Any) -> None:
+        compute(item)
+        Path(item["image"]).write_text("another patient")
+
+    batch.pipeline.run = run
+    batch.run()
+    make_batch(pairs).run()
+    assert treated() == ["a", "a"]
+
+
 def test_half_written_files_of_a_killed_process_are_removed(make_pairs, make_batch, tmp_path) -> None:
     (tmp_path / "out").mkdir()
     for name in (".0123456789ab.partial.a_sr.nii.gz", ".0123456789ab.partial.a_sr.json"):
@@ -163,6 +197,23 @@ def test_half_written_files_of_a_killed_process_are_removed(make_pairs, make_bat
     other.write_text("another process may be writing this")
     make_batch(make_pairs("a")).run()
     assert names(tmp_path / "out") == {"a_sr.nii.gz", "a_sr.json", "report.json", other.name}
+
+
+def test_what_a_kill_leaves_of_a_case_is_done_again(make_pairs, make_batch, treated, tmp_path) -> None:
+    batch = make_batch(make_pairs("a"))
+    compute = batch.pipeline.run
+
+    def run(item: Any) -> None:
+        compute(item)
+        raise KeyboardInterrupt  # which nothing here catches, so that nothing is cleaned up
+
+    batch.pipeline.run = run
+    with pytest.raises(KeyboardInterrupt):
+        batch.run()
+    assert (tmp_path / "out" / "a_sr.nii.gz").is_file()
+    make_batch(make_pairs("a")).run()
+    assert treated() == ["a", "a"]
+    assert statuses(tmp_path / "out") == {"a": "done"}
 
 
 def test_two_cases_of_one_output_are_refused_before_anything_is_done(make_pairs, make_batch, treated) -> None:

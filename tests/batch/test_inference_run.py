@@ -67,6 +67,17 @@ def test_a_second_run_does_nothing_and_a_changed_setting_does_all(keys, tmp_path
     assert record["settings"]["trained"]["factor"] == 4
 
 
+@pytest.mark.parametrize("settings", [{}, {"low_res": "auto", "degrade": True, "uncertainty": True}], ids=["", "all"])
+def test_two_runs_of_a_case_give_equal_bytes(settings, keys, tmp_path) -> None:
+    for by in ("first", "second"):
+        run("inference", config_file=CONFIG, output_dir=str(tmp_path / by), **keys | settings)
+    written = {
+        by: {file.name: file.read_bytes() for file in (tmp_path / by).glob("*.nii.gz")} for by in ("first", "second")
+    }
+    assert len(written["first"]) == (2 if settings else 1)
+    assert written["first"] == written["second"]
+
+
 def test_a_dry_run_writes_nothing(keys, tmp_path, capsys) -> None:
     run("inference", config_file=CONFIG, output_dir=str(tmp_path / "out"), dry_run=True, **keys)
     assert not (tmp_path / "out").exists()

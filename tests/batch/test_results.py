@@ -7,6 +7,11 @@ import numpy as np
 from bundle.batch import Results
 from bundle.batch.results import json_value
 from bundle.case import Case
+from bundle.files import fingerprint
+
+
+def read(pair: dict[str, str]) -> Case:
+    return Case("a", sources={key: fingerprint(pair[key]) for key in ("image", "reference") if key in pair})
 
 
 def test_json_values_hold_whatever_steps_note() -> None:
@@ -29,7 +34,7 @@ def test_settings_that_json_changes_match_themselves(tmp_path: Path) -> None:
     results = Results(tmp_path / "out", settings)
     results.path(pair).parent.mkdir()
     results.path(pair).write_text("output")
-    results.mark(pair, Case("a"))
+    results.mark(pair, read(pair))
     assert Results(tmp_path / "out", settings).finished(pair) is not None
     assert Results(tmp_path / "out", {"factor": (4, 4), "low_res": None}).finished(pair) is None
 
@@ -43,7 +48,7 @@ def test_a_folder_of_slices_is_changed_where_one_of_them_is(tmp_path: Path) -> N
     results = Results(tmp_path / "out", {})
     results.path(pair).parent.mkdir()
     results.path(pair).write_text("output")
-    results.mark(pair, Case("a"))
+    results.mark(pair, read(pair))
     assert results.finished(pair)
     (series / "b").write_text("longer")
     assert results.finished(pair) is None
@@ -56,7 +61,7 @@ def test_an_output_is_not_done_without_the_page_that_was_asked_for(tmp_path: Pat
     output = results.path(pair)
     output.parent.mkdir()
     output.write_text("output")
-    results.mark(pair, Case("a"))
+    results.mark(pair, read(pair))
     assert results.finished(pair) is None
     assert Results(tmp_path / "out", {}).finished(pair)
     output.with_name(output.name.replace(".nii.gz", ".html")).write_text("page")

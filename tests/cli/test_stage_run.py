@@ -2,6 +2,7 @@
 """A stage runs in the bundle's folder, its messages go where they are asked to, and all is as it was afterwards."""
 
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -151,3 +152,28 @@ def test_warnings_of_libraries_are_shown_to_those_who_ask(verbose: bool, monkeyp
             stage(monkeypatch, warn)(Messages(verbose=True))
     else:
         stage(monkeypatch, warn)(Messages())
+
+
+@pytest.mark.parametrize("content", ["image,reference\na,b\n", "2026-11-2", "[]"])
+def test_a_log_is_added_to_no_other_file(content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = tmp_path / "list.csv"
+    other.write_text(content)
+    with pytest.raises(InputError, match=r"list\.csv: this is another file than a log, which would be spoilt"):
+        stage(monkeypatch, say)(Messages(log=other))
+    assert other.read_text() == content
+
+
+def test_a_log_is_added_to_that_of_earlier_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = tmp_path / "run.log"
+    log.touch()
+    lengths = []
+    for _ in range(2):
+        stage(monkeypatch, say)(Messages(log=log))
+        lengths.append(len(log.read_text().splitlines()))
+    assert lengths[1] == 2 * lengths[0] > 0
+
+
+def test_a_pipe_is_no_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="another file than a log"):
+        stage(monkeypatch, say)(Messages(log=tmp_path / "pipe"))

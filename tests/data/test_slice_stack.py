@@ -82,3 +82,17 @@ def test_cache_is_renewed_when_a_file_or_the_preprocessing_changes(pairs, tmp_pa
 def test_stack_refuses_an_empty_training_set() -> None:
     with pytest.raises(InputError, match="no pairs to train on"):
         SliceStack([], preprocessing())
+
+
+def test_a_damaged_file_of_the_cache_is_made_anew(pairs, tmp_path, caplog) -> None:
+    cache = tmp_path / "cache"
+    before = SliceStack(pairs, preprocessing(), cache_dir=cache).voxels
+    for file in cache.iterdir():
+        content = bytearray(file.read_bytes())
+        content[len(content) // 2] ^= 64
+        file.write_bytes(content)
+    assert torch.equal(SliceStack(pairs, preprocessing(), cache_dir=cache).voxels, before)
+    assert caplog.text.count("the file is damaged") == 2
+    caplog.clear()
+    assert torch.equal(SliceStack(pairs, preprocessing(), cache_dir=cache).voxels, before)
+    assert "damaged" not in caplog.text

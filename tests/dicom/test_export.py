@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Series of a study are told apart by what their headers say, and paired where nothing is left to guess."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,8 @@ def test_series_of_one_study_are_paired_however_their_folders_are_nested(write: 
     assert chosen(tmp_path) == expected
     pairs = {pair["case"]: pair for pair in find_pairs(tmp_path)}
     assert pairs["p2_t2"]["subject"] == pairs["p2-again_t2"]["subject"] != pairs["p1_s1_001"]["subject"]
-    assert "P2" not in pairs["p2_t2"]["subject"]
+    quick = hashlib.sha256(b"P2").hexdigest()[:12]  # which tells the identifier to whoever tries all
+    assert not {"P2", quick} & {pairs["p2_t2"]["subject"]}
     assert contrast_of(list(pairs.values())) == "T1w"
 
 

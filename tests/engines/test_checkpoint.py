@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import hashlib
 import json
 from types import SimpleNamespace
 from typing import Any
@@ -59,7 +60,9 @@ def test_a_failed_save_leaves_the_previous_checkpoint(tmp_path, monkeypatch) -> 
 
 def test_training_record_lies_beside_the_weights(tmp_path) -> None:
     checkpoint(tmp_path, nn.Linear(3, 2), factor=3).save(engine(7))
-    expected = TrainingRecord(ModelSettings(factor=3), about={"iterations": 7, "epochs": 2})
+    checksum = hashlib.sha256((tmp_path / "model.pt").read_bytes()).hexdigest()
+    about = {"iterations": 7, "epochs": 2}
+    expected = TrainingRecord(ModelSettings(factor=3), weights_sha256=checksum, about=about)
     assert read_record(tmp_path / "model.pt") == expected
     assert json.loads((tmp_path / "model.json").read_text()) == expected.to_json()
 
@@ -84,3 +87,48 @@ def test_a_file_of_another_program_is_no_checkpoint(tmp_path) -> None:
     torch.save({"epoch": 3}, tmp_path / "checkpoint.pt")
     with pytest.raises(InputError, match="not a checkpoint of this trainer"):
         checkpoint(tmp_path, nn.Linear(3, 2)).restore(engine(0))
+
+
+@pytest.mark.parametrize("kept", ["no weights", "weights", "weights of the save before", "record of the save before"])
+def test_a_kill_between_two_files_of_a_save_is_repaired_on_resuming(kept, tmp_path) -> None:
+    network = nn.Linear(3, 2)
+    saver = checkpoint(tmp_path, network)
+    saver.save(engine(3))
+    before = {name: (tmp_path / name).read_bytes() for name in ("model.pt", "model.json")}
+    with torch.no_grad():
+        network.weight += 1
+    saver.save(engine(6))
+    after = {name: (tmp_path / name).read_bytes() for name in ("model.pt", "model.json")}
+    if kept == "no weights":
+        (tmp_path / "model.pt").unlink()
+    if kept == "weights of the save before":  # killed after the checkpoint
+        for name, content in before.items():
+            (tmp_path / name).write_bytes(content)
+    if kept == "record of the save before":  # killed after the weights
+        (tmp_path / "model.json").write_bytes(before["model.json"])
+    checkpoint(tmp_path, nn.Linear(3, 2)).restore(engine(0))
+    assert {name: (tmp_path / name).read_bytes() for name in after} == after
+
+
+def test_a_checkpoint_with_a_flipped_bit_is_refused(tmp_path) -> None:
+    checkpoint(tmp_path, nn.Linear(30, 20)).save(engine(7))
+    content = bytearray((tmp_path / "checkpoint.pt").read_bytes())
+    content[content.index(checkpoint_bytes(tmp_path)) + 5] ^= 1
+    (tmp_path / "checkpoint.pt").write_bytes(content)
+    with pytest.raises(InputError, match=r"checkpoint\.pt: cannot be read .* start anew with --resume false"):
+        checkpoint(tmp_path, nn.Linear(30, 20)).restore(engine(0))
+
+
+def checkpoint_bytes(folder) -> bytes:
+    """Return the bytes of a tensor of the weights, as they stand in the checkpoint too."""
+    return torch.load(folder / "model.pt", weights_only=True)["weight"].numpy().tobytes()
+
+
+def test_a_training_does_not_write_over_the_weights_it_goes_on_from(tmp_path) -> None:
+    torch.save({}, tmp_path / "model.pt")
+    saver = checkpoint(tmp_path, nn.Linear(3, 2))
+    saver.record = TrainingRecord(initial_weights=hashlib.sha256((tmp_path / "model.pt").read_bytes()).hexdigest())
+    with pytest.raises(InputError, match=r"model\.pt: training would write over these weights, which it goes on from"):
+        saver.restore(engine(0))
+    saver.model_path = tmp_path / "other.pt"
+    saver.restore(engine(0))

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import hashlib
 import json
 import logging
 from pathlib import Path
@@ -9,6 +10,7 @@ from torch import nn
 
 from bundle.engines import GeneratorLoader
 from bundle.errors import InputError
+from bundle.pseudonyms import hidden
 from bundle.settings import ModelSettings
 
 
@@ -76,6 +78,12 @@ def test_loader_warns_of_cases_that_weights_were_trained_on(trained, caplog) -> 
     with caplog.at_level(logging.WARNING, logger="bundle"):
         GeneratorLoader(trained, nn.Linear(3, 2), unseen=["b", "c"]).load()
     assert "was trained on ['b']: their scores say nothing about new subjects" in caplog.text
+    record = {"architecture": "Linear", "train_cases": hidden(["a", "b"])}
+    trained.with_suffix(".json").write_text(json.dumps(record))
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, logger="bundle"):
+        GeneratorLoader(trained, nn.Linear(3, 2), unseen=["b", "c"]).load()
+    assert "was trained on ['b']: their scores say nothing about new subjects" in caplog.text
 
 
 def test_loader_without_a_file_takes_a_method_without_weights_alone() -> None:
@@ -96,3 +104,25 @@ def test_half_precision_weights_load_into_a_network(tmp_path) -> None:
     GeneratorLoader(tmp_path / "w.pt", network).load()
     assert network.weight.dtype == torch.float32
     torch.testing.assert_close(network.weight, trained.weight.half().float(), rtol=0, atol=0)
+
+
+def flip(file: Path) -> None:
+    """Change one bit in the middle of a file."""
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 4
+    file.write_bytes(content)
+
+
+def test_loader_refuses_damaged_weights_and_those_of_another_training(trained) -> None:
+    record = json.loads(trained.with_suffix(".json").read_text())
+    checksum = hashlib.sha256(trained.read_bytes()).hexdigest()
+    trained.with_suffix(".json").write_text(json.dumps(record | {"weights_sha256": checksum}))
+    GeneratorLoader(trained, nn.Linear(3, 2)).load()
+    torch.save(nn.Linear(3, 2).state_dict(), trained)
+    with pytest.raises(InputError, match=r"w\.pt: this is not the file that the record beside it tells of"):
+        GeneratorLoader(trained, nn.Linear(3, 2)).load()
+    trained.with_suffix(".json").write_text(json.dumps(record))
+    GeneratorLoader(trained, nn.Linear(3, 2)).load()
+    flip(trained)
+    with pytest.raises(InputError, match=r"w\.pt: cannot be read as weights; the file is damaged"):
+        GeneratorLoader(trained, nn.Linear(3, 2)).load()

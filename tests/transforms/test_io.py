@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -256,10 +257,12 @@ def test_save_volumed_reads_no_voxels(pair: dict[str, str], tmp_path: Path, monk
         assert (tmp_path / f"{name}_sr.nii.gz").exists()
 
 
-def test_save_volumed_reads_no_file_of_a_case_that_carries_its_header(pair: dict[str, str], tmp_path: Path) -> None:
+def test_save_volumed_reads_no_file_of_a_case_that_carries_its_header(
+    pair: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     item = LoadPaird()(pair)
     before = nib.load(pair["image"])
-    Path(pair["image"]).unlink()
+    monkeypatch.setattr("bundle.transforms.io.read_volume", None)
     SaveVolumed(output_dir=tmp_path, output_dtype="input")({**item, "pred": item["image"]})
     after = nib.load(tmp_path / "sub-1_sr.nii.gz")
     assert after.header["descrip"] == before.header["descrip"]
@@ -326,3 +329,29 @@ def test_save_volumed_is_left_out_where_monai_s_saver_is(tmp_path: Path) -> None
 def test_load_and_save_work_in_a_compose(pair: dict[str, str], tmp_path: Path) -> None:
     Compose([LoadPaird(), SaveVolumed("image", tmp_path / "out")])(pair)
     assert (tmp_path / "out/sub-1_sr.nii.gz").exists()
+
+
+def replace(path: str) -> None:
+    """Put another image of the same size and time in the place of a file."""
+    before, voxels = Path(path).stat(), np.asarray(nib.load(path).dataobj)
+    nib.save(nib.Nifti1Image(voxels[::-1].copy(), nib.load(path).affine, nib.load(path).header), path)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@pytest.mark.parametrize("key", ["image", "reference"])
+def test_the_result_of_an_image_that_was_replaced_meanwhile_is_not_written(pair, key: str, tmp_path: Path) -> None:
+    item = LoadPaird()(pair) | {"pred": torch.ones(1, *SHAPE)}
+    replace(pair[key])
+    with pytest.raises(InputError, match=f"{Path(pair[key]).name}: this was changed or replaced while its case"):
+        SaveVolumed(output_dir=tmp_path / "out")(item)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("key", ["image", "reference"])
+def test_a_case_reads_the_same_image_twice_or_not_at_all(pair: dict[str, str], key: str) -> None:
+    case = Case("sub-1")
+    LoadPaird()({**pair, "case": case})
+    LoadPaird()({**pair, "case": case})
+    replace(pair[key])
+    with pytest.raises(InputError, match="was changed or replaced while its case was computed"):
+        LoadPaird()({**pair, "case": case})
