@@ -10,6 +10,7 @@ from typing import Any, Final
 import yaml
 
 from bundle.errors import InputError
+from bundle.files import read_text
 from bundle.settings import BLOCKS, place_of, setting_names
 
 SEPARATOR: Final = "::"  # between the parts of a key
@@ -34,10 +35,10 @@ def bundle_root() -> Path:
 def read_config(file: Path) -> dict[str, Any]:
     """Read a YAML config; an ``InputError`` says where it is missing, damaged or no mapping."""
     try:
-        content = yaml.load(file.read_text(encoding="utf-8"), _LOADER)
+        content = yaml.load(read_text(file), _LOADER)
     except (OSError, ValueError) as error:
         raise InputError(f"{file}: this config cannot be read ({error}); check the path and its rights.") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise InputError(f"{file}: this config is no YAML ({' '.join(str(error).split())}); mend it.") from error
     if not isinstance(content, dict):
         raise InputError(f"{file}: this config is no mapping; write lines such as `max_epochs: 2`.")

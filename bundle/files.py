@@ -4,15 +4,21 @@
 import contextlib
 import glob
 import hashlib
+import json
 import os
 import secrets
 import shutil
+import stat
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Final
 
 from bundle.errors import InputError
+
+_LARGEST_TEXT: Final = 2**26  # bytes of a list, a record or a report
+_DEEPEST: Final = 100  # levels of JSON
+_TOO_DEEP: Final = f"nested more than {_DEEPEST} levels deep"
 
 
 def writable_folder(folder: str | os.PathLike[str]) -> Path:
@@ -71,6 +77,49 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
             shutil.rmtree(leftover, ignore_errors=True)
 
 
+def open_file(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open a file to be read; ``InputError`` for a pipe, which would wait for ever, and all else that is no file."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    raise InputError(f"{path}: this is a folder, a pipe or a device, and no file; name a file.")
+
+
+def read_text(path: str | os.PathLike[str], encoding: str = "utf-8") -> str:
+    """Read a text; ``InputError`` for what is no file, or larger than a text that somebody wrote."""
+    with open_file(path) as stream:
+        content = stream.read(_LARGEST_TEXT + 1)
+    if len(content) > _LARGEST_TEXT:
+        raise InputError(f"{path}: this is larger than {_LARGEST_TEXT >> 20} MB, no text to be read; name another.")
+    return content.decode(encoding)
+
+
+def json_content(path: str | os.PathLike[str], encoding: str = "utf-8") -> Any:
+    """Read JSON; ``OSError`` or ``ValueError`` where it cannot be read, as of what is nested beyond all use."""
+    try:
+        content = json.loads(read_text(path, encoding))
+    except RecursionError as error:
+        raise ValueError(_TOO_DEEP) from error
+    level = [content]
+    for _ in range(_DEEPEST):
+        level = [below for each in level if isinstance(each, (dict, list)) for below in _below(each)]
+        if not level:
+            return content
+    raise ValueError(_TOO_DEEP)
+
+
+def _below(value: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value
+
+
+def write_json(path: str | os.PathLike[str], content: Mapping[str, Any]) -> None:
+    """Write a JSON file, whole or not at all; what UTF-8 cannot hold, as half of a file name, is escaped."""
+    with atomic_path(path) as temporary:
+        text = json.dumps(content, indent=2, ensure_ascii=False)
+        temporary.write_text(f"{text}\n", encoding="utf-8", errors="backslashreplace")
+
+
 def sha256(path: str | os.PathLike[str] | None) -> str | None:
     """Return the checksum of a file's content; ``None`` where there is no file."""
     file = Path(path or "").expanduser()
@@ -83,7 +132,7 @@ def sha256(path: str | os.PathLike[str] | None) -> str | None:
 def stamp(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Return what tells a file, or a folder of files, from itself after a change, without reading it."""
     found = [file.stat() for file in _regular_files(Path(path))]
-    size, modified = sum(stat.st_size for stat in found), max((stat.st_mtime_ns for stat in found), default=0)
+    size, modified = sum(one.st_size for one in found), max((one.st_mtime_ns for one in found), default=0)
     return {"path": str(path), "n_files": len(found), "bytes": size, "modified": modified}
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
 from bundle.errors import InputError
+from bundle.files import json_content
 from bundle.pseudonyms import hidden
 
 Factor = float | list[float]  # full to measured k-space samples: of both in-plane axes, or of rows and of columns
@@ -189,7 +190,7 @@ def read_record(path: PathLike | None) -> TrainingRecord | None:
     if path is None or not (file := record_path(path)).is_file():
         return None
     try:
-        return TrainingRecord.from_json(json.loads(file.read_text(encoding="utf-8")))
+        return TrainingRecord.from_json(json_content(file))
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise InputError(f"{file}: this training record is damaged; restore it, or move it away.") from error
 

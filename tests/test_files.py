@@ -3,12 +3,23 @@
 
 import hashlib
 import os
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from bundle.errors import InputError
-from bundle.files import atomic_folder, atomic_path, sha256, writable_folder
+from bundle.files import (
+    atomic_folder,
+    atomic_path,
+    json_content,
+    open_file,
+    read_text,
+    sha256,
+    writable_folder,
+    write_json,
+)
 
 not_root = pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 
@@ -160,3 +171,51 @@ def test_atomic_folder_leaves_the_former_one_and_no_partial_on_failure(
         fail()
     assert names_in(tmp_path) == ["a"]
     assert names_in(final) == []
+
+
+@pytest.fixture(params=["pipe", "socket", "folder", "device"])
+def no_file(request, tmp_path: Path) -> Iterator[Path]:
+    path = tmp_path / "x.json"
+    with socket.socket(socket.AF_UNIX) as server:
+        if request.param == "pipe":
+            os.mkfifo(path)
+        elif request.param == "socket":
+            server.bind(str(path))
+        elif request.param == "folder":
+            path.mkdir()
+        else:
+            path.symlink_to("/dev/zero")
+        yield path
+
+
+def test_what_is_no_file_is_neither_waited_for_nor_read(no_file: Path) -> None:
+    for read in (open_file, read_text, json_content):
+        with pytest.raises((InputError, OSError), match=r"and no file; name a file|No such device"):
+            read(no_file)
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 5000 + "]" * 5000, "[" * 101 + "]" * 101, '{"a":' * 200 + "1" + "}" * 200, "[[", "9" * 5000]
+)
+def test_json_beyond_use_is_refused_as_damaged_json_is(text: str, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(ValueError, match=r"levels deep|Expecting value|Exceeds the limit"):
+        json_content(tmp_path / "a.json")
+
+
+def test_json_of_usual_depth_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("[" * 99 + "]" * 99)
+    assert json_content(tmp_path / "a.json")
+
+
+def test_a_text_larger_than_any_list_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    with (tmp_path / "a.csv").open("wb") as stream:
+        stream.truncate(2**40)
+    with pytest.raises(InputError, match="larger than 64 MB, no text to be read"):
+        read_text(tmp_path / "a.csv")
+
+
+def test_json_of_names_that_are_no_unicode_comes_back_equal(tmp_path: Path) -> None:
+    content = {"path": os.fsdecode(b"/in/Mu\xfcller.nii"), "umlaut": "\u00fc"}
+    write_json(tmp_path / "a.json", content)
+    assert json_content(tmp_path / "a.json") == content

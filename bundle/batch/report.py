@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The report of a batch: what became of every case of the list, over all runs and processes."""
 
+import logging
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,7 +11,9 @@ from typing import Any, Final
 
 from bundle.batch.locks import Lock
 from bundle.batch.ownership import PAGE_OF_ALL
-from bundle.batch.results import read_json, write_json
+from bundle.batch.results import read_json
+from bundle.errors import InputError
+from bundle.files import write_json
 from bundle.pages.batch_page import page_of, save_batch_page
 from bundle.version import package_version
 
@@ -19,6 +22,9 @@ SKIPPED: Final = "skipped"  # done before, by an earlier run or another process
 FAILED: Final = "failed"
 WAITING: Final = "waiting"  # not yet done: the batch was interrupted, or another process has it
 STATUSES: Final = (DONE, SKIPPED, FAILED, WAITING)
+_TYPES: Final = {"case": str, "reason": str, "output": str, "finished": str, "warnings": list, "facts": dict}
+
+logger = logging.getLogger(__name__)
 
 
 class Report:
@@ -33,7 +39,7 @@ class Report:
 
     def add(self, case: str, status: str, **values: Any) -> None:
         """Say what became of a case: its ``reason`` where it failed, else ``output``, ``warnings`` and ``facts``."""
-        self.entries[case] = {"case": case, "status": status, **values}
+        self.entries[case] = _sound({"case": case, "status": status, **values})
 
     def failures(self) -> dict[str, str]:
         """Return the reason by case of those that failed in this process."""
@@ -56,15 +62,30 @@ class Report:
             }
             write_json(self.path, content)
             if any(page_of(entry, self.output_dir) for entry in entries if "output" in entry):
-                told = [entry for entry in entries if entry["status"] != WAITING]
-                save_batch_page(self.output_dir / PAGE_OF_ALL, told)
+                self._write_page([entry for entry in entries if entry["status"] != WAITING])
+
+    def _write_page(self, told: Sequence[Mapping[str, Any]]) -> None:
+        path = self.output_dir / PAGE_OF_ALL
+        try:
+            save_batch_page(path, told)
+        except (OSError, InputError):
+            raise
+        except Exception as error:  # whatever somebody has written into a record, the results are sound
+            logger.error("%s: the page could not be made (%s); look at %s instead.", path, error, self.path)
+
+
+def _sound(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what is not of its type, in an entry that somebody has spoilt or of a record of that kind."""
+    known = {key: v for key, v in entry.items() if v is None or isinstance(v, _TYPES.get(key, object))}
+    facts: Any = known.get("facts") or {}
+    return known | ({"facts": {topic: v for topic, v in facts.items() if isinstance(v, dict)}} if facts else {})
 
 
 def _entries_of(report: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
     """Return the entries of an earlier report by case; those that somebody has spoilt are left out."""
     entries = (report or {}).get("cases")
     return {
-        str(entry["case"]): entry
+        entry["case"]: _sound(entry)
         for entry in (entries if isinstance(entries, list) else ())
-        if isinstance(entry, dict) and "case" in entry and entry.get("status") in STATUSES
+        if isinstance(entry, dict) and isinstance(entry.get("case"), str) and entry.get("status") in STATUSES
     }

@@ -13,7 +13,7 @@ from bundle.case import Case
 from bundle.data.bids import bids_sidecar
 from bundle.data.reading import source_of
 from bundle.errors import InputError
-from bundle.files import atomic_path, stamp
+from bundle.files import json_content, stamp, write_json
 from bundle.keys import CASE, IMAGE, REFERENCE, UNCERTAINTY, Pair
 from bundle.transforms.io import result_path
 from bundle.version import package_version
@@ -66,8 +66,8 @@ class Results:
 
     def is_own(self, pair: Pair) -> bool:
         """Tell whether a record shows that what lies in the place of a pair's output was made here."""
-        stored = read_json(self.record_path(pair))
-        return stored is not None and {"case", "inputs", "settings"} <= stored.keys()
+        stored = read_json(self.record_path(pair)) or {}
+        return isinstance(stored.get("inputs"), dict) and {"case", "settings"} <= stored.keys()
 
     def finished(self, pair: Pair) -> dict[str, Any] | None:
         """Return the record of a pair that is done, by the same inputs and settings; otherwise ``None``."""
@@ -79,7 +79,9 @@ class Results:
 
     def check_free(self, pair: Pair) -> None:
         """Refuse to replace the output of another image by an ``InputError`` that names both."""
-        made_of = self._record(pair).get("inputs", {}).get(IMAGE, {}).get("path")
+        made_of: Any = self._record(pair)
+        for key in ("inputs", IMAGE, "path"):
+            made_of = made_of.get(key) if isinstance(made_of, dict) else None
         if made_of and made_of != str(absolute_path(pair[IMAGE])) and self.path(pair).is_file():
             raise InputError(
                 f"{self.path(pair)}: this was made of {made_of}, and the result of {pair[IMAGE]} would replace it; "
@@ -128,16 +130,10 @@ def json_value(value: Any) -> Any:
     return json.loads(text, parse_constant=lambda _: None)
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON file, whole or not at all."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
 def read_json(path: Path) -> dict[str, Any] | None:
     """Read a JSON object; ``None`` where there is none, or it cannot be read."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json_content(path)
     except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) else None

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Results of a BIDS data set as its derivatives, by BIDS 1.8 and later: https://bids-specification.readthedocs.io."""
 
-import json
 import logging
 import os
 from collections.abc import Iterable, Mapping
@@ -10,7 +9,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from bundle.errors import InputError
-from bundle.files import atomic_path
+from bundle.files import json_content, write_json
 from bundle.keys import IMAGE, OUTPUT, REFERENCE, Pair
 from bundle.settings import PathLike
 from bundle.version import package_version
@@ -67,8 +66,7 @@ def write_dataset_description(output_dir: PathLike, pairs: Iterable[Mapping[str,
         "SourceDatasets": [{"URL": source.as_uri()}],
         "DatasetLinks": {_RAW: quote(os.path.relpath(source, output))},
     }
-    with atomic_path(file) as temporary:
-        temporary.write_text(json.dumps(description, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(file, description)
     logger.info("Wrote %s", file)
 
 
@@ -90,6 +88,6 @@ def _uri(file: Path, source: Path) -> str:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads(file.read_text(encoding="utf-8-sig")))
+        return dict(json_content(file, "utf-8-sig"))
     except (OSError, ValueError, TypeError):
         return {}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from bundle.errors import InputError
+from bundle.files import json_content, read_text
 from bundle.keys import CASE, IMAGE, REFERENCE, SUBJECT, Pair
 from bundle.volumes.names import NIFTI_ENDING, Scan, first_few, is_there, parse_name, safe_name
 
@@ -77,27 +78,31 @@ def _read_entries(path: Path) -> list[dict[str, str]]:
 def _table_entries(path: Path) -> list[dict[str, str]]:
     """Read the lines of a table as spreadsheets save it: comma, semicolon or tab, with or without a byte order mark."""
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_text(path, "utf-8-sig").splitlines()
+    except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read as a table ({error}); save it as CSV UTF-8.") from error
     delimiter = max(",;\t", key=lines[0].count) if lines else ","
     table = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
-    names = [name.strip().lower() for name in next(table, [])]
+    try:
+        rows = [(cells, table.line_num) for cells in table]
+    except csv.Error as error:
+        raise InputError(f"{path}, line {table.line_num}: this is no table ({error}); save it as CSV UTF-8.") from error
+    names = [name.strip().lower() for name in (rows.pop(0)[0] if rows else [])]
     if not {IMAGE, REFERENCE} <= set(names):
         raise InputError(f"{path}: its first line is {', '.join(names) or 'empty'}; name columns image and reference.")
     entries = []
-    for cells in table:
+    for cells, line in rows:
         row = dict(zip(names, map(str.strip, cells), strict=False))
         if any(row.values()):
             if not (row.get(IMAGE) and row.get(REFERENCE)):
-                raise InputError(f"{path}, line {table.line_num}: image or reference is missing; name one file each.")
+                raise InputError(f"{path}, line {line}: image or reference is missing; name one file each.")
             entries.append(_entry(path, row))
     return entries
 
 
 def _json_entries(path: Path) -> list[dict[str, str]]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json_content(path)
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read as a JSON datalist ({error}); mend it or take it away.") from error
     sections = content if isinstance(content, dict) else {"": content}

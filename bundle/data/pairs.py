@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Find the pairs of a data set, a target volume (T2w) and a reference of the same session, by names and headers."""
 
+import contextlib
 import difflib
 import itertools
 import logging
@@ -126,18 +127,27 @@ def _pair(target: Scan, references: Sequence[Scan]) -> Pair:
 
 def _files(folder: Path) -> Iterator[Path]:
     """Walk a folder in sorted order; links to folders are followed once."""
-    visited = set()
-    for root, folders, files in os.walk(folder, followlinks=True, onerror=_warn_unreadable):
-        if (real := os.path.realpath(root)) in visited:
-            folders.clear()
+    visited, waiting = set(), [str(folder)]
+    while waiting:  # however deep they are: a function that calls itself has an end
+        root = waiting.pop()
+        try:
+            place = Path(root).stat()
+            entries = sorted(os.scandir(root), key=lambda entry: entry.name)
+        except OSError as error:
+            logger.warning("%s cannot be read (%s), so what it holds is left out", root, error.strerror)
             continue
-        visited.add(real)
-        folders[:] = sorted(filter(_is_wanted, folders))
-        yield from (Path(root, name) for name in sorted(files) if _is_wanted(name))
+        if (place.st_dev, place.st_ino) in visited:
+            continue
+        visited.add((place.st_dev, place.st_ino))
+        wanted = [entry for entry in entries if _is_wanted(entry.name)]
+        yield from (Path(entry.path) for entry in wanted if not _is_folder(entry))
+        waiting += [entry.path for entry in reversed(wanted) if _is_folder(entry)]
 
 
-def _warn_unreadable(error: OSError) -> None:
-    logger.warning("%s cannot be read (%s), so what it holds is left out", error.filename, error.strerror)
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    with contextlib.suppress(OSError):  # of a link to itself
+        return entry.is_dir()
+    return False
 
 
 def _is_wanted(name: str) -> bool:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from bundle.data.datalist import SECTION
 from bundle.errors import InputError
-from bundle.files import atomic_path
+from bundle.files import atomic_path, json_content
 from bundle.keys import SUBJECT, Pair
 from bundle.settings import PathLike
 from bundle.volumes.names import first_few
@@ -156,7 +156,7 @@ def _with_sections(pairs: Iterable[Pair], plan: SplitPlan) -> SplitPlan:
 
 def _read(file: Path) -> tuple[dict[str, Any], list[Subjects]]:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = json_content(file)
         plan = dict(content["plan"])
         splits = [{name: [str(subject) for subject in fold[name]] for name in SPLITS} for fold in content["splits"]]
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -65,10 +65,17 @@ class StoredVolume:
     def __init__(self, volume: PlacedVolume) -> None:
         self.shape, self.affine, self.name = volume.shape, volume.affine, volume.name
         self._reversed = volume.voxels.flags.f_contiguous  # of the file, whose axes run as those in memory do
-        self._file = tempfile.TemporaryFile(prefix="mcsr-")  # noqa: SIM115
         voxels = volume.voxels.T if self._reversed else volume.voxels
-        np.ascontiguousarray(voxels, dtype=np.float32).tofile(self._file)
-        self._file.flush()
+        failed = None
+        try:
+            self._file = tempfile.TemporaryFile(prefix="mcsr-")  # noqa: SIM115
+            np.ascontiguousarray(voxels, dtype=np.float32).tofile(self._file)
+            self._file.flush()
+        except OSError as error:
+            failed = error.strerror or str(error)
+        if failed:  # with no cause, which would be taken for a full disk of the outputs
+            remedy = "free some space there, or name another folder by TMPDIR"
+            raise InputError(f"{volume.name}: the temporary folder cannot hold this reference ({failed}); {remedy}.")
 
     def __enter__(self) -> Self:
         return self

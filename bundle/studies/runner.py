@@ -22,11 +22,11 @@ from typing import Any, Literal
 
 import torch
 
-from bundle.batch.results import read_json, write_json
+from bundle.batch.results import read_json
 from bundle.config_files import SEPARATOR, read_config
 from bundle.engines import supports_bfloat16
 from bundle.errors import InputError
-from bundle.files import writable_folder
+from bundle.files import writable_folder, write_json
 from bundle.keys import IMAGE, REFERENCE
 from bundle.settings import place_of
 from bundle.studies.plan import Row, full_key
@@ -177,7 +177,7 @@ def run_in_subprocess(root: Path, stage: str, arguments: Sequence[str], folder: 
             status = _follow(command, root, stream.fileno(), lock)
         finally:
             signal.signal(signal.SIGTERM, before)
-            seconds = time.monotonic() - start + (float(total.read_text()) if total.is_file() else 0.0)
+            seconds = time.monotonic() - start + _seconds_before(total)
             total.write_text(f"{seconds:.1f}\n")
     if status:
         written = log.read_bytes()[begin:].decode(errors="replace")
@@ -219,3 +219,11 @@ def _reason(status: int, written: str) -> str:
         return f"it was killed by {signal.Signals(-status).name}; was there enough memory?"
     lines = [line.strip() for line in written.splitlines() if line.strip()]
     return lines[-1].removeprefix("error: ") if lines else f"exit status {status}"
+
+
+def _seconds_before(file: Path) -> float:
+    """Return what earlier attempts have taken; 0 where a kill has left the file empty."""
+    try:
+        return float(file.read_text())
+    except (OSError, ValueError):
+        return 0.0

@@ -12,11 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bundle.batch.results import write_json
 from bundle.config_files import bundle_root
 from bundle.console import error_text
 from bundle.errors import InputError
-from bundle.files import atomic_path, sha256
+from bundle.files import atomic_path, sha256, write_json
 from bundle.metrics import METRICS
 from bundle.networks import build
 from bundle.settings import recorded

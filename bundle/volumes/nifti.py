@@ -4,6 +4,7 @@
 import contextlib
 import gzip
 import math
+import os
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,14 +15,17 @@ import numpy as np
 from nibabel.openers import ImageOpener
 
 from bundle.errors import InputError
-from bundle.files import atomic_path
+from bundle.files import atomic_path, open_file
 from bundle.settings import PathLike
 from bundle.volumes.geometry import Volume, no_voxels
 from bundle.volumes.volume_checks import check_kind
 
 _PART: Final = 2**22  # voxels, or bytes, that are read at once
+_REST: Final = 2**20  # bytes behind the voxels, which some programs leave
+_HEADER: Final = 2**24  # bytes before the voxels: of the header and its extensions
 _DEFLATE: Final = 1040  # more than gzip can make of a byte
 _METRES, _MILLIMETRES, _MICRONS = 1, 2, 3  # NIfTI's codes of units of length
+_TOO_LONG: Final = f"it is longer than {_HEADER >> 20} MB"
 _TOO_SHORT: Final = "{path}: the file holds fewer voxels than its header says; copy or export it again."
 
 
@@ -35,11 +39,11 @@ def read_nifti(path: Path, with_voxels: bool = True) -> Volume:
         image = _image(path, stream)
         check_kind(path, image)
         needed = image.dataobj.offset + math.prod(map(int, image.shape)) * image.header.get_data_dtype().itemsize
-        if needed > path.stat().st_size * (_DEFLATE if isinstance(stream, gzip.GzipFile) else 1):
+        if needed > os.fstat(stream.fileno()).st_size * (_DEFLATE if isinstance(stream, gzip.GzipFile) else 1):
             raise InputError(_TOO_SHORT.format(path=path))  # before memory is taken for what is not there
         voxels = _voxels(path, image) if with_voxels else no_voxels((*image.shape, 1)[:3])
-        while with_voxels and stream.read(_PART):  # to the end, where a compressed file has its checksum
-            pass
+        if with_voxels and len(stream.read(_REST + 1)) > _REST:  # to the end, where a compressed file has its checksum
+            raise InputError(f"{path}: the file holds more than its header says; export it again.")
     header = image.header.copy()
     header.set_slope_inter(image.dataobj.slope, image.dataobj.inter)  # nibabel moves them out of it on loading
     affine = np.array(image.affine, dtype=np.float64)
@@ -87,7 +91,7 @@ def write_volume(
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[IO[bytes]]:
     try:
-        with path.open("rb") as stream:
+        with open_file(path) as stream:
             start = stream.read(2)
             stream.seek(0)
             yield gzip.GzipFile(fileobj=stream) if start == b"\x1f\x8b" else stream  # type: ignore[misc]
@@ -101,6 +105,19 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
         raise InputError(f"{path}: cannot read this file ({error.strerror}); check the path and its rights.") from error
 
 
+class _Head:
+    """The start of a stream, of which no more is read than a header may have."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self.tell = stream.tell
+
+    def read(self, size: int) -> bytes:
+        if not 0 <= size <= _HEADER - self.tell():
+            raise ValueError(_TOO_LONG)
+        return self._stream.read(size)
+
+
 def _image(path: Path, stream: IO[bytes]) -> nib.Nifti1Image:
     start = stream.read(348)
     magic_1, magic_2 = start[344:347], start[4:7]
@@ -111,13 +128,15 @@ def _image(path: Path, stream: IO[bytes]) -> nib.Nifti1Image:
     kind = nib.Nifti2Image if magic_2 == b"n+2" else nib.Nifti1Image
     try:
         stream.seek(0)
-        stored = kind.header_class.from_fileobj(stream, check=False)
+        stored = kind.header_class.from_fileobj(_Head(stream), check=False)
         stream.seek(0)
         image = kind.from_stream(stream)
     except (EOFError, zlib.error, gzip.BadGzipFile):
         raise
     except Exception as error:  # a damaged header fails inside nibabel in many ways
         raise InputError(f"{path}: the NIfTI header is damaged ({error}); export the file again.") from error
+    if image.dataobj.offset > _HEADER:
+        raise InputError(f"{path}: the NIfTI header is damaged ({_TOO_LONG}); export the file again.")
     sizes = stored["pixdim"][1 : 1 + min(len(image.shape), 3)]
     if stored["sform_code"] == 0 and not (np.isfinite(sizes) & (sizes != 0)).all():  # nibabel would put 1 mm
         raise InputError(f"{path}: the header gives a voxel size of zero; export the file again with its geometry.")

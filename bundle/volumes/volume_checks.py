@@ -15,6 +15,7 @@ from bundle.volumes.geometry import GRID_TOLERANCE, Volume, corner_distance, thr
 logger = logging.getLogger(__name__)
 
 VOXEL_SIZES: Final = (0.01, 100.0)  # mm; outside of these, lengths are in metres or microns
+MAXIMUM_VOXELS: Final = 2**29  # 2 GB in memory; 1024 x 1024 x 512
 MINIMUM_MATRIX: Final = 17  # voxels along each in-plane axis: eight unpadded 3 x 3 convolutions take 16 away
 
 
@@ -23,6 +24,11 @@ def check_kind(path: Path, image: nib.Nifti1Image) -> None:
     shape, dtype = image.shape, image.header.get_data_dtype()
     if len(shape) < 2 or min(shape) < 1:
         raise InputError(f"{path}: the image has no voxels (shape {shape}); export the file again.")
+    if math.prod(map(int, shape)) > MAXIMUM_VOXELS and max(shape[3:], default=1) == 1:
+        size = " x ".join(map(str, shape))
+        raise InputError(
+            f"{path}: {size} voxels are more than {MAXIMUM_VOXELS:,}; crop the image, or give a smaller one."
+        )
     if dtype.names is not None:
         raise InputError(f"{path}: the voxels are RGB colours; give a grey-scale image.")
     if dtype.kind not in "iuf":

@@ -283,3 +283,53 @@ def test_a_line_is_logged_for_each_case_with_the_time_that_is_left(make_pairs, m
     make_batch(make_pairs("a", "b", "c"), seconds=0.05).run()
     lines = [record.getMessage() for record in caplog.records if " done in " in record.getMessage()]
     assert lines == ["a done in 1 s; 2 left, about 1 s", "b done in 1 s; 1 left, about 1 s", "c done in 1 s"]
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        {"case": 3},
+        {"case": ["a"]},
+        {"output": 3},
+        {"warnings": 5},
+        {"facts": []},
+        {"facts": {"time": []}},
+        {"facts": {"time": {}}},
+        {"facts": {"time": {"seconds": "text"}, "low_res": {"factor": {}}}},
+        {"reason": {}},
+        {"status": "failed", "reason": None},
+    ],
+    ids=str,
+)
+def test_an_entry_of_the_wrong_type_in_a_report_stops_nothing(spoilt, make_pairs, make_batch, tmp_path) -> None:
+    pairs = make_pairs("a", "b")
+    make_batch(pairs, pages=True, share="1/2").run()
+    (tmp_path / "out" / "a_sr.html").write_text("page")
+    report = report_of(tmp_path / "out")
+    report["cases"][0] |= spoilt
+    (tmp_path / "out" / "report.json").write_text(json.dumps(report))
+    make_batch(pairs, pages=True, share="2/2").run()
+    assert statuses(tmp_path / "out")["b"] == "done"
+
+
+@pytest.mark.parametrize("spoilt", [{"warnings": 5}, {"facts": {"time": {}}}, {"facts": 3}, {"output": []}], ids=str)
+def test_a_record_of_the_wrong_type_stops_nothing(spoilt, make_pairs, make_batch, tmp_path) -> None:
+    pairs = make_pairs("a", "b")
+    make_batch(pairs[:1], pages=True).run()
+    (tmp_path / "out" / "a_sr.html").write_text("page")
+    file = tmp_path / "out" / "a_sr.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | spoilt))
+    make_batch(pairs, pages=True).run()
+    assert statuses(tmp_path / "out") == {"a": "skipped", "b": "done"}
+    assert (tmp_path / "out" / "index.html").is_file() is ("output" not in spoilt)  # which says where the page is
+
+
+def test_a_path_that_is_no_unicode_is_done_recorded_and_known_again(make_pairs, make_batch, treated, tmp_path) -> None:
+    (pair,) = make_pairs("a")
+    folder = tmp_path / os.fsdecode(b"M\xfcller")
+    (tmp_path / "in").rename(folder)
+    pair |= {key: str(folder / Path(pair[key]).name) for key in ("image", "reference")}
+    for _ in range(2):
+        make_batch([pair]).run()
+    assert treated() == ["a"]
+    assert json.loads((tmp_path / "out" / "a_sr.json").read_text())["inputs"]["image"]["path"] == pair["image"]

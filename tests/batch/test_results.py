@@ -3,6 +3,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from bundle.batch import Results
 from bundle.batch.results import json_value
@@ -66,3 +67,17 @@ def test_an_output_is_not_done_without_the_page_that_was_asked_for(tmp_path: Pat
     assert Results(tmp_path / "out", {}).finished(pair)
     output.with_name(output.name.replace(".nii.gz", ".html")).write_text("page")
     assert results.finished(pair)
+
+
+SPOILT = ["null", "3", '"text"', "[]", '{"image": null}', '{"image": 3}', '{"image": {"path": 3}}']
+
+
+@pytest.mark.parametrize("inputs", SPOILT)
+def test_a_record_with_spoilt_inputs_is_that_of_nothing_done(inputs: str, tmp_path: Path) -> None:
+    (tmp_path / "t.nii").write_text("image")
+    pair = {"case": "a", "image": str(tmp_path / "t.nii")}
+    results = Results(tmp_path, {})
+    results.path(pair).write_text("output")
+    results.record_path(pair).write_text(f'{{"case": "a", "settings": {{}}, "bytes": 6, "inputs": {inputs}}}')
+    assert results.finished(pair) is None
+    assert results.is_own(pair) is inputs.startswith("{")

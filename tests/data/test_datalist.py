@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bundle.data.datalist import read_datalist
 from bundle.data.pairs import find_pairs
 from bundle.errors import InputError
 
@@ -176,3 +177,19 @@ def test_many_missing_files_are_counted(tmp_path: Path) -> None:
     write_datalist(tmp_path, [{"image": f"{index}.nii", "reference": "r.nii"} for index in range(9)])
     with pytest.raises(InputError, match=re.escape("0.nii") + ".* and 13 more"):
         find_pairs(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("list.json", "[" * 5000 + "]" * 5000),
+        ("list.json", '[{"image": "a", "reference": ' + "[" * 99 + "]" * 99 + "}]"),
+        ("list.csv", "image,reference\n" + "a" * 200_000 + ",b\n"),
+        ("list.csv", "image,reference\na\0b,c\n"),
+    ],
+    ids=["deep", "deep entry", "wide", "null"],
+)
+def test_a_list_beyond_use_is_refused_in_a_sentence(name: str, content: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(InputError, match=name):
+        read_datalist(tmp_path / name, "auto")

@@ -3,6 +3,8 @@
 
 import json
 import logging
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -269,3 +271,25 @@ def test_a_volume_that_its_sidecar_contradicts_is_left_out(
     subjects = [pair["subject"] for pair in find_pairs(tmp_path)]
     assert subjects == (["02"] if reason else ["01", "02"])
     assert reason in caplog.text
+
+
+@pytest.mark.parametrize("depth", [1200, 2200])
+def test_folders_in_folders_without_end_are_walked_as_far_as_paths_go(depth: int, tmp_path: Path, caplog) -> None:
+    for contrast in ("T2w", "T1w"):
+        (tmp_path / f"sub-1_{contrast}.nii.gz").touch()
+    before = Path.cwd()
+    os.chdir(tmp_path)
+    for _ in range(depth):
+        Path("d").mkdir()
+        os.chdir("d")
+    os.chdir(before)
+    assert [pair["case"] for pair in find_pairs(tmp_path)] == ["sub-1"]
+    assert ("File name too long" in caplog.text) is (depth == 2200)
+    subprocess.run(["rm", "-rf", str(tmp_path / "d")], check=True)
+
+
+def test_a_pipe_among_the_lists_of_a_folder_is_passed_over(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "dataset.json")
+    for contrast in ("T2w", "T1w"):
+        (tmp_path / f"sub-1_{contrast}.nii.gz").touch()
+    assert len(find_pairs(tmp_path)) == 1

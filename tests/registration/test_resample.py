@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from bundle.batch.stopping import is_disk_full
 from bundle.errors import InputError
 from bundle.registration import PlacedVolume, StoredVolume, resample
 
@@ -124,3 +126,11 @@ def test_resample_refuses_sheared_axes() -> None:
     sheared = AFFINE @ np.array([[1, 0.2, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
     with pytest.raises(InputError, match=r"r\.nii: the voxel axes are .* off a right angle"):
         resample(smooth(SHAPE, sheared), SHAPE, AFFINE, np.eye(4))
+
+
+def test_a_full_temporary_folder_is_told_of_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    volume = PlacedVolume(np.ones((40, 40, 40), np.float32), np.eye(4), "T1w.nii.gz")
+    monkeypatch.setattr("tempfile.TemporaryFile", lambda **_: Path("/dev/full").open("wb", buffering=0))  # noqa: SIM115
+    with pytest.raises(InputError, match=r"T1w\.nii\.gz: the temporary folder cannot hold this reference") as caught:
+        StoredVolume(volume)
+    assert not is_disk_full(caught.value)  # which would be told of the outputs' folder, and end the batch

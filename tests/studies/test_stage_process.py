@@ -78,3 +78,10 @@ process.run_in_subprocess(Path({str(tmp_path)!r}), "training", [], Path({str(tmp
         assert parent.wait(30) == 128 + signal.SIGTERM
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+@pytest.mark.parametrize("content", ["", "soon"])
+def test_a_time_that_a_kill_has_left_empty_counts_as_none(content: str, program: Program, tmp_path: Path) -> None:
+    (tmp_path / "training.seconds").write_text(content)
+    program("print('done')")
+    assert 0 <= run_in_subprocess(tmp_path, "training", [], tmp_path) < 60

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 import gzip
+import os
 import tempfile
+import tracemalloc
 from pathlib import Path
 
 import nibabel as nib
@@ -485,3 +487,61 @@ def test_write_volume_refuses_a_folder_that_cannot_be_made(volume: Volume, tmp_p
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(InputError, match="cannot write into this output folder"):
         write_volume(tmp_path / "file" / "out.nii", volume.voxels, volume)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_what_is_no_file_is_refused_at_once(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.nii.gz"
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    with pytest.raises(InputError, match=r"a\.nii\.gz: this is a folder, a pipe or a device, and no file"):
+        read_volume(path)
+
+
+def growing(path: Path, shape: tuple[int, ...], extension: int = 0, offset: int = 352, more: int = 0) -> Path:
+    """Write a compressed file of zeros by what a header promises: an extension, where voxels start, and more behind."""
+    header = nib.Nifti1Header()
+    header.set_data_shape(shape)
+    header.set_data_dtype(np.uint8)
+    header.set_sform(OBLIQUE, 1)
+    header["vox_offset"] = offset
+    left = offset + int(np.prod(shape, dtype=np.int64)) + more
+    with gzip.open(path, "wb", compresslevel=1) as stream:
+        start = header.binaryblock + (np.array([1, extension, 6], "<i4").tobytes() if extension else bytes(4))
+        left -= stream.write(start)
+        while left > 0:
+            left -= stream.write(bytes(min(left, 2**24)))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("promised", "said"),
+    [
+        ({"shape": (2000, 2000, 200)}, r"2000 x 2000 x 200 voxels are more than 536,870,912; crop"),
+        ({"shape": SHAPE, "extension": 2**31 - 16, "offset": 368, "more": 2**28}, "it is longer than 16 MB"),
+        ({"shape": SHAPE, "offset": 2**28}, "it is longer than 16 MB"),
+        ({"shape": SHAPE, "more": 2**28}, "the file holds more than its header says"),
+    ],
+    ids=["matrix", "extension", "offset", "behind"],
+)
+def test_a_small_file_that_grows_is_refused_before_it_has_grown(promised, said, tmp_path: Path) -> None:
+    path = growing(tmp_path / "a.nii.gz", **promised)
+    assert path.stat().st_size < 2**23
+    tracemalloc.start()
+    with pytest.raises(InputError, match=said):
+        nifti.read_nifti(path)
+    assert tracemalloc.get_traced_memory()[1] < 2**25
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+def test_every_file_that_holds_less_than_its_header_promises_is_refused(ending: str, tmp_path: Path) -> None:
+    path = save(tmp_path / f"a{ending}", ramp())
+    content = gzip.decompress(path.read_bytes()) if ending == ".nii.gz" else path.read_bytes()
+    for missing in (1, 2, 500, len(content) - 352):
+        short = content[: len(content) - missing]
+        path.write_bytes(gzip.compress(short) if ending == ".nii.gz" else short)
+        with pytest.raises(InputError, match="holds fewer voxels than its header says"):
+            read_volume(path)
