@@ -23,7 +23,7 @@ demo: $(INSTALLED) ## Train for minutes on a simulated phantom, evaluate on a su
 	@$(RUN) training --config_file "['configs/train.yaml', 'configs/variants/quick.yaml']" --output_dir $(DEMO)
 	@$(RUN) evaluating --config_file configs/evaluate.yaml --training_dir $(DEMO)
 	@echo "Now the weights that come with the bundle, on the same subjects:"
-	@$(RUN) evaluating --config_file configs/evaluate.yaml --training_dir $(DEMO) --ckpt_path models/PDw_4x.pt \
+	@$(RUN) evaluating --config_file configs/evaluate.yaml --training_dir $(DEMO) --ckpt_path models/model.pt \
 		--noise 0 --bias_field 0 --output_dir $(DEMO)/shipped
 	@echo "Low-res (LR) and super-res (SR) of subjects that training never saw, by the network just trained and by the bundle's:"
 	@ls $(DEMO)/evaluation/*.png $(DEMO)/shipped/*.png

@@ -213,7 +213,15 @@ def plot(table: pd.DataFrame, path: Path) -> None:
     axes.imshow(table, cmap="RdBu", vmin=-4, vmax=4, aspect="auto")
     for (i, j), gain in np.ndenumerate(table.to_numpy()):
         if np.isfinite(gain):
-            axes.text(j, i, f"{gain:+.1f}", ha="center", va="center", fontsize=7)
+            axes.text(
+                j,
+                i,
+                f"{gain:+.1f}",
+                ha="center",
+                va="center",
+                fontsize=7,
+                color="white" if abs(gain) > 2.5 else "black",
+            )
     axes.set_xticks(range(len(table.columns)), [", ".join(column) for column in table.columns], rotation=60, ha="right")
     axes.set_yticks(range(len(table)), table.index)
     axes.tick_params(length=0, labelsize=7)

@@ -21,7 +21,7 @@ sys.path[:0] = [str(ROOT), str(DOCS)]
 METADATA = json.loads((ROOT / "configs" / "metadata.json").read_text(encoding="utf-8"))
 NAVIGATION = {
     "Start": ["tutorial", "ixi", "hospital"],
-    "Use": ["models", "training", "multi_gpu", "command", "data", "low_res", "registration", "trust"],
+    "Use": ["models", "scanners", "training", "multi_gpu", "command", "data", "low_res", "registration", "trust"],
     "In the MONAI world": ["README", "export", "monai_label", "tracking"],
     "Method and results": ["method", "results", "speed", "attribution"],
 }

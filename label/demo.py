@@ -14,7 +14,7 @@ from server import ROOT, make_app, running
 from bundle.kspace import zero_fill
 
 OUTPUT = ROOT / "output" / "label"
-WEIGHTS = ROOT / "models" / "PDw_4x.pt"
+WEIGHTS = ROOT / "models" / "model.pt"
 FACTOR = 4
 IMAGE = "sub-P01_T2w"
 REFERENCE = "sub-P01_PDw"

@@ -112,7 +112,7 @@ class MeasuredBlockd(Transform):
             known = zip(sizes, blocks, in_plane_factors(self.trained) if self.trained else (None, None), strict=True)
             estimates = [_on_grid(n, block, factor) for n, block, factor in known]
         if all(estimate.factor == 1 and estimate.is_sure for estimate in estimates):
-            raise InputError(_nothing_to_do(item, slice_axis))
+            raise InputError(_nothing_to_do(item))
         return _finding(item, slice_axis, after, estimates)
 
     def _given(self, sizes: Sequence[int]) -> list[AxisEstimate]:
@@ -201,14 +201,13 @@ def _said(before: Sequence[int], axes: Sequence[AxisEstimate]) -> str:
     return f"{known}, which is unsure: sharpened, and what was measured is put back as far as it is known"
 
 
-def _nothing_to_do(item: Item, slice_axis: int) -> str:
+def _nothing_to_do(item: Item) -> str:
     name = file_name(item[IMAGE]) or item[CASE]
     finer = " and its voxels are no larger than the reference's" if REFERENCE in item else ""
-    distance = item[IMAGE].pixdim.tolist()[slice_axis]
     return (
         f"{name}: there is nothing to sharpen in plane, as far as is known: all of its k-space was measured{finer}; "
-        f"its slices are {distance:.3g} mm apart (--through-plane makes thick ones thinner), --degrade true tries the "
-        "weights on it, and --low_res zero_filled with --factor F takes it as zero-filled by F."
+        "where you know better, say how much too coarse it is by --factor F, such as 1.5, or try the weights on a "
+        "degraded copy by --degrade true."
     )
 
 
