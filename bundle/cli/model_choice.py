@@ -13,10 +13,11 @@ def named_weights(named: str, folder: Path) -> str:
         return named
     if (file := Path(path(named))).is_file():
         return str(file)
-    if file.is_dir():
-        return str(_only_file(file))
     own = {file.stem: file for file in sorted(folder.glob("*.pt"))}
-    if (name := named.removesuffix(".pt")) not in own:
+    name = named.removesuffix(".pt")
+    if file.is_dir() and (name not in own or any(file.glob("*.pt"))):
+        return str(_only_file(file))
+    if name not in own:
         known = ", ".join(own)
         raise InputError(f"{named}: there are no weights here; give a .pt file, or one of the bundle's: {known}.")
     return str(own[name])
