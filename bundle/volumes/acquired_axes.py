@@ -136,7 +136,7 @@ def _lowest(size: int) -> int:
 
 def _deviation(knee: Knee, halves: list[Knee | None], kept: int) -> float:
     """Return the relative deviation of a knee: a sample or a fade, and how far two halves of the slices disagree."""
-    least = 1 / kept if knee.is_sharp else FADING
+    least = 1.25 / kept if knee.is_sharp else FADING
     apart = [abs(half.last - knee.last) / knee.last for half in halves if half is not None]
     missing = 0.05 * (len(halves) - len(apart))
     return max(least, min(0.5 * sum(apart) + missing, 0.5))
