@@ -16,16 +16,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bundle.acquisition import AxisEstimate, KSpaceAxis, Window
 from bundle.data.reading import read_volume
-from bundle.kspace import block_mask, kept_block, zero_fill
+from bundle.kspace import kept_block, zero_fill
 from bundle.phantom.scanner import simulate_subject
+from bundle.volumes.acquired_axes import estimate_axes
 from bundle.volumes.enlarge import enlarge_voxels
 from bundle.volumes.geometry import through_plane_axis
 from bundle.volumes.intensity import tissue_slices
 from bundle.volumes.measured_block import OccupiedAxis, occupied_block, power_profile
 
 FACTORS = [(2, 2), (3, 3), (4, 4), (4, 2), (1, 2)]
-Degrade = Callable[[Tensor], Tensor]
+ESTIMATED_FACTORS = (4, 3, 2)
+Degrade = Callable[[Tensor, float], Tensor]
+WINDOWS: dict[str, tuple[Window, float]] = {
+    "hamming": ("hamming", 1.0),
+    "hann": ("hann", 1.0),
+    "tukey quarter": ("tukey", 0.25),
+    "tukey half": ("tukey", 0.5),
+    "fermi": ("fermi", 0.1),
+    "gaussian": ("gaussian", 1.0),
+}
 
 
 def volumes(folders: list[Path]) -> Iterator[tuple[str, str, np.ndarray]]:
@@ -52,6 +63,11 @@ def found(slices: Tensor) -> tuple[OccupiedAxis, OccupiedAxis]:
     return occupied_block(slices.round().movedim(0, -1).float().numpy())
 
 
+def estimated(slices: Tensor) -> tuple[AxisEstimate, AxisEstimate]:
+    """Return what is estimated of slices (D, H, W) that are stored as integers."""
+    return estimate_axes(slices.round().movedim(0, -1).float().numpy(), (1.0, 1.0))
+
+
 def scanner(slices: Tensor, factor: float, phase: float = 0, noise: float = 0, shape: str = "box") -> Tensor:
     """Return magnitudes of slices (D, H, W) as a scanner measures them, each deviation from the plain block apart.
 
@@ -60,36 +76,22 @@ def scanner(slices: Tensor, factor: float, phase: float = 0, noise: float = 0, s
         factor: zero-filling factor.
         phase: of the object, in radians from the middle to an edge: a shift of the echo, and a curved part.
         noise: standard deviation of each channel after zero-filling, relative to the maximum.
-        shape: of the block: ``box``, ``ellipse``, ``partial`` (a quarter of the rows missing on one side), or the
-            window over it: ``hamming``, ``hann``, ``tukey`` (its outer quarter), ``fermi``.
+        shape: of the block: ``box``, ``ellipse``, ``partial`` (a quarter of the rows is missing on one side), or the
+            name of a window over it (``WINDOWS``).
     """
     rows, columns = (torch.linspace(-1, 1, n, dtype=torch.float64) for n in slices.shape[-2:])
     curve = rows[:, None] + 0.7 * columns**2 - rows[:, None] * columns + 0.5 * rows[:, None] ** 2
     generator = torch.Generator().manual_seed(0)
     real, imaginary = torch.randn(2, *slices.shape, generator=generator, dtype=torch.float64)
     scanned = slices * torch.exp(1j * phase * curve) + torch.complex(real, imaginary) * noise * slices.max() * factor
-    masks = [window(n, factor, shape) for n in slices.shape[-2:]]
-    mask = masks[0][:, None] * masks[1]
+    axes = [KSpaceAxis(n, factor, *WINDOWS.get(shape, ("box", 1.0))) for n in slices.shape[-2:]]
+    if shape == "partial":
+        axes[0] = KSpaceAxis(slices.shape[-2], factor, partial=0.75)
+    mask = axes[0].response()[:, None] * axes[1].response()
     if shape == "ellipse":
         distances = [((torch.arange(n) - n // 2) / (n / factor / 2)) ** 2 for n in slices.shape[-2:]]
         mask = mask * (distances[0][:, None] + distances[1] <= 1)
-    if shape == "partial":
-        n_rows = slices.shape[-2]
-        mask = mask * ((torch.arange(n_rows) - n_rows // 2) >= -0.25 * n_rows / factor)[:, None]
     return torch.fft.ifft2(torch.fft.fft2(scanned) * torch.fft.ifftshift(mask)).abs()
-
-
-def window(size: int, factor: float, shape: str) -> Tensor:
-    """Return the window over the measured block of one axis, zero outside."""
-    start, stop = kept_block(size, factor)
-    distance = ((torch.arange(size) - size // 2).abs() / ((stop - start) / 2)).clamp(max=1).double()
-    windows = {
-        "hamming": 0.54 + 0.46 * torch.cos(torch.pi * distance),
-        "hann": torch.cos(torch.pi / 2 * distance).square(),
-        "tukey": 0.5 + 0.5 * torch.cos(torch.pi * ((distance - 0.75) / 0.25).clamp(min=0)),
-        "fermi": 1 / (1 + torch.exp((distance - 0.9) / 0.04)),
-    }
-    return block_mask(size, factor) * windows.get(shape, torch.ones_like(distance))
 
 
 def small_image(slices: Tensor, factor: float) -> np.ndarray:
@@ -106,18 +108,20 @@ def psnr(image: Tensor, reference: Tensor) -> float:
 
 
 DEVIATIONS: dict[str, Degrade] = {
-    "none": lambda slices: scanner(slices, 4),
-    "noise, 1 % of the maximum": lambda slices: scanner(slices, 4, noise=0.01),
-    "noise, 3 %": lambda slices: scanner(slices, 4, noise=0.03),
-    "noise, 5 %": lambda slices: scanner(slices, 4, noise=0.05),
-    "phase, 1 rad": lambda slices: scanner(slices, 4, phase=1),
-    "phase, 3 rad": lambda slices: scanner(slices, 4, phase=3),
-    "partial Fourier 6/8, zero-filled": lambda slices: scanner(slices, 4, shape="partial"),
-    "elliptical block": lambda slices: scanner(slices, 4, shape="ellipse"),
-    "Hamming window": lambda slices: scanner(slices, 4, shape="hamming"),
-    "Fermi window": lambda slices: scanner(slices, 4, shape="fermi"),
-    "Tukey window, outer quarter": lambda slices: scanner(slices, 4, shape="tukey"),
-    "Hann window": lambda slices: scanner(slices, 4, shape="hann"),
+    "none": lambda slices, factor: scanner(slices, factor),
+    "noise, 1 % of the maximum": lambda slices, factor: scanner(slices, factor, noise=0.01),
+    "noise, 3 %": lambda slices, factor: scanner(slices, factor, noise=0.03),
+    "noise, 5 %": lambda slices, factor: scanner(slices, factor, noise=0.05),
+    "phase, 1 rad": lambda slices, factor: scanner(slices, factor, phase=1),
+    "phase, 3 rad": lambda slices, factor: scanner(slices, factor, phase=3),
+    "partial Fourier 6/8, zero-filled": lambda slices, factor: scanner(slices, factor, shape="partial"),
+    "elliptical block": lambda slices, factor: scanner(slices, factor, shape="ellipse"),
+    "Hamming window": lambda slices, factor: scanner(slices, factor, shape="hamming"),
+    "Fermi window": lambda slices, factor: scanner(slices, factor, shape="fermi"),
+    "Gaussian window": lambda slices, factor: scanner(slices, factor, shape="gaussian"),
+    "Tukey window, outer quarter": lambda slices, factor: scanner(slices, factor, shape="tukey quarter"),
+    "Tukey window, outer half": lambda slices, factor: scanner(slices, factor, shape="tukey half"),
+    "Hann window": lambda slices, factor: scanner(slices, factor, shape="hann"),
 }
 
 
@@ -136,6 +140,9 @@ class Tables:
         self.errors: dict[tuple[str, tuple[float, float]], list[int]] = defaultdict(list)
         self.drops: dict[tuple[str, tuple[float, float]], list[float]] = defaultdict(list)
         self.deviating: dict[str, list[tuple[OccupiedAxis, float]]] = defaultdict(list)
+        self.estimates: dict[tuple[str, int], list[AxisEstimate]] = defaultdict(list)
+        self.as_stored: dict[str, list[AxisEstimate]] = defaultdict(list)
+        self.estimate_seconds: list[float] = []
         self.small: dict[str, list[float]] = defaultdict(list)
         self.seconds: list[float] = []
 
@@ -152,11 +159,21 @@ class Tables:
                 if factor > 1:
                     self.drops[data_set, factors].append(axis.drop_db)
 
+    def add_estimates(self, data_set: str, volume: np.ndarray, is_degraded: bool) -> None:
+        """Estimate the axes of one volume as it is, and of eight of its slices after each deviation."""
+        start = time.process_time()
+        self.as_stored[data_set] += estimate_axes(volume, (1.0, 1.0))
+        self.estimate_seconds.append(time.process_time() - start)
+        slices = some_slices(volume, 8)
+        for name, degrade in DEVIATIONS.items() if is_degraded else ():
+            for factor in ESTIMATED_FACTORS:
+                self.estimates[name, factor] += estimated(degrade(slices, factor))
+
     def add_deviations(self, data_set: str, volume: np.ndarray) -> None:
         """Measure what scanners do besides zero-filling, and small matrices."""
         slices = some_slices(volume)
         for name, degrade in DEVIATIONS.items():
-            self.deviating[name] += [(axis, axis.size / 4) for axis in found(degrade(slices))]
+            self.deviating[name] += [(axis, axis.size / 4) for axis in found(degrade(slices, 4))]
         shape = (*slices.shape[1:], len(slices))
         enlarged = torch.from_numpy(enlarge_voxels(small_image(slices, 4), shape)).movedim(-1, 0)
         self.small[data_set].append(psnr(enlarged, zero_fill(slices, 4)))
@@ -192,6 +209,27 @@ class Tables:
         for data_set, values in self.small.items():
             print(f"| {data_set} | {np.mean(values):.1f} ({min(values):.1f} to {max(values):.1f}) |")
 
+    def show_estimates(self) -> None:
+        """Print how well the axes are estimated."""
+        print("\n| deviation | factor 4 within 10 % | 3 | 2 | within two deviations | worst, factor 4 |")
+        print("| --- | ---: | ---: | ---: | ---: | ---: |")
+        for name in DEVIATIONS:
+            ratios = {f: np.array([a.factor / f - 1 for a in self.estimates[name, f]]) for f in ESTIMATED_FACTORS}
+            covered = [
+                abs(axis.factor / f - 1) <= 2 * axis.deviation
+                for f in ESTIMATED_FACTORS
+                for axis in self.estimates[name, f]
+            ]
+            near = " | ".join(str(int((np.abs(ratios[f]) <= 0.1).sum())) for f in ESTIMATED_FACTORS)
+            worst = ratios[4][np.argmax(np.abs(ratios[4]))] if ratios[4].size else 0
+            print(f"| {name} | {near} | {sum(covered)} of {len(covered)} | {worst:+.0%} |")
+        print("\n| data set as it is | axes | estimated as full | largest factor |\n| --- | ---: | ---: | ---: |")
+        for data_set, axes in self.as_stored.items():
+            n_full = sum(axis.factor == 1 for axis in axes)
+            print(f"| {data_set} | {len(axes)} | {n_full} | {max(axis.factor for axis in axes):.2f} |")
+        seconds = self.estimate_seconds
+        print(f"\nCPU seconds a volume, estimating: {np.median(seconds):.2f}, at most {max(seconds):.2f}")
+
     def _cell(self, data_set: str, factors: tuple[float, float]) -> str:
         """Say how many blocks were found to the sample, and the smallest drop."""
         errors = self.errors[data_set, factors]
@@ -202,12 +240,20 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", type=Path, nargs="*", help="folders of .nii.gz volumes, all at full resolution")
+    parser.add_argument("--estimates", action="store_true", help="measure bundle.volumes.acquired_axes alone")
+    options = parser.parse_args()
     tables = Tables()
-    for data_set, name, volume in volumes(parser.parse_args().folders):
+    for data_set, name, volume in volumes(options.folders):
+        if options.estimates:
+            tables.add_estimates(data_set, volume, "T2w" in name)
+            continue
         tables.add(data_set, volume)
         if "T2w" in name:
             tables.add_deviations(data_set, volume)
-    tables.show()
+    if options.estimates:
+        tables.show_estimates()
+    else:
+        tables.show()
 
 
 if __name__ == "__main__":

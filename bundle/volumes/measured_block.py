@@ -70,12 +70,23 @@ def occupied_block(slices: np.ndarray) -> tuple[OccupiedAxis, OccupiedAxis]:
     Spectra of real images are symmetric: an asymmetric block (partial Fourier) cannot be told from one that has its
     larger half on both sides. A block that a filter has faded out has no edge, or is found smaller than it was.
     """
+    few = few_slices(slices)
+    rows, columns = (find_edge(power_profile(few, axis), slices.shape[axis]) for axis in (0, 1))
+    return rows, columns
+
+
+def few_slices(slices: np.ndarray) -> np.ndarray:
+    """Return at most ``MAXIMUM_SLICES`` of slices (H, W, D), evenly spaced among those with much energy, float32."""
     energy = np.einsum("hwd,hwd->d", slices, slices)
     chosen = np.flatnonzero(energy >= 0.1 * energy.max())
     chosen = chosen[np.linspace(0, len(chosen) - 1, min(len(chosen), MAXIMUM_SLICES)).round().astype(int)]
-    few = np.ascontiguousarray(slices[..., chosen], dtype=np.float32)
-    rows, columns = (find_edge(power_profile(few, axis), slices.shape[axis]) for axis in (0, 1))
-    return rows, columns
+    return np.ascontiguousarray(slices[..., chosen], dtype=np.float32)
+
+
+def power_level(power: np.ndarray) -> np.ndarray:
+    """Return power in dB, not below the rounding errors of float32 images whose outside is exactly empty."""
+    level: np.ndarray = 10 * np.log10(np.maximum(power, np.finfo(np.float64).tiny + 1e-13 * power.max()))
+    return level
 
 
 def power_profile(slices: np.ndarray, axis: int) -> np.ndarray:
@@ -90,8 +101,7 @@ def power_profile(slices: np.ndarray, axis: int) -> np.ndarray:
 
 def find_edge(power: np.ndarray, size: int) -> OccupiedAxis:
     """Find the last frequency before the power (:func:`power_profile`) drops by ``EDGE_DB``, on an axis of a size."""
-    floor = np.finfo(np.float64).tiny + 1e-13 * power.max()  # of float32 images whose outside is exactly empty
-    level = 10 * np.log10(np.maximum(power, floor))
+    level = power_level(power)
     lowest = max(2 * WINDOW, size // (2 * LARGEST_FACTOR))
     candidates = range(lowest, len(level) - WINDOW - 1)
     drops = np.array([_drop(level, last) for last in candidates])
@@ -103,7 +113,7 @@ def find_edge(power: np.ndarray, size: int) -> OccupiedAxis:
     around = drops[max(half - WINDOW, 0) : max(half + WINDOW + 1, 0)]
     if around.max(initial=0) >= max(EDGE_DB, 0.5 * drops.max()):
         steepest = max(half - WINDOW, 0) + int(np.argmax(around))
-    return OccupiedAxis(size, _n_kept(level, candidates[steepest]), float(drops[steepest]))
+    return OccupiedAxis(size, count_kept(level, candidates[steepest]), float(drops[steepest]))
 
 
 def _drop(level: np.ndarray, last: int) -> float:
@@ -114,7 +124,7 @@ def _drop(level: np.ndarray, last: int) -> float:
     return float(inside - outside - max(further_inside - inside, 0))  # the three are equally far apart
 
 
-def _n_kept(level: np.ndarray, last: int) -> int:
+def count_kept(level: np.ndarray, last: int) -> int:
     """Count the samples of a block that ends within two samples of the frequency ``last``, at the largest step.
 
     Where the step before it is one too, the sample between is an even block's unpaired row, with half its amplitude.
