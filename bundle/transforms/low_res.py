@@ -20,9 +20,9 @@ from bundle.keys import CASE, IMAGE, REFERENCE
 from bundle.kspace import in_plane_factors, kept_block
 from bundle.settings import Factor
 from bundle.transforms.io import Item, as_meta_tensor, file_name
+from bundle.volumes.acquired_axes import FADING, estimate_axes
 from bundle.volumes.enlarge import enlarge_voxels, regrid_affine
 from bundle.volumes.geometry import through_plane_axis
-from bundle.volumes.measured_block import occupied_block
 
 logger = logging.getLogger(__name__)
 
@@ -164,9 +164,14 @@ class MeasuredBlockd(Transform):
 
 
 def _estimates(item: Item, slice_axis: int) -> list[AxisEstimate]:
-    """Return what is known of rows and columns of the target as it came."""
-    found = occupied_block(np.moveaxis(item[IMAGE][0].numpy(force=True), slice_axis, -1))
-    return [AxisEstimate(axis.size, axis.factor, 0.5 / axis.kept if axis.found else 0.0) for axis in found]
+    """Return what is known of rows and columns of the target as it came.
+
+    Where a block fades out, its window is a guess among several, and a wrong one does harm in data consistency: it
+    counts as unknown.
+    """
+    rows, columns = _in_plane(item[IMAGE].pixdim.tolist(), slice_axis)
+    found = estimate_axes(np.moveaxis(item[IMAGE][0].numpy(force=True), slice_axis, -1), (rows, columns))
+    return [replace(axis, window=None) if axis.window != "box" and axis.deviation >= FADING else axis for axis in found]
 
 
 def _on_grid(size: int, block: AxisEstimate, trained: float | None) -> AxisEstimate:

@@ -122,7 +122,8 @@ def _from_image(few: np.ndarray, axis: int) -> AxisEstimate:
     knee = find_knee(level, _lowest(seen.shape[axis]))
     if knee is None:
         return AxisEstimate(size)
-    halves = [find_knee(power_level(power_profile(seen[..., i::2], axis)), _lowest(seen.shape[axis])) for i in (0, 1)]
+    parts = [seen[..., i::2] for i in range(min(2, seen.shape[-1]))]
+    halves = [find_knee(power_level(power_profile(part, axis)), _lowest(seen.shape[axis])) for part in parts]
     kept = count_kept(level, knee.last) if knee.is_sharp else 2 * knee.last + 1
     factor = max(seen.shape[axis] / kept, 1.0)
     window = _window(power, knee)

@@ -295,7 +295,7 @@ def test_a_case_that_is_read_again_is_neither_looked_at_nor_told_of_again(tmp_pa
     step = MeasuredBlockd()
     checked = step(pair(tmp_path, image))
     found = checked["case"].facts()
-    monkeypatch.setattr("bundle.transforms.low_res.occupied_block", None)
+    monkeypatch.setattr("bundle.transforms.low_res.estimate_axes", None)
     caplog.clear()
     with caplog.at_level(logging.INFO, "bundle"):
         computed = step(pair(tmp_path, image) | {"case": checked["case"]})
@@ -308,7 +308,7 @@ def test_a_case_that_is_read_again_is_neither_looked_at_nor_told_of_again(tmp_pa
 def test_an_item_that_has_been_enlarged_passes(tmp_path, monkeypatch) -> None:
     step = MeasuredBlockd()
     item = step(pair(tmp_path, small(head(), 32, 36)))
-    monkeypatch.setattr("bundle.transforms.low_res.occupied_block", None)
+    monkeypatch.setattr("bundle.transforms.low_res.estimate_axes", None)
     again = step(item)
     assert again["image"] is item["image"]
     assert again["case"].low_res is item["case"].low_res
