@@ -23,7 +23,7 @@ def pipeline_of(results: list[Any]) -> Pipeline:
         return {**pair, "image": torch.ones(2, 18, 20, 3)}
 
     network = Times(2.0)
-    return Pipeline(load, dict, TiledSliceInferer(mixed_precision=False), lambda _: network, results.append)
+    return Pipeline(load, dict, TiledSliceInferer(mixed_precision=False), network, results.append)
 
 
 def test_a_case_goes_through_all_steps_and_its_time_is_noted() -> None:
