@@ -70,7 +70,7 @@ def estimate_axes(
 
     Returns:
         Of the rows and of the columns: factor 1 and a box where nothing speaks for less than full resolution. The
-        truth lies within two deviations in about 95 % of the axes.
+        truth lies within two deviations in about 95 % of the axes, in fewer under strong phase or noise.
     """
     few = few_slices(slices)
     estimates = [_from_image(few, axis) for axis in (0, 1)]
