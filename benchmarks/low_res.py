@@ -2,6 +2,7 @@
 """Measure how well the occupied block of k-space is found, on volumes zero-filled here and on those as they are.
 
     python benchmarks/low_res.py FOLDER...        # NIfTI volumes below the folders, and two subjects of the phantom
+    python benchmarks/low_res.py --estimates FOLDER...     # how well bundle.volumes.acquired_axes does
 
 The tables of docs/low_res.md, as Markdown. Each volume is degraded in 24 of its slices and rounded to integers.
 """

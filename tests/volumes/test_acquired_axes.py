@@ -119,6 +119,15 @@ def test_reference_of_full_resolution_leaves_a_full_target_full(phantom) -> None
     assert [axis.factor for axis in estimate_axes(slices, SPACING, reference, SPACING)] == [1, 1]
 
 
+def test_weak_end_in_noise_counts_where_the_reference_goes_on(phantom) -> None:
+    slices, reference = low_res(phantom["T2w"], 2, noise=0.3), phantom["T1w"].astype(np.float32)
+    assert estimate_axes(slices, SPACING)[0].factor == 1
+    rows, _ = estimate_axes(slices, SPACING, reference, SPACING)
+    assert (rows.source, rows.factor) == ("reference", pytest.approx(2, rel=0.1))
+    same, _ = estimate_axes(slices, SPACING, slices, SPACING)
+    assert same.factor == 1  # the reference ends there too
+
+
 def test_peak_beyond_the_block_is_no_knee() -> None:
     level = np.concatenate([-np.linspace(0, 30, 40), np.full(60, -50.0)])
     level[80:84] += 20
