@@ -160,7 +160,7 @@ def test_defaults_are_the_paper_s_hyper_parameters() -> None:
 def test_workflow_has_every_property_that_monai_asks_for(stage, tmp_path, small_dataset) -> None:
     settings = {"patch_size": 24, "batch_size": 2} if stage == "train" else {}
     settings |= {"split_file": None} if stage == "evaluate" else {}
-    settings |= {"low_res": "zero_filled"} if stage == "inference" else {}
+    settings |= {"low_res": "zero_filled", "factor": 4} if stage == "inference" else {}
     flow = workflow(stage, tmp_path, dataset_dir=str(small_dataset), **settings)
     flow.initialize()
     assert flow.check_properties() == []
