@@ -21,10 +21,11 @@ import pytest
 import torch
 from monai.bundle import run
 
+from bundle.acquisition import AxisEstimate, Consistency
 from bundle.console import input_error
 from bundle.engines import TrainingStep
 from bundle.errors import InputError
-from bundle.kspace import restore_measured_magnitude, zero_fill
+from bundle.kspace import kept_block, zero_fill
 from bundle.networks import Generator
 from bundle.pseudonyms import recognised
 
@@ -376,7 +377,9 @@ def test_inference_is_the_generator_on_the_definition_of_its_input(data_consiste
     with torch.no_grad():
         expected = generator(torch.stack((low_res, (guide / guide.max()).movedim(-1, 0)), dim=1))
     if data_consistency:
-        expected = restore_measured_magnitude(expected, low_res[:, None], 4)
+        blocks = [(n, *kept_block(n, 4)) for n in low_res.shape[1:]]
+        axes = [AxisEstimate(n, n / (stop - start)) for n, start, stop in blocks]
+        expected = Consistency(*axes).restored(expected, low_res[:, None])
     found = nib.load(tmp_path / "out" / "sub-D_sr.nii.gz").get_fdata(dtype=np.float32)
     np.testing.assert_allclose(found, target.max() * expected[:, 0].movedim(0, -1), rtol=1e-4, atol=0.01)
 
@@ -489,10 +492,11 @@ def test_a_bad_image_is_reported_in_one_sentence_and_nothing_is_written(kind, sm
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["report.json"]
 
 
-def test_a_missing_reference_is_reported(small_dataset, tmp_path) -> None:
+def test_a_missing_reference_is_reported_where_the_weights_need_one(small_dataset, tmp_path) -> None:
     image, _ = image_and_reference(small_dataset)
+    settings = {"ckpt_path": str(weights_of(tmp_path / "w.pt")), "output_dir": str(tmp_path)}
     with refused("--image is given without its reference; add --reference FILE"):
-        run("inference", config_file="configs/inference.yaml", image=str(image), output_dir=str(tmp_path))
+        run("inference", config_file="configs/inference.yaml", image=str(image), **settings)
 
 
 def test_a_reference_on_another_grid_is_laid_on_the_image_by_its_header_where_registration_is_off(
@@ -517,9 +521,15 @@ def test_weights_of_another_architecture_are_reported(small_dataset, tmp_path) -
         infer(*image_and_reference(small_dataset), tmp_path / "none.pt", tmp_path / "out")
 
 
-def test_weights_trained_for_another_factor_are_reported_with_the_remedy(small_dataset, trained, tmp_path) -> None:
+def test_weights_trained_for_another_factor_are_refused_where_they_are_scored(small_dataset, trained, tmp_path) -> None:
+    settings = {"dataset_dir": str(small_dataset), "training_dir": str(trained), "factor": 2}
     with refused("trained with factor 4, not 2; give --factor 4"):
-        infer(*image_and_reference(small_dataset), trained / "model.pt", tmp_path / "out", factor=2)
+        run("evaluating", config_file="configs/evaluate.yaml", output_dir=str(tmp_path), **settings)
+
+
+def test_an_image_of_another_factor_than_the_weights_is_warned_of(small_dataset, trained, tmp_path, capsys) -> None:
+    infer(*image_and_reference(small_dataset), trained / "model.pt", tmp_path / "out", factor=2)
+    assert "the weights were trained for 4 alone" in capsys.readouterr().err
 
 
 def test_weights_trained_with_another_reference_contrast_are_reported(small_dataset, trained, tmp_path) -> None:

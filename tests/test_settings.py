@@ -49,7 +49,7 @@ def test_shipped_records_come_back_from_json_with_every_entry(file: Path) -> Non
 
 
 def test_there_are_shipped_records() -> None:
-    assert len(SHIPPED) == 6
+    assert len(SHIPPED) == 4
 
 
 def test_a_record_of_any_settings_comes_back_from_json() -> None:
