@@ -7,7 +7,7 @@ import logging
 from collections.abc import Hashable, Mapping
 from typing import Any, Final, Self
 
-from bundle.acquisition import AxisEstimate
+from bundle.acquisition import AxisEstimate, SliceAxis
 from bundle.errors import InputError
 from bundle.files import fingerprint
 from bundle.keys import CASE
@@ -20,22 +20,32 @@ _CHANGED: Final = "{path}: this was changed or replaced while its case was compu
 
 @dataclasses.dataclass(frozen=True)
 class LowResFinding:
-    """What is known of the low-res image's resolution in plane; lists of three are of native axes."""
+    """What is known of the low-res image's resolution; lists of three are of native axes."""
 
     said: str  # in one sentence
     slice_axis: int
     matrix_before: list[int]  # voxels in the file ...
-    matrix_after: list[int]  # ... and after enlarging
+    matrix_after: list[int]  # ... and on the grid of its output
     spacing_before: list[float]  # mm, likewise
     spacing_after: list[float]
-    axes: tuple[AxisEstimate, AxisEstimate]  # how rows and columns of the matrix after enlarging were acquired
+    axes: tuple[AxisEstimate, AxisEstimate]  # how rows and columns of the output's grid were acquired
+    slices: SliceAxis | None = None  # likewise the slices, where finer ones are made of them
+
+    @property
+    def is_coarse_in_plane(self) -> bool:
+        """Whether there is anything to sharpen within slices, as far as is known."""
+        return any(axis.factor > 1 or not axis.is_sure for axis in self.axes)
 
     def facts(self) -> dict[str, Any]:
         """Return JSON values; the axes' as lists of rows and columns."""
         kept = ("said", "matrix_before", "matrix_after", "spacing_before", "spacing_after")
         each = ("factor", "measured", "deviation", "window", "source")
         own = {name: getattr(self, name) for name in kept}
-        return own | {name: [getattr(axis, name) for axis in self.axes] for name in each}
+        own |= {name: [getattr(axis, name) for axis in self.axes] for name in each}
+        if self.slices is None:
+            return own
+        step = self.spacing_after[self.slice_axis]
+        return own | {"slice_thickness": self.slices.thickness * step, "slice_profile": self.slices.profile}
 
 
 @dataclasses.dataclass

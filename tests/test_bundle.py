@@ -384,6 +384,25 @@ def test_inference_is_the_generator_on_the_definition_of_its_input(data_consiste
     np.testing.assert_allclose(found, target.max() * expected[:, 0].movedim(0, -1), rtol=1e-4, atol=0.01)
 
 
+def test_thick_slices_become_near_isotropic_where_asked(small_dataset, tmp_path) -> None:
+    image, reference = image_and_reference(small_dataset)
+    thick = tmp_path / "sub-X_T2w.nii.gz"
+    before = nib.load(image)
+    voxel = np.linalg.norm(before.affine[:3, :3], axis=0)
+    affine = before.affine @ np.diag([1, 1, 4 * voxel[0] / voxel[2], 1])
+    nib.save(nib.Nifti1Image(before.get_fdata(dtype=np.float32), affine), thick)
+    settings = {"through_plane": True, "register": False}
+    infer(thick, reference, ROOT / "models" / "model.pt", tmp_path / "out", low_res="auto", **settings)
+    result = nib.load(tmp_path / "out" / "sub-X_sr.nii.gz")
+    n_slices = nib.load(thick).shape[2]
+    assert result.shape == (*before.shape[:2], 4 * n_slices)
+    centre = result.affine @ [0, 0, (result.shape[2] - 1) / 2, 1]
+    np.testing.assert_allclose(centre, affine @ [0, 0, (n_slices - 1) / 2, 1], atol=1e-4)
+    facts = json.loads((tmp_path / "out" / "sub-X_sr.json").read_text())["facts"]
+    assert "slices" in facts["low_res"]["said"]
+    assert facts["data_consistency"]["disagreement"] < 0.2
+
+
 @pytest.mark.parametrize(
     ("shape", "spacing", "axes"),
     [

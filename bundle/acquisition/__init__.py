@@ -6,6 +6,7 @@ from bundle.acquisition.consistency import Consistency
 from bundle.acquisition.estimate import AxisEstimate, Source
 from bundle.acquisition.family import ScannerFamily
 from bundle.acquisition.scan import Scan, scan
+from bundle.acquisition.through_plane import ThroughPlane
 
 __all__ = [
     "Axis",
@@ -17,6 +18,7 @@ __all__ = [
     "ScannerFamily",
     "SliceAxis",
     "Source",
+    "ThroughPlane",
     "Window",
     "scan",
 ]

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from bundle.case import Case
+from bundle.engines.reformat import inferer_of
 from bundle.keys import CASE, IMAGE, PRED
 
 
@@ -37,7 +38,9 @@ class Pipeline:
         with _timed(case, "prepare"):
             prepared = self.preprocessing({key: item.pop(key) for key in list(item)})
         with _timed(case, "network"):
-            prepared[PRED] = self.inferer(prepared[IMAGE][None].to(self.device), self.network.eval())[0]
+            prepared[PRED] = inferer_of(case, self.inferer)(prepared[IMAGE][None].to(self.device), self.network.eval())[
+                0
+            ]
         with _timed(case, "finish"):
             self.postprocessing(prepared)
 

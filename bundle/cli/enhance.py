@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bundle.cli.model_choice import named_weights
-from bundle.cli.options import CONTRAST, DEVICE, OUTPUT, add_switch, count, existing, factor, path
+from bundle.cli.options import CONTRAST, DEVICE, OUTPUT, add_switch, count, existing, factor, millimetres, path
 from bundle.errors import InputError
 from bundle.volumes.names import DICOM_DIRECTORY
 
@@ -39,6 +39,11 @@ def _add_image_options(parser: argparse.ArgumentParser) -> None:
     size = "zero_filled: enlarged by the scanner already; small: still of few pixels; default: auto, by looking"
     group.add_argument("--factor", type=factor, metavar="F", help=coarse)
     group.add_argument("--low-res", choices=("auto", "zero_filled", "small"), help=size)
+    add_switch(group, "--through-plane", "make near-isotropic slices of thick ones")
+    apart = "how far apart these are to lie; default: as the pixels, or the reference's voxels if larger"
+    group.add_argument("--spacing", type=millimetres, metavar="MM", help=apart)
+    thick = "how thick the slices are as they came; default: as the header says, or as far as they lie apart"
+    group.add_argument("--slice-thickness", type=millimetres, metavar="MM", help=thick)
     add_switch(group, "--degrade", "for tests: the images are sharp; make them coarse first")
     group = parser.add_argument_group("the reference")
     contrast = "which to take in a folder; default: auto, whichever has more pairs"

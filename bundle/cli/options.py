@@ -44,6 +44,13 @@ def count(text: str) -> int:
     return int(text)
 
 
+def millimetres(text: str) -> float:
+    """Read a length above 0."""
+    if not _NUMBER.fullmatch(text) or not float(text) > 0:
+        raise argparse.ArgumentTypeError(f"{text} is no length above 0 mm; write a number such as 1.5")
+    return float(text)
+
+
 def factor(text: str) -> float | list[float]:
     """Read a factor above 1, or two with a comma between them, for rows and columns."""
     factors = [yaml_value(part) for part in text.removeprefix("[").removesuffix("]").split(",")]

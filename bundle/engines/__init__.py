@@ -5,6 +5,7 @@ from bundle.engines.checkpoint import TrainingCheckpoint
 from bundle.engines.evaluation import EvaluationReport, protocol
 from bundle.engines.inferer import TiledSliceInferer
 from bundle.engines.precision import autocast, supports_bfloat16, use_machine
+from bundle.engines.reformat import ReformatInferer, inferer_of
 from bundle.engines.step import CriticUpdate, GeneratorUpdate, TrainingStep, WeightAverage
 from bundle.engines.training import (
     LossProgress,
@@ -23,12 +24,14 @@ __all__ = [
     "GeneratorLoader",
     "GeneratorUpdate",
     "LossProgress",
+    "ReformatInferer",
     "StopOnNan",
     "TiledSliceInferer",
     "TrainingCheckpoint",
     "TrainingStep",
     "WeightAverage",
     "autocast",
+    "inferer_of",
     "middle_slices_of_batch",
     "middle_slices_of_output",
     "prepare_batch",

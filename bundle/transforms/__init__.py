@@ -15,6 +15,7 @@ from bundle.transforms.network_input import (
     ThinSlicesd,
     TissueSlicesd,
 )
+from bundle.transforms.thick_slices import ThickSlicesd
 
 __all__ = [
     "AlignReferenced",
@@ -29,6 +30,7 @@ __all__ = [
     "SimulateScand",
     "SlicesLastd",
     "StackContrastsd",
+    "ThickSlicesd",
     "ThinSlicesd",
     "TissueSlicesd",
     "ZeroFilld",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What was measured of k-space, put back behind the network."""
+"""What was measured, put back behind the network."""
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import Transform
 
-from bundle.acquisition import Consistency
+from bundle.acquisition import Consistency, ThroughPlane
 from bundle.case import Case
 from bundle.keys import CASE, LOW_RES, PRED, PRED_CONSISTENT
 from bundle.transforms.io import Item
@@ -19,7 +19,7 @@ CHUNK_PIXELS: Final = 2**20  # at a time; their Fourier transforms need about 80
 
 @dataclass(eq=False)
 class DataConsistencyd(Transform):
-    """Put what was measured of k-space back into the network's output, slice by slice.
+    """Put what was measured of k-space, and of thick slices, back into the network's output.
 
     It comes from the low-res image that the network was given, never from the ground truth; how each axis was acquired,
     the case knows (:class:`bundle.case.LowResFinding`). It is a ``magnitude``, or else a real part. The result
@@ -34,6 +34,9 @@ class DataConsistencyd(Transform):
         item = dict(data)
         output, low_res = item[PRED].as_tensor(), item[LOW_RES].as_tensor()
         consistency = consistency_of(item, self.magnitude)
+        if thick := through_plane_of(item):
+            restored = thick.restored(output.float(), low_res.to(output.device).float(), consistency)
+            return item | {self.output_key: MetaTensor(restored, meta=item[PRED].meta)}
         in_place = self.output_key == PRED and output.dtype == torch.float32
         consistent = output if in_place else torch.empty_like(output, dtype=torch.float32)
         n_slices = max(1, CHUNK_PIXELS // (output.shape[1] * output.shape[2]))
@@ -43,6 +46,12 @@ class DataConsistencyd(Transform):
             consistent[..., chunk] = consistency.restored(*pair).movedim(0, -1)
         item[self.output_key] = MetaTensor(consistent, meta=item[PRED].meta)
         return item
+
+
+def through_plane_of(item: Mapping[Hashable, Any]) -> ThroughPlane | None:
+    """Return how an item's slices were acquired where finer ones are made of them."""
+    found = Case.of(item).low_res
+    return ThroughPlane(found.slices) if found and found.slices else None
 
 
 def consistency_of(item: Mapping[Hashable, Any], magnitude: bool) -> Consistency:

@@ -89,7 +89,7 @@ class SaveVolumed(SaveImaged):
     """Write results as ``<output_dir>/<case>_<postfix>.nii.gz`` under the header of the image they came from.
 
     A pair that has ``output`` names its result itself, see :func:`result_path`. The header is the one that the case
-    carries, or else is read from the image's file; where the image was enlarged, it becomes that of the enlarged grid.
+    carries, or else is read from the image's file; where the output's grid is finer, it becomes that of this grid.
     A SaveImaged by name only, so that programs which leave out saving by that class (MONAI Label) leave this out too.
 
     Args:
@@ -146,9 +146,10 @@ def native_result(item: Mapping[Hashable, Any], key: str) -> tuple[str, Volume]:
     if result.ndim != 4 or result.shape[0] != 1:
         raise ValueError(f'"{key}" is {tuple(result.shape)}: one volume (1, X, Y, Z) can be saved.')
     voxels = result[0].float().numpy(force=True)
-    like = Case.of(item).header or read_volume(source, with_voxels=False)
+    case = Case.of(item)
+    like = case.header or read_volume(source, with_voxels=False)
     if any(new > old for new, old in zip(voxels.shape, like.voxels.shape, strict=True)):
-        like = regrid(like, voxels.shape)
+        like = regrid(like, voxels.shape, case.low_res.slice_axis if case.low_res and case.low_res.slices else None)
     if like.voxels.shape != voxels.shape:
         raise ValueError(f'"{key}" is {voxels.shape}, its image {like.voxels.shape}: reshape.')
     return source, dataclasses.replace(like, voxels=voxels)

@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 Mode = Literal["auto", "zero_filled", "small"]
 Shape = tuple[int, ...]
+THICK_FROM: Final = 1.5  # distance of slices to the size of pixels from which finer slices can be made
 ENLARGED_FROM: Final = 1.2  # ratio to the reference's voxels from which a target is put on a finer grid
 LARGEST_FACTOR: Final = 4.6  # of the images that networks are trained on
 TRAINED_TOLERANCE: Final = 0.05  # of an image's factor to the one that weights are trained for, relative
@@ -53,11 +54,13 @@ class MeasuredBlockd(Transform):
         trained: what the weights are trained for, likewise; ``None`` for all factors.
         mode: ``auto`` looks at k-space, header and the reference's voxels; ``zero_filled`` takes the target as
             zero-filled by ``factor`` or ``trained``, unseen; ``small`` enlarges it by that, unseen.
+        required: refuse an image in which nothing can be gained in plane.
     """
 
     factor: Factor | None = None
     trained: Factor | None = None
     mode: Mode = "auto"
+    required: bool = True
 
     def __post_init__(self) -> None:
         if self.mode not in get_args(Mode):
@@ -70,8 +73,8 @@ class MeasuredBlockd(Transform):
     def __call__(self, data: Mapping[Hashable, Any]) -> Item:
         """Return the item with the target on the grid of its output.
 
-        ``InputError`` if nothing can be gained in plane: no coarser than its grid, as far as is known, and that no
-        coarser than the reference's.
+        ``InputError`` if nothing can be gained in plane though it is required: no coarser than its grid, as far as is
+        known, and that no coarser than the reference's.
         """
         item = dict(data)
         item[CASE] = case = Case.of(item)
@@ -81,9 +84,11 @@ class MeasuredBlockd(Transform):
             found = case.low_res = look(item)
             logger.info("%s: %s", case, found.said)
             self._compare(case)
-        if found.matrix_after != shape:
-            affine = regrid_affine(item[IMAGE].affine.numpy(), shape, found.matrix_after)
-            voxels = enlarge_voxels(item[IMAGE][0].numpy(force=True), found.matrix_after)
+        after = [*found.matrix_after]
+        after[found.slice_axis] = shape[found.slice_axis]
+        if after != shape:
+            affine = regrid_affine(item[IMAGE].affine.numpy(), shape, after)
+            voxels = enlarge_voxels(item[IMAGE][0].numpy(force=True), after)
             meta = {**item[IMAGE].meta, MetaKeys.ORIGINAL_AFFINE: affine.copy()}
             item[IMAGE] = as_meta_tensor(voxels, affine, meta)
         return item
@@ -94,7 +99,7 @@ class MeasuredBlockd(Transform):
         return _finding(item, slice_axis, shape, self._given(_in_plane(shape, slice_axis)))
 
     def _small(self, item: Item) -> LowResFinding:
-        shape, zooms, axes = tuple(item[IMAGE].shape[1:]), _zooms(item), _slice_axes(item[IMAGE])
+        shape, zooms, axes = tuple(item[IMAGE].shape[1:]), relative_spacing(item), _slice_axes(item[IMAGE])
         # small voxels between thin slices: the reference tells which axes are too coarse
         slice_axis = next((axis for axis in axes if min(_in_plane(zooms, axis)) > ENLARGED_FROM), axes[0])
         before = _in_plane(shape, slice_axis)
@@ -111,7 +116,7 @@ class MeasuredBlockd(Transform):
         else:
             known = zip(sizes, blocks, in_plane_factors(self.trained) if self.trained else (None, None), strict=True)
             estimates = [_on_grid(n, block, factor) for n, block, factor in known]
-        if all(estimate.factor == 1 and estimate.is_sure for estimate in estimates):
+        if self.required and all(estimate.factor == 1 and estimate.is_sure for estimate in estimates):
             raise InputError(_nothing_to_do(item))
         return _finding(item, slice_axis, after, estimates)
 
@@ -124,7 +129,7 @@ class MeasuredBlockd(Transform):
 
     def _grid(self, item: Item) -> tuple[int, list[AxisEstimate], list[int]]:
         """Return the axis of the slices, what is known of the others, and the sizes that they get."""
-        target, zooms = item[IMAGE], _zooms(item)
+        target, zooms = item[IMAGE], relative_spacing(item)
         shape = tuple(target.shape[1:])
         likely, *others = _slice_axes(target)
         # small voxels between thin slices: the reference tells which axes are too coarse
@@ -196,6 +201,8 @@ def _said(before: Sequence[int], axes: Sequence[AxisEstimate]) -> str:
     grid = f"of {' x '.join(map(str, sizes))} pixels"
     if sizes != list(before):
         grid += f" (enlarged from {' x '.join(map(str, before))})"
+    if all(axis.factor == 1 and axis.is_sure for axis in axes):
+        return f"in plane as fine as its grid {grid}"
     sources = list(dict.fromkeys(_SOURCES[axis.source] for axis in axes))
     spread = max(axis.deviation for axis in axes)
     spread_text = f", +-{max(spread, 0.01):.0%}" if spread else ""
@@ -211,8 +218,16 @@ def _nothing_to_do(item: Item) -> str:
     finer = " and its voxels are no larger than the reference's" if REFERENCE in item else ""
     return (
         f"{name}: there is nothing to sharpen in plane, as far as is known: all of its k-space was measured{finer}; "
-        "where you know better, say how much too coarse it is by --factor F, such as 1.5, or try the weights on a "
-        "degraded copy by --degrade true."
+        f"{_thick_slices(item)}where you know better, say how much too coarse it is by --factor F, such as 1.5, or try "
+        "the weights on a degraded copy by --degrade true."
+    )
+
+
+def _thick_slices(item: Item) -> str:
+    spacing = sorted(voxel_sizes(item[IMAGE].affine.numpy()))
+    is_thick = spacing[2] >= THICK_FROM * spacing[1]
+    return (
+        f"finer slices can be made of these, {spacing[2]:.3g} mm apart, by --through-plane true; " if is_thick else ""
     )
 
 
@@ -222,7 +237,7 @@ def _slice_axes(volume: MetaTensor) -> list[int]:
     return [likely, *(axis for axis in (2, 1, 0) if axis != likely)]
 
 
-def _zooms(item: Item) -> list[float]:
+def relative_spacing(item: Item) -> list[float]:
     """Return the target's voxel sizes relative to the reference's, along the target's axes; 1 without a reference."""
     if REFERENCE not in item:
         return [1.0, 1.0, 1.0]

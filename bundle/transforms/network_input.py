@@ -10,6 +10,7 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import Transform
 
+from bundle.case import Case
 from bundle.errors import InputError
 from bundle.keys import HIGH_RES, IMAGE, LEVEL_TARGETS, LOW_RES, PRED, REFERENCE, SCALE, SLICE_AXIS, SLICES, UNCERTAINTY
 from bundle.transforms.io import Item
@@ -20,13 +21,14 @@ CONTRASTS: Final = (IMAGE, REFERENCE)
 
 
 class SlicesLastd(Transform):
-    """Move the target's through-plane axis last: the largest voxel spacing, the last axis on a tie."""
+    """Move the target's through-plane axis last: the largest voxel spacing in its file, the last axis on a tie."""
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Item:
         """Return the item with tensors (1, H, W, D) and their affines to match, and the axis taken."""
         item = dict(data)
         shape = item[IMAGE].shape[1:]
-        axis = through_plane_axis(item[IMAGE].pixdim.tolist(), shape)
+        found = Case.of(item).low_res
+        axis = found.slice_axis if found else through_plane_axis(item[IMAGE].pixdim.tolist(), shape)
         order = [*(i for i in range(3) if i != axis), axis]
         for key in (key for key in CONTRASTS if key in item):
             volume = item[key].permute(0, *(i + 1 for i in order))

@@ -20,7 +20,7 @@ from bundle.drawing.slice_choice import quartile_slices
 from bundle.engines import GeneratorLoader
 from bundle.keys import CASE, IMAGE, PRED, SHOWN_UNCERTAINTY, UNCERTAINTY
 from bundle.settings import TrainingRecord
-from bundle.transforms.data_consistency import consistency_of
+from bundle.transforms.data_consistency import consistency_of, through_plane_of
 from bundle.trust.influence import reference_influence
 from bundle.trust.profile import slices_with_tissue
 from bundle.trust.spread import PASSES, Finish, Predict, predictive_spread
@@ -60,6 +60,10 @@ class NetworkChecksd(Transform):
         item = dict(data)
         item[CASE] = Case.of(item)
         self._disagree(item)
+        if through_plane_of(item):  # passes of single slices say nothing of reformats
+            if self.uncertainty:
+                item[CASE].warn("No map of uncertainty is made where finer slices are made of thick ones.")
+            return item
         shown = self._shown(item)
         if not shown:
             return item
@@ -88,9 +92,13 @@ class NetworkChecksd(Transform):
 
     def _disagree(self, item: Item) -> None:
         norms, consistency = np.zeros(2), consistency_of(item, self.magnitude)
-        for part in _chunks(item[PRED]):
-            output, low_res = _slices(item[PRED], part).float(), _input(item, part)[:, :1].float()
-            norms += np.square(consistency.disagreement(output, low_res))
+        if thick := through_plane_of(item):
+            volumes = (item[PRED].as_tensor().float(), item[IMAGE].as_tensor()[:1].float())
+            norms += np.square(thick.disagreement(*volumes, consistency))
+        else:
+            for part in _chunks(item[PRED]):
+                output, low_res = _slices(item[PRED], part).float(), _input(item, part)[:, :1].float()
+                norms += np.square(consistency.disagreement(output, low_res))
         share = float(np.sqrt(norms[0] / norms[1])) if norms[1] else 0.0
         item[CASE].measured["data_consistency"] = {"disagreement": share, "restored": self.consistent}
         if share > LARGEST_DISAGREEMENT:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A small matrix enlarged as a scanner does, by zero-padding k-space, with the header that belongs to it.
+"""A small matrix enlarged as a scanner does, by zero-padding k-space, and the header that belongs to a finer grid.
 
-Voxel 0 of every axis keeps its centre and voxels shrink by old / new size, so the last one ends further in than before.
+Along an axis that k-space enlarges, voxel 0 keeps its centre and voxels shrink by old / new size, so the last one ends
+further in than before. An axis of slices that are cut into finer ones keeps both ends instead: it is *divided*.
 """
 
 import dataclasses
@@ -39,25 +40,39 @@ def enlarge_voxels(voxels: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     return enlarged
 
 
-def regrid(volume: Volume, shape: Sequence[int]) -> Volume:
-    """Describe the grid of an enlarged volume, without voxels: what ``write_volume`` writes them like.
+def regrid(volume: Volume, shape: Sequence[int], divided: int | None = None) -> Volume:
+    """Describe the finer grid of a volume, without voxels: what ``write_volume`` writes them like.
 
-    Matrix, voxel sizes, qform and sform follow, each in its own frame and with its code; all else in the header stays.
+    Matrix, voxel sizes, qform and sform follow, each in its own frame and with its code, and when each slice was taken
+    is forgotten where they are ``divided``; all else in the header stays.
     """
     header = volume.header.copy()
     stored = header.get_data_shape()  # may have fewer axes than the voxels, or more of length 1
     header.set_data_shape((*shape, *stored[3:])[: len(stored)])
     scales = [old / new for old, new in zip(volume.voxels.shape, shape, strict=True)]
+    if divided is not None:
+        shift = (scales[divided] - 1) / 2  # of the centre of the first voxel, in old ones
+        turned = volume.header.get_qform()[:3, divided]
+        for step, name in zip(turned, "xyz", strict=True):
+            header[f"qoffset_{name}"] += shift * step
+            header[f"srow_{name}"][3] += shift * header[f"srow_{name}"][divided]
+        for field in ("slice_start", "slice_end", "slice_code", "slice_duration"):
+            header[field] = 0
     for axis, scale in enumerate(scales):
         header["pixdim"][1 + axis] *= scale  # of the qform too; its quaternion and offset do not change
         for row in ("srow_x", "srow_y", "srow_z"):
             header[row][axis] *= scale
-    affine = regrid_affine(volume.affine, volume.voxels.shape, shape)
+    affine = regrid_affine(volume.affine, volume.voxels.shape, shape, divided)
     if header["sform_code"] == 0 and header["qform_code"] == 0:  # readers would place it by its middle, which moves
         header.set_sform(affine, code="aligned")
     return dataclasses.replace(volume, voxels=no_voxels(shape), affine=affine, header=header)
 
 
-def regrid_affine(affine: np.ndarray, before: Sequence[int], after: Sequence[int]) -> np.ndarray:
-    """Return the affine (4, 4), voxel index to mm, of a grid enlarged from ``before`` to ``after`` voxels an axis."""
-    return np.asarray(affine) @ np.diag([*(old / new for old, new in zip(before, after, strict=True)), 1.0])
+def regrid_affine(
+    affine: np.ndarray, before: Sequence[int], after: Sequence[int], divided: int | None = None
+) -> np.ndarray:
+    """Return the affine (4, 4), voxel index to mm, of a grid of ``after`` instead of ``before`` voxels an axis."""
+    finer = np.diag([*(old / new for old, new in zip(before, after, strict=True)), 1.0])
+    if divided is not None:
+        finer[divided, 3] = (finer[divided, divided] - 1) / 2
+    return np.asarray(affine) @ finer
