@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measure how well the occupied block of k-space is found, on volumes zero-filled here and on those as they are.
+"""Measure how well the acquisition of the in-plane axes is found, on volumes degraded here and on those as they are.
 
     python benchmarks/low_res.py FOLDER...        # NIfTI volumes below the folders, and two subjects of the phantom
-    python benchmarks/low_res.py --estimates FOLDER...     # how well bundle.volumes.acquired_axes does
 
-The tables of docs/low_res.md, as Markdown. Each volume is degraded in 24 of its slices and rounded to integers.
+The tables of docs/low_res.md, as Markdown. Each T2w volume is degraded in 8 of its slices and rounded to integers.
 """
 
 import argparse
@@ -25,10 +24,8 @@ from bundle.volumes.acquired_axes import estimate_axes
 from bundle.volumes.enlarge import enlarge_voxels
 from bundle.volumes.geometry import through_plane_axis
 from bundle.volumes.intensity import tissue_slices
-from bundle.volumes.measured_block import OccupiedAxis, occupied_block, power_profile
 
-FACTORS = [(2, 2), (3, 3), (4, 4), (4, 2), (1, 2)]
-ESTIMATED_FACTORS = (4, 3, 2)
+FACTORS = (4, 3, 2)
 Degrade = Callable[[Tensor, float], Tensor]
 WINDOWS: dict[str, tuple[Window, float]] = {
     "hamming": ("hamming", 1.0),
@@ -57,11 +54,6 @@ def some_slices(volume: np.ndarray, maximum: int = 24) -> Tensor:
     chosen = np.flatnonzero(tissue_slices(volume))
     chosen = chosen[np.linspace(0, len(chosen) - 1, min(len(chosen), maximum)).round().astype(int)]
     return torch.from_numpy(volume[..., chosen].astype(np.float64)).movedim(-1, 0)
-
-
-def found(slices: Tensor) -> tuple[OccupiedAxis, OccupiedAxis]:
-    """Return what is found in slices (D, H, W) that are stored as integers."""
-    return occupied_block(slices.round().movedim(0, -1).float().numpy())
 
 
 def estimated(slices: Tensor) -> tuple[AxisEstimate, AxisEstimate]:
@@ -126,135 +118,63 @@ DEVIATIONS: dict[str, Degrade] = {
 }
 
 
-def fade(volume: np.ndarray) -> list[float]:
-    """Return how far the power of each in-plane axis falls from half the highest frequency to 0.8 of it, in dB."""
-    profiles = [power_profile(volume.astype(np.float32), axis) for axis in (0, 1)]
-    return [float(10 * np.log10(p[round(0.5 * len(p))] / p[round(0.8 * len(p))])) for p in profiles]
-
-
 class Tables:
     """Collect what is found, by data set and by deviation."""
 
     def __init__(self) -> None:
-        self.full: dict[str, list[OccupiedAxis]] = defaultdict(list)
-        self.fades: dict[str, list[list[float]]] = defaultdict(list)
-        self.errors: dict[tuple[str, tuple[float, float]], list[int]] = defaultdict(list)
-        self.drops: dict[tuple[str, tuple[float, float]], list[float]] = defaultdict(list)
-        self.deviating: dict[str, list[tuple[OccupiedAxis, float]]] = defaultdict(list)
         self.estimates: dict[tuple[str, int], list[AxisEstimate]] = defaultdict(list)
         self.as_stored: dict[str, list[AxisEstimate]] = defaultdict(list)
-        self.estimate_seconds: list[float] = []
-        self.small: dict[str, list[float]] = defaultdict(list)
         self.seconds: list[float] = []
+        self.small: dict[str, list[float]] = defaultdict(list)
 
-    def add(self, data_set: str, volume: np.ndarray) -> None:
-        """Measure one volume."""
-        start = time.process_time()
-        self.full[data_set] += occupied_block(volume)
-        self.seconds.append(time.process_time() - start)
-        self.fades[data_set].append(fade(volume))
-        slices = some_slices(volume)
-        for factors in FACTORS:
-            for axis, factor in zip(found(zero_fill(slices, factors[0], True, factors[1])), factors, strict=True):
-                self.errors[data_set, factors].append(axis.kept - round(axis.size / factor))
-                if factor > 1:
-                    self.drops[data_set, factors].append(axis.drop_db)
-
-    def add_estimates(self, data_set: str, volume: np.ndarray, is_degraded: bool) -> None:
+    def add(self, data_set: str, volume: np.ndarray, is_degraded: bool) -> None:
         """Estimate the axes of one volume as it is, and of eight of its slices after each deviation."""
         start = time.process_time()
         self.as_stored[data_set] += estimate_axes(volume, (1.0, 1.0))
-        self.estimate_seconds.append(time.process_time() - start)
+        self.seconds.append(time.process_time() - start)
+        if not is_degraded:
+            return
         slices = some_slices(volume, 8)
-        for name, degrade in DEVIATIONS.items() if is_degraded else ():
-            for factor in ESTIMATED_FACTORS:
-                self.estimates[name, factor] += estimated(degrade(slices, factor))
-
-    def add_deviations(self, data_set: str, volume: np.ndarray) -> None:
-        """Measure what scanners do besides zero-filling, and small matrices."""
-        slices = some_slices(volume)
         for name, degrade in DEVIATIONS.items():
-            self.deviating[name] += [(axis, axis.size / 4) for axis in found(degrade(slices, 4))]
+            for factor in FACTORS:
+                self.estimates[name, factor] += estimated(degrade(slices, factor))
         shape = (*slices.shape[1:], len(slices))
         enlarged = torch.from_numpy(enlarge_voxels(small_image(slices, 4), shape)).movedim(-1, 0)
         self.small[data_set].append(psnr(enlarged, zero_fill(slices, 4)))
 
     def show(self) -> None:
         """Print all tables."""
-        print("| data set | volumes | taken for full | largest drop, dB | " + " | ".join(map(str, FACTORS)) + " |")
-        print("| --- | ---: | ---: | ---: |" + " ---: |" * len(FACTORS))
-        for data_set, axes in self.full.items():
-            cells = [self._cell(data_set, factors) for factors in FACTORS]
-            n_full = f"{sum(not axis.found for axis in axes)} of {len(axes)}"
-            largest = f"{max(axis.drop_db for axis in axes):.1f}"
-            print("| " + " | ".join([data_set, str(len(axes) // 2), n_full, largest, *cells]) + " |")
-        print(
-            f"\nCPU seconds a volume, looking alone: {np.median(self.seconds):.2f}, at most {max(self.seconds):.2f}\n"
-        )
-        print("| deviation, factor 4 | found within a sample | found within 5 % | no edge found | worst, samples |")
-        print("| --- | ---: | ---: | ---: | ---: |")
-        for name, found_axes in self.deviating.items():
-            errors = [axis.kept - round(expected) for axis, expected in found_axes if axis.found]
-            near = sum(
-                abs(axis.kept - round(expected)) <= 0.05 * expected for axis, expected in found_axes if axis.found
-            )
-            n_none = sum(not axis.found for axis, _ in found_axes)
-            worst = max(errors, key=abs, default=0)
-            within = sum(abs(error) <= 1 for error in errors)
-            print(f"| {name} | {within} of {len(found_axes)} | {near} | {n_none} | {worst:+d} |")
-        print("\n| data set as it is | fall of the rows' power from 0.5 to 0.8, dB | columns |\n| --- | ---: | ---: |")
-        for data_set, pairs in self.fades.items():
-            ranges = [f"{min(values):.0f} to {max(values):.0f}" for values in zip(*pairs, strict=True)]
-            print(f"| {data_set} | {ranges[0]} | {ranges[1]} |")
+        print("| deviation | factor 4 within 10 % | 3 | 2 | within two deviations | taken for full | worst, factor 4 |")
+        print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
+        for name in DEVIATIONS:
+            ratios = {f: np.array([a.factor / f - 1 for a in self.estimates[name, f]]) for f in FACTORS}
+            all_axes = [(axis, f) for f in FACTORS for axis in self.estimates[name, f]]
+            covered = sum(abs(axis.factor / f - 1) <= 2 * axis.deviation for axis, f in all_axes)
+            missed = sum(axis.factor == 1 and axis.is_sure for axis, _ in all_axes)
+            near = " | ".join(str(int((np.abs(ratios[f]) <= 0.1).sum())) for f in FACTORS)
+            worst = ratios[4][np.argmax(np.abs(ratios[4]))] if ratios[4].size else 0
+            print(f"| {name} | {near} | {covered} of {len(all_axes)} | {missed} | {worst:+.0%} |")
+        print("\n| data set as it is | axes | full | open | largest factor |\n| --- | ---: | ---: | ---: | ---: |")
+        for data_set, axes in self.as_stored.items():
+            n_full = sum(axis.factor == 1 and axis.is_sure for axis in axes)
+            n_open = sum(axis.factor == 1 and not axis.is_sure for axis in axes)
+            largest = max(axis.factor for axis in axes)
+            print(f"| {data_set} | {len(axes)} | {n_full} | {n_open} | {largest:.2f} |")
         print("\n| data set | enlarged small matrix against zero-filling, PSNR in dB |\n| --- | ---: |")
         for data_set, values in self.small.items():
             print(f"| {data_set} | {np.mean(values):.1f} ({min(values):.1f} to {max(values):.1f}) |")
-
-    def show_estimates(self) -> None:
-        """Print how well the axes are estimated."""
-        print("\n| deviation | factor 4 within 10 % | 3 | 2 | within two deviations | worst, factor 4 |")
-        print("| --- | ---: | ---: | ---: | ---: | ---: |")
-        for name in DEVIATIONS:
-            ratios = {f: np.array([a.factor / f - 1 for a in self.estimates[name, f]]) for f in ESTIMATED_FACTORS}
-            covered = [
-                abs(axis.factor / f - 1) <= 2 * axis.deviation
-                for f in ESTIMATED_FACTORS
-                for axis in self.estimates[name, f]
-            ]
-            near = " | ".join(str(int((np.abs(ratios[f]) <= 0.1).sum())) for f in ESTIMATED_FACTORS)
-            worst = ratios[4][np.argmax(np.abs(ratios[4]))] if ratios[4].size else 0
-            print(f"| {name} | {near} | {sum(covered)} of {len(covered)} | {worst:+.0%} |")
-        print("\n| data set as it is | axes | estimated as full | largest factor |\n| --- | ---: | ---: | ---: |")
-        for data_set, axes in self.as_stored.items():
-            n_full = sum(axis.factor == 1 for axis in axes)
-            print(f"| {data_set} | {len(axes)} | {n_full} | {max(axis.factor for axis in axes):.2f} |")
-        seconds = self.estimate_seconds
-        print(f"\nCPU seconds a volume, estimating: {np.median(seconds):.2f}, at most {max(seconds):.2f}")
-
-    def _cell(self, data_set: str, factors: tuple[float, float]) -> str:
-        """Say how many blocks were found to the sample, and the smallest drop."""
-        errors = self.errors[data_set, factors]
-        return f"{sum(error == 0 for error in errors)} of {len(errors)}, {min(self.drops[data_set, factors]):.1f} dB"
+        print(f"\nCPU seconds a volume: {np.median(self.seconds):.2f}, at most {max(self.seconds):.2f}")
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", type=Path, nargs="*", help="folders of .nii.gz volumes, all at full resolution")
-    parser.add_argument("--estimates", action="store_true", help="measure bundle.volumes.acquired_axes alone")
     options = parser.parse_args()
     tables = Tables()
     for data_set, name, volume in volumes(options.folders):
-        if options.estimates:
-            tables.add_estimates(data_set, volume, "T2w" in name)
-            continue
-        tables.add(data_set, volume)
-        if "T2w" in name:
-            tables.add_deviations(data_set, volume)
-    if options.estimates:
-        tables.show_estimates()
-    else:
-        tables.show()
+        tables.add(data_set, volume, "T2w" in name)
+    tables.show()
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 from bundle.acquisition.axis import KSpaceAxis, Window
 
-Source = Literal["given", "header", "image", "reference"]  # option, DICOM or sidecar, own spectrum, the reference's
+Source = Literal["given", "header", "image"]  # by an option, by DICOM or a side-car, by its own spectrum
 
 UNSURE: Final = 0.1  # relative deviation from which an estimate is told as such
 

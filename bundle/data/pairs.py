@@ -18,7 +18,7 @@ from bundle.errors import InputError
 from bundle.keys import CASE, IMAGE, REFERENCE, SUBJECT, Pair
 from bundle.pseudonyms import pseudonym
 from bundle.volumes import names
-from bundle.volumes.acquisition import Acquisition
+from bundle.volumes.header_facts import HeaderFacts
 from bundle.volumes.names import Scan
 
 logger = logging.getLogger(__name__)
@@ -94,7 +94,7 @@ def _pairs_by_name(folder: Path, reference_contrast: str, needs_reference: bool)
 
 def _agrees_with_sidecar(scan: Scan) -> bool:
     """Tell whether a volume is what its name says, as far as its side-car tells, and warn where it is not."""
-    if against := Acquisition.of_sidecar(scan.path).contradiction(scan.contrast):
+    if against := HeaderFacts.of_sidecar(scan.path).contradiction(scan.contrast):
         logger.warning("%s is left out: its name says %s, but %s.", scan.path, scan.contrast, against)
     return not against
 

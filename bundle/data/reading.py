@@ -8,8 +8,8 @@ from pathlib import Path
 from bundle.dicom.series import is_series, read_series, series_folder
 from bundle.errors import InputError
 from bundle.files import fingerprint, stamp
-from bundle.volumes.acquisition import check_sidecar
 from bundle.volumes.geometry import Volume
+from bundle.volumes.header_facts import acquisition_fields, check_spacing, read_sidecar
 from bundle.volumes.names import absolute_path
 from bundle.volumes.nifti import read_nifti
 from bundle.volumes.volume_checks import check_volume
@@ -45,5 +45,7 @@ def _read(path: Path, with_voxels: bool) -> Volume:
     if is_series(path):
         return read_series(path, with_voxels)
     volume = read_nifti(path, with_voxels)
-    check_sidecar(volume)
-    return volume
+    fields = acquisition_fields(read_sidecar(path))
+    thickness, between = (fields.get(name, [None])[0] for name in ("SliceThickness", "SpacingBetweenSlices"))
+    check_spacing(path, max(volume.spacing), thickness, between)
+    return dataclasses.replace(volume, fields=fields)

@@ -19,7 +19,7 @@ from bundle.dicom.stacks import stacks_in
 from bundle.errors import InputError
 from bundle.keys import CASE, IMAGE, REFERENCE, REFERENCE_CONTRAST, SUBJECT, Pair
 from bundle.volumes import names
-from bundle.volumes.acquisition import Acquisition
+from bundle.volumes.header_facts import HeaderFacts
 
 logger = logging.getLogger(__name__)
 
@@ -81,8 +81,8 @@ class Series:
         found = (numbers_of(self.tags, tag) for tag in (Tag.REPETITION_TIME, Tag.ECHO_TIME, Tag.INVERSION_TIME))
         return [values[0] if values else None for values in found]
 
-    def _acquisition(self) -> Acquisition:
-        return Acquisition(self._times(), self.tags[Tag.SCANNING_SEQUENCE], self.tags[Tag.BODY_PART], self._words())
+    def _acquisition(self) -> HeaderFacts:
+        return HeaderFacts(self._times(), self.tags[Tag.SCANNING_SEQUENCE], self.tags[Tag.BODY_PART], self._words())
 
 
 def study_pairs(folders: Iterable[Path], top: Path, reference_contrast: str = "auto") -> tuple[list[Pair], str]:

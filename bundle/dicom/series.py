@@ -14,8 +14,8 @@ from nibabel.affines import from_matvec
 from bundle.dicom.headers import Frame, Tag, is_dicom, read_dataset
 from bundle.dicom.stacks import Stack, heights_of, stacks_in, tolerance_of
 from bundle.errors import InputError
-from bundle.volumes.acquisition import check_spacing
 from bundle.volumes.geometry import Volume, no_voxels
+from bundle.volumes.header_facts import acquisition_fields, check_spacing
 from bundle.volumes.names import first_few
 
 LPS_TO_RAS: Final = np.diag([-1.0, -1.0, 1.0])  # from DICOM's positions to NIfTI's
@@ -44,7 +44,8 @@ def read_series(path: Path, with_voxels: bool = True) -> Volume:
     steps = np.column_stack([first.axes[:, :2] * first.spacing, _step_between(stack)])
     affine = from_matvec(LPS_TO_RAS @ steps, LPS_TO_RAS @ first.position)
     voxels = _read_voxels(frames) if with_voxels else no_voxels(shape)
-    return Volume(voxels, affine, path, _nifti_header(affine, shape, _stored_type(frames)))
+    header = _nifti_header(affine, shape, _stored_type(frames))
+    return Volume(voxels, affine, path, header, fields=acquisition_fields(first.tags))
 
 
 def find_stack(path: Path) -> Stack:

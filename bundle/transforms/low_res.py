@@ -37,7 +37,6 @@ _SOURCES: Final = {
     "given": "as stated",
     "header": "by its header",
     "image": "by its own k-space",
-    "reference": "by its k-space against the reference's",
 }
 
 
@@ -175,7 +174,9 @@ def _estimates(item: Item, slice_axis: int) -> list[AxisEstimate]:
     counts as unknown.
     """
     rows, columns = _in_plane(item[IMAGE].pixdim.tolist(), slice_axis)
-    found = estimate_axes(np.moveaxis(item[IMAGE][0].numpy(force=True), slice_axis, -1), (rows, columns))
+    header = Case.of(item).header
+    slices = np.moveaxis(item[IMAGE][0].numpy(force=True), slice_axis, -1)
+    found = estimate_axes(slices, (rows, columns), header.fields if header else None)
     return [replace(axis, window=None) if axis.window != "box" and axis.deviation >= FADING else axis for axis in found]
 
 

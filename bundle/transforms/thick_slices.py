@@ -19,6 +19,8 @@ from bundle.volumes.enlarge import regrid_affine
 
 logger = logging.getLogger(__name__)
 
+THINNEST: Final = 0.5  # of the distance of slices: what a header says of them is believed from here ...
+THICKEST: Final = 1.25  # ... to here
 MOST: Final = 7.0  # fine slices to a thick one: networks are trained on no more
 
 
@@ -32,7 +34,8 @@ class ThickSlicesd(Transform):
     Args:
         spacing: wanted distance of fine slices in mm; ``None`` for the size of the pixels, or of the reference's voxels
             where they are larger.
-        thickness: of the slices as they came, full width at half maximum in mm; ``None`` for their distance.
+        thickness: of the slices as they came, full width at half maximum in mm; ``None`` for what the header says, or
+            else their distance.
     """
 
     spacing: float | None = None
@@ -81,16 +84,22 @@ class ThickSlicesd(Transform):
         if ratio < THICK_FROM or before < 2:
             why = "there is one slice" if before < 2 else f"slices {apart:.3g} mm apart are no thicker than that"
             return dataclasses.replace(found, said=f"{found.said}; {why}, and stay")
-        thickness = self.thickness or apart
+        thickness = self.thickness or self._by_header(item, apart)
         slices = SliceAxis(after, ratio, thickness / apart * ratio, (ratio - 1) / 2)
         matrix, spacing = [*found.matrix_after], [*found.spacing_after]
         matrix[axis], spacing[axis] = after, apart / ratio
         said = f"{found.said}; slices {apart:.3g} mm apart become {spacing[axis]:.3g} mm"
-        if self.thickness and abs(self.thickness / apart - 1) > 0.02:
+        if abs(thickness / apart - 1) > 0.02:
             said = f"{found.said}; slices of {thickness:.3g} mm, {apart:.3g} mm apart, become {spacing[axis]:.3g} mm"
         if ratio < 0.95 * apart / wanted:
             said += f", not {wanted:.3g}: more than {MOST:.0f} of one are not made"
         return dataclasses.replace(found, said=said, matrix_after=matrix, spacing_after=spacing, slices=slices)
+
+    def _by_header(self, item: Item, apart: float) -> float:
+        """Return how thick the slices are in mm; their distance where the header says nothing that can be true."""
+        header = Case.of(item).header
+        said = header.fields.get("SliceThickness") if header else None
+        return said[0] if said and THINNEST <= said[0] / apart <= THICKEST else apart
 
     def _usual(self, item: Item, found: LowResFinding) -> float:
         """Return the size of the pixels in mm, or of the reference's voxels across the slices where they are larger."""

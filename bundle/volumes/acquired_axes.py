@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the in-plane axes of a volume were acquired: from its own power spectrum, a reference's, and header fields.
+"""How the in-plane axes of a volume were acquired: from its own power spectrum, and header fields.
 
 Whatever the window over the measured block, nothing but noise, rounding and what the magnitude spills over lies
 beyond its end. There the log power stops falling: a *knee*, which is the strongest bend of the spectrum. Where the
@@ -7,22 +7,23 @@ power drops within two samples the block ends sharply (a box, or a window that i
 fades. ``benchmarks/low_res.py`` measures how well this works, ``docs/low_res.md`` has the numbers.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
 
 from bundle.acquisition import AxisEstimate, KSpaceAxis, Window
-from bundle.volumes.measured_block import count_kept, few_slices, power_level, power_profile
+from bundle.acquisition.estimate import UNSURE
+from bundle.volumes.power_spectrum import count_kept, few_slices, power_level, power_profile
 
 LARGEST_FACTOR: Final = 8  # smaller blocks are not looked for: there spectra of large structures bend as much
 SPANS: Final = (0.06, 0.12)  # of the frequency: the distances over which a bend is measured
 KNEE_DB: Final = 3.5  # smallest bend that counts; of full images the power law has less than 3.2
-WEAK_KNEE_DB: Final = 2.5  # counts where a reference has none at as many cycles per mm
-NO_KNEE_DB: Final = 1.0  # largest bend of the reference there
-WEAK_FACTOR: Final = 5  # no weak knees are looked for in smaller blocks
+WEAK_KNEE_DB: Final = 2.5  # smallest that leaves it open whether all was measured
+SMALL: Final = 80  # samples of an axis below which few frequencies make spectra rough ...
+SMALL_KNEE_DB: Final = 6.0  # ... and only sharp ends that bend so far count
 SHARP: Final = 0.45  # share of the whole fall that two samples have where a block ends sharply
 SMALLEST_FADE: Final = 1.15  # factor: fades further out are those of the object or of an interpolation
 FADING: Final = 0.04  # relative deviation of a fading end's place
@@ -50,23 +51,15 @@ class Knee:
 
 
 def estimate_axes(
-    slices: np.ndarray,
-    spacing: tuple[float, float],
-    reference: np.ndarray | None = None,
-    reference_spacing: tuple[float, float] | None = None,
-    facts: Mapping[str, Any] | None = None,
+    slices: np.ndarray, spacing: tuple[float, float], fields: Mapping[str, Sequence[float]] | None = None
 ) -> tuple[AxisEstimate, AxisEstimate]:
     """Estimate how the rows (axis 0) and the columns (axis 1) were acquired.
 
     Args:
         slices: the target's, (H, W, D), native intensities.
         spacing: of its voxels along H and W, in mm.
-        reference: slices of another contrast with the same orientation, (H', W', D'); asked where the target alone
-            shows no clear end of its block.
-        reference_spacing: of its voxels, in mm.
-        facts: fields of a DICOM header or a BIDS sidecar: ``AcquisitionMatrix``, ``AcquisitionMatrixPE``,
-            ``PercentSampling``, ``PercentPhaseFieldOfView``, ``PartialFourier``. They do not say along which axis of
-            a file the phase was encoded: the image decides.
+        fields: of a header, see :func:`bundle.volumes.header_facts.acquisition_fields`. They do not say along which
+            axis of a file the phase was encoded: the image decides.
 
     Returns:
         Of the rows and of the columns: factor 1 and a box where nothing speaks for less than full resolution. The
@@ -74,27 +67,19 @@ def estimate_axes(
     """
     few = few_slices(slices)
     estimates = [_from_image(few, axis) for axis in (0, 1)]
-    if reference is not None and reference_spacing is not None:
-        beside = few_slices(reference)
-        estimates = [
-            estimate
-            if estimate.factor > 1
-            else _from_reference(estimate, (few, beside), (spacing[axis], reference_spacing[axis]), axis)
-            for axis, estimate in enumerate(estimates)
-        ]
-    fields = [n * step for n, step in zip(slices.shape, spacing, strict=False)]
-    rows, columns = _with_facts(estimates, facts or {}, abs(fields[0] / fields[1] - 1) < 0.02)
+    sides = [n * step for n, step in zip(slices.shape, spacing, strict=False)]
+    rows, columns = _with_fields(estimates, fields or {}, abs(sides[0] / sides[1] - 1) < 0.02)
     return rows, columns
 
 
-def find_knee(level: np.ndarray, lowest: int, smallest_db: float = KNEE_DB) -> Knee | None:
-    """Find the strongest bend of a level in dB (frequencies from 0) at or above ``lowest``, or ``None``.
+def find_knee(level: np.ndarray, lowest: int) -> Knee | None:
+    """Find the strongest bend of a level in dB (frequencies from 0) at or above ``lowest``; ``None`` if all are weak.
 
     Rises do not count: magnitudes of images with ringing have peaks at twice the block.
     """
     falling = np.minimum.accumulate(level)
     bends = np.array([_bend(falling, last) for last in range(lowest, len(level))])
-    if not bends.size or bends.max() < smallest_db:
+    if not bends.size or bends.max() < WEAK_KNEE_DB:
         return None
     last = lowest + int(np.argmax(bends))
     start, stop = max(int(0.8 * last) - 2, 1), min(last + 3, len(level) - 1)
@@ -124,6 +109,8 @@ def _from_image(few: np.ndarray, axis: int) -> AxisEstimate:
     knee = find_knee(level, _lowest(seen.shape[axis]))
     if knee is None:
         return AxisEstimate(size)
+    if knee.bend_db < KNEE_DB or (size < SMALL and not (knee.is_sharp and knee.bend_db >= SMALL_KNEE_DB)):
+        return AxisEstimate(size, deviation=UNSURE, window=None)
     parts = [seen[..., i::2] for i in range(min(2, seen.shape[-1]))]
     halves = [find_knee(power_level(power_profile(part, axis)), _lowest(seen.shape[axis])) for part in parts]
     kept = count_kept(level, knee.last) if knee.is_sharp else 2 * knee.last + 1
@@ -189,33 +176,16 @@ def _misfit(power: np.ndarray, beyond: float, end: float, window: Window, taper:
     return float((np.square(terms @ law - values).sum() + np.square(foretold.clip(min=0)).sum()) / seen.sum())
 
 
-def _from_reference(
-    estimate: AxisEstimate, pair: tuple[np.ndarray, np.ndarray], steps: tuple[float, float], axis: int
-) -> AxisEstimate:
-    """Take a weak knee of the target (noise hides it) for the end of its block if the reference goes on there."""
-    level, other = (power_level(power_profile(slices, axis)) for slices in pair)
-    knee = find_knee(level, max(6, estimate.size // (2 * WEAK_FACTOR)), WEAK_KNEE_DB)
-    if knee is None:
-        return estimate
-    there = round(knee.last * pair[1].shape[axis] * steps[1] / (estimate.size * steps[0]))
-    around = range(round(0.93 * there), round(1.07 * there) + 1)
-    if around.stop + 3 >= len(other) or around.start < 4:
-        return estimate
-    falling = np.minimum.accumulate(other)
-    if max(_bend(falling, last) for last in around) > NO_KNEE_DB:
-        return estimate
-    factor = max(estimate.size / (2 * knee.last + 1), 1.0)
-    return AxisEstimate(estimate.size, factor, 2 * FADING, None, source="reference")
-
-
-def _with_facts(estimates: list[AxisEstimate], facts: Mapping[str, Any], is_square: bool) -> list[AxisEstimate]:
+def _with_fields(
+    estimates: list[AxisEstimate], fields: Mapping[str, Sequence[float]], is_square: bool
+) -> list[AxisEstimate]:
     """Let header fields confirm or doubt what the image shows, and say it where the image does not."""
-    read, phase = _acquired_samples(facts, is_square)
+    read, phase = _acquired_samples(fields, is_square)
     if phase is None:
         return estimates
     options = [
         [_stated(estimate.size, n) for estimate, n in zip(estimates, counts, strict=True)]
-        for lines in _line_counts(phase, facts)
+        for lines in (phase, *(phase / share for share in fields.get("PartialFourier", ())))
         for counts in ((read, lines), (lines, read))
     ]
     distances = [_distance(estimates, option) for option in options]
@@ -231,23 +201,16 @@ def _with_facts(estimates: list[AxisEstimate], facts: Mapping[str, Any], is_squa
     return [_combined(estimate, factor) for estimate, factor in zip(estimates, best, strict=True)]
 
 
-def _acquired_samples(facts: Mapping[str, Any], is_square: bool) -> tuple[float | None, float | None]:
+def _acquired_samples(fields: Mapping[str, Sequence[float]], is_square: bool) -> tuple[float | None, float | None]:
     """Return samples along read-out and lines along phase over the whole stored field of view; ``None``: not told."""
-    matrix = [float(n) for n in facts.get("AcquisitionMatrix") or () if float(n) > 0]
+    matrix = fields.get("AcquisitionMatrix", ())
     read = matrix[0] if matrix else None
-    phase = float(facts.get("AcquisitionMatrixPE") or (matrix[1] if len(matrix) > 1 else 0)) or None
+    phase = next(iter(fields.get("AcquisitionMatrixPE", matrix[1:])), None)
     if phase is not None and is_square:  # a narrow view that was filled up to a square
-        return read, phase / (float(facts.get("PercentPhaseFieldOfView") or 100) / 100)
-    if phase is None and read is not None and facts.get("PercentSampling"):
-        return read, read * float(facts["PercentSampling"]) / 100
+        return read, phase / (next(iter(fields.get("PercentPhaseFieldOfView", ())), 100.0) / 100)
+    if phase is None and read is not None and "PercentSampling" in fields:
+        return read, read * fields["PercentSampling"][0] / 100
     return read, phase
-
-
-def _line_counts(phase: float, facts: Mapping[str, Any]) -> list[float]:
-    """Return what the lines may be of the whole block: as told, or those measured of it (partial Fourier)."""
-    share = facts.get("PartialFourier")
-    measured = isinstance(share, (int, float)) and not isinstance(share, bool) and 0.5 < share < 1
-    return [phase, phase / share] if measured and share else [phase]
 
 
 def _stated(size: int, count: float | None) -> float | None:

@@ -28,6 +28,8 @@ class Volume:
     path: Path
     header: nib.Nifti1Header  # or -2, as stored; a 2-D image, or trailing axes of length 1, have other axes than voxels
     source: Mapping[str, Any] | None = None  # what was read, see bundle.files.fingerprint; None without voxels
+    # how it was acquired, see bundle.volumes.header_facts.acquisition_fields
+    fields: Mapping[str, Sequence[float]] = dataclasses.field(default_factory=dict)
 
     @property
     def spacing(self) -> tuple[float, float, float]:

@@ -227,13 +227,33 @@ def test_what_is_not_looked_for_must_be_stated(mode) -> None:
 
 
 def test_what_is_unsure_is_done_and_said(tmp_path, monkeypatch) -> None:
-    unsure = [AxisEstimate(n, 1.4, 0.15, None, source="reference") for n in SHAPE[:2]]
+    unsure = [AxisEstimate(n, 1.4, 0.15, None, source="header") for n in SHAPE[:2]]
     monkeypatch.setattr("bundle.transforms.low_res._estimates", lambda *_: unsure)
     out = MeasuredBlockd()(pair(tmp_path, head()))
     assert out["case"].low_res.said == (
-        "in plane 1.4 x 1.4 times coarser than its grid of 128 x 144 pixels, by its k-space against the reference's, "
-        "+-15%, which is unsure: sharpened, and what was measured is put back as far as it is known"
+        "in plane 1.4 x 1.4 times coarser than its grid of 128 x 144 pixels, by its header, +-15%, "
+        "which is unsure: sharpened, and what was measured is put back as far as it is known"
     )
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({"AcquisitionMatrixPE": 72, "AcquisitionMatrix": [80, 72]}, "by its header"),
+        ({"AcquisitionMatrix": ["a", None, {}], "PercentSampling": "-1", "SliceThickness": [[]]}, None),
+        ([1, 2], None),
+    ],
+)
+def test_a_side_car_speaks_where_k_space_shows_nothing(said, expected, tmp_path) -> None:
+    item = pair(tmp_path, head())
+    Path(item["image"].meta["filename_or_obj"]).with_name("sub-1_T2w.json").write_text(json.dumps(said))
+    item = {"case": "sub-1", "image": item["image"].meta["filename_or_obj"]}
+    item = LoadPaird(allow_missing_keys=True)(item)
+    if expected is None:
+        with pytest.raises(InputError, match="there is nothing to sharpen in plane"):
+            MeasuredBlockd()(item)
+    else:
+        assert expected in MeasuredBlockd()(item)["case"].low_res.said
 
 
 @pytest.mark.parametrize("zoom", [0.5, 0.9, 1.25])

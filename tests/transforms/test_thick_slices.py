@@ -100,6 +100,14 @@ def test_what_is_asked_for_is_done_and_said(settings: dict[str, float], said: st
     assert json.loads(json.dumps(found.facts()))["slice_thickness"] == pytest.approx(found.slices.thickness * step)
 
 
+@pytest.mark.parametrize(("said", "thickness"), [(4.0, 4.0), (6.0, 6.0), (0.9, 5.0), ("?", 5.0)])
+def test_a_header_says_how_thick_slices_are_unless_it_cannot_be(said: object, thickness: float, tmp_path: Path) -> None:
+    path = save(tmp_path / "a.nii")
+    (tmp_path / "a.json").write_text(json.dumps({"SliceThickness": said, "SpacingBetweenSlices": 5.0}))
+    found = fine(path)["case"].low_res
+    assert found.slices.thickness * found.spacing_after[2] == pytest.approx(thickness)
+
+
 def test_slices_get_as_fine_as_a_finer_reference_and_no_finer(tmp_path: Path) -> None:
     reference = save(tmp_path / "b.nii", (40, 44, 15), AFFINE @ np.diag([1, 1, 0.4, 1]))
     item = fine(save(tmp_path / "a.nii"), reference=reference)

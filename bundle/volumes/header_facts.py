@@ -1,17 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """How an image was taken, by what a DICOM header or a BIDS side-car says, and whether its name contradicts that."""
 
-import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
 from bundle.errors import InputError
-from bundle.volumes.geometry import Volume
+from bundle.files import json_content
 from bundle.volumes.names import CONTRASTS, NIFTI_ENDING, TARGET_CONTRAST
 
+FIELDS: Final = {  # of how an image was acquired, and what they can be: samples, per cent, a share, mm
+    "AcquisitionMatrix": (16, 4096),
+    "AcquisitionMatrixPE": (16, 4096),
+    "PercentSampling": (10, 100),
+    "PercentPhaseFieldOfView": (10, 100),
+    "PartialFourier": (0.5, 0.99),
+    "SliceThickness": (0.05, 100),
+    "SpacingBetweenSlices": (0.05, 100),
+}
+_OTHER_NAMES: Final = {"PercentPhaseFieldOfView": "PercentPhaseFOV"}  # as converters from DICOM write it
 # Whatever is not the head: the weights know heads alone.
 _HEAD: Final = r"head|brain|skull|cran|ence"
 _ELSEWHERE: Final = (
@@ -21,7 +30,7 @@ _ELSEWHERE: Final = (
 
 
 @dataclass(frozen=True)
-class Acquisition:
+class HeaderFacts:
     """What is known of an image; times are in ms, ``None`` or empty where nothing is."""
 
     times: Sequence[float | None] = (None, None, None)  # of repetition, echo and inversion
@@ -59,10 +68,29 @@ class Acquisition:
 def read_sidecar(image: Path) -> dict[str, Any]:
     """Return what the JSON side-car beside a NIfTI file holds; nothing where there is none that can be read."""
     try:
-        text = image.with_name(NIFTI_ENDING.sub("", image.name) + ".json").read_text(encoding="utf-8-sig")
-        return dict(json.loads(text))
-    except (OSError, ValueError, TypeError, RecursionError):
+        content = json_content(image.with_name(NIFTI_ENDING.sub("", image.name) + ".json"), "utf-8-sig")
+    except (OSError, ValueError):
         return {}
+    return content if isinstance(content, dict) else {}
+
+
+def acquisition_fields(said: Mapping[str, Any]) -> dict[str, list[float]]:
+    """Return the numbers of ``FIELDS`` that can be true, from a side-car or from DICOM's tags as text."""
+    found: dict[str, list[float]] = {}
+    for name, (lowest, highest) in FIELDS.items():
+        value = said.get(name, said.get(_OTHER_NAMES.get(name, name)))
+        parts = value.split("\\") if isinstance(value, str) else value if isinstance(value, list) else [value]
+        numbers = [number for part in parts if (number := _as_number(part)) is not None and lowest <= number <= highest]
+        if numbers:
+            found[name] = numbers
+    return found
+
+
+def _as_number(part: Any) -> float | None:
+    try:
+        return None if isinstance(part, bool) else float(part)
+    except (TypeError, ValueError):
+        return None
 
 
 def check_spacing(path: Path, spacing: float, thickness: float | None, between: float | None) -> None:
@@ -77,13 +105,6 @@ def check_spacing(path: Path, spacing: float, thickness: float | None, between: 
             f"{path}: the slices are {spacing:.4g} mm apart where the header says {said}: every other one seems to be "
             "missing; export the whole series again."
         )
-
-
-def check_sidecar(volume: Volume) -> None:
-    """Refuse a volume whose slices lie further apart than its side-car says, by ``InputError``."""
-    said = read_sidecar(volume.path)
-    thickness, between = (_number(said.get(name)) for name in ("SliceThickness", "SpacingBetweenSlices"))
-    check_spacing(volume.path, max(volume.spacing), thickness, between)
 
 
 def _number(value: Any, scale: float = 1.0) -> float | None:
