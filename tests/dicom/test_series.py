@@ -141,7 +141,12 @@ def test_one_slice_is_as_thick_as_its_header_says(tmp_path: Path) -> None:
 def test_what_a_series_says_of_its_acquisition_is_kept(tmp_path: Path) -> None:
     tags = {"t0018_1310": "0\\256\\192\\0", "t0018_0093": "75", "t0018_0094": "no number"}
     fields = read_series(write_series(tmp_path / "a", voxels_of(), **tags)).fields
-    assert fields == {"AcquisitionMatrix": [256, 192], "PercentSampling": [75], "SliceThickness": [3], "SpacingBetweenSlices": [3]}
+    assert fields == {
+        "AcquisitionMatrix": [256, 192],
+        "PercentSampling": [75],
+        "SliceThickness": [3],
+        "SpacingBetweenSlices": [3],
+    }
 
 
 def test_files_that_are_no_dicom_are_passed_over(tmp_path: Path) -> None:
