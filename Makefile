@@ -16,8 +16,11 @@ DOCS_INSTALLED := $(VENV)/.installed-docs
 MUTATION_INSTALLED := $(VENV)/.installed-mutation
 # the modules that make mutation changes, all of them by default: make mutation MODULES=bundle/kspace.py
 MODULES ?=
+# what make night makes studies of: folders of pairs on one grid, or the phantom
+CASES ?= 48
+DATA ?=
 
-.PHONY: bundle demo docs label-demo test test-long lint mutation benchmark clean
+.PHONY: bundle demo docs label-demo test test-long lint mutation benchmark night clean
 
 demo: $(INSTALLED) ## Train for minutes on a simulated phantom, evaluate on a subject it never saw
 	@$(RUN) training --config_file "['configs/train.yaml', 'configs/variants/quick.yaml']" --output_dir $(DEMO)
@@ -48,6 +51,9 @@ lint: $(INSTALLED)
 benchmark: $(INSTALLED) ## Time, rate and memory of a training iteration, and time of the metrics, on this machine
 	$(BIN)/python benchmarks/training_step.py
 	$(BIN)/python benchmarks/metrics.py
+
+night: $(INSTALLED) ## A night in a hospital in small, with every kind of fault: make night CASES=200 DATA=FOLDER
+	$(BIN)/python benchmarks/night.py output/night --cases $(CASES) --data $(DATA)
 
 label-demo: $(INSTALLED) $(LABEL_INSTALLED) ## Serve the bundle by MONAI Label, offline, and super-resolve a phantom by HTTP
 	@$(BIN)/python -W ignore label/demo.py
