@@ -43,6 +43,8 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line ``mcsr``, of this process by default, and return the exit status, as its help explains."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    # before PyTorch is there: its threads would otherwise spin while they wait for one that another program holds up
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         _run(words)
     except (Exception, KeyboardInterrupt) as error:

@@ -390,3 +390,11 @@ def test_help_and_mistakes_need_neither_pytorch_nor_monai(arguments: list[str], 
     loaded = {line.split("|")[-1].strip() for line in process.stderr.splitlines() if "|" in line}
     assert "bundle.cli.command" in loaded
     assert loaded.isdisjoint({"torch", "monai", "numpy", "nibabel", "itk"})
+
+
+def test_threads_wait_without_spinning_and_pytorch_comes_later() -> None:
+    """OpenMP reads it when PyTorch is imported, so the command has to be there first."""
+    code = "import os, sys, bundle.cli as c; assert 'torch' not in sys.modules; c.main(['x']); print(os.environ)"
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    assert "'OMP_WAIT_POLICY': 'PASSIVE'" in done.stdout
