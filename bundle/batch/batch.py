@@ -134,7 +134,7 @@ class Batch:
                     f"{self.results.output_dir}: the disk is full; free some space and run the same command again, "
                     "which goes on from here: nothing is half-written."
                 ) from error
-            found = {"warnings": list(case.warnings), "facts": json_value(case.facts())}
+            found = case.told() | {"facts": json_value(case.facts())}
             report.add(pair[CASE], FAILED, reason=reason_of(error), **found)
             logger.error("%s is left out: %s", pair[CASE], reason_of(error))
             logger.debug("", exc_info=True)
@@ -180,4 +180,4 @@ class Batch:
 
 
 def _told(record: dict[str, Any]) -> dict[str, Any]:
-    return {key: record.get(key) for key in ("output", "finished", "warnings", "facts")}
+    return {key: record.get(key) for key in ("output", "finished", "verdict", "headline", "warnings", "facts")}

@@ -22,7 +22,16 @@ SKIPPED: Final = "skipped"  # done before, by an earlier run or another process
 FAILED: Final = "failed"
 WAITING: Final = "waiting"  # not yet done: the batch was interrupted, or another process has it
 STATUSES: Final = (DONE, SKIPPED, FAILED, WAITING)
-_TYPES: Final = {"case": str, "reason": str, "output": str, "finished": str, "warnings": list, "facts": dict}
+_TYPES: Final = {
+    "case": str,
+    "reason": str,
+    "output": str,
+    "finished": str,
+    "verdict": str,
+    "headline": str,
+    "warnings": list,
+    "facts": dict,
+}
 
 logger = logging.getLogger(__name__)
 

@@ -14,6 +14,7 @@ from monai.transforms import SaveImaged
 from monai.utils import ImageMetaKey
 
 from bundle.case import Case
+from bundle.doubts import Doubt
 from bundle.drawing.case_slices import CaseSlices
 from bundle.drawing.slice_choice import Image, quartile_slices
 from bundle.keys import CASE, HIGH_RES, IMAGE, LOW_RES, PRED, REFERENCE, SHOWN_UNCERTAINTY, SLICES, UNCERTAINTY
@@ -51,7 +52,9 @@ class QualityPaged(SaveImaged):
             logger.info("Wrote %s", save_page(path, case_page(case, _images(item), self._origin(item))))
         except Exception as error:  # whatever it is, the output itself is sound
             logger.debug("no quality page", exc_info=True)
-            case.warn(f"The quality page could not be made ({error}): look at the output in a viewer instead.")
+            case.warn(
+                Doubt.NO_PAGE, f"The quality page could not be made ({error}): look at the output in a viewer instead."
+            )
         return item
 
     def _origin(self, item: Mapping[Hashable, Any]) -> Origin:

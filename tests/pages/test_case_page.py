@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
 from bundle.case import Case
+from bundle.doubts import Doubt
 from bundle.drawing.case_slices import CaseSlices
 from bundle.keys import HIGH_RES, REFERENCE, UNCERTAINTY
 from bundle.pages import Origin, case_page
@@ -22,7 +23,7 @@ ANY_TEXT = st.text(st.characters(exclude_characters="\r\0"), min_size=1)
 
 def record(*warnings: str, case: str = "sub-01") -> Case:
     facts = {"low_res": {"factor": 4.0}, "registration": {"shift_mm": 1.25, "method": "rigid"}}
-    return Case(case, warnings=list(warnings), measured=facts)
+    return Case(case, doubts=[(Doubt.NOISE, warning) for warning in warnings], measured=facts)
 
 
 def test_page_fetches_nothing_and_follows_nothing(images, origin, parse) -> None:
@@ -136,10 +137,14 @@ def test_text_from_outside_stays_text(parse, case, warning, name, value) -> None
     small = {key: np.eye(8, dtype=np.float32)[..., None] for key in ("low_res", "pred")}
     images = CaseSlices.of(small, np.eye(4), [0])
     origin = Origin({"Input": name}, "1", datetime(2026, 1, 1, tzinfo=UTC))
-    parsed = parse(case_page(Case(case, warnings=[warning], measured={"input": {"name": value}}), images, origin))
+    parsed = parse(
+        case_page(Case(case, doubts=[(Doubt.NOISE, warning)], measured={"input": {"name": value}}), images, origin)
+    )
     plain = parse(
         case_page(
-            Case("x", warnings=["x"], measured={"input": {"name": "x"}}), images, origin._replace(files={"Input": "x"})
+            Case("x", doubts=[(Doubt.NOISE, "x")], measured={"input": {"name": "x"}}),
+            images,
+            origin._replace(files={"Input": "x"}),
         )
     )
     assert parsed.tags == plain.tags

@@ -11,6 +11,7 @@ from monai.utils import ImageMetaKey
 
 from bundle.acquisition import AxisEstimate
 from bundle.case import Case, LowResFinding
+from bundle.doubts import Doubt
 from bundle.keys import (
     CASE,
     HIGH_RES,
@@ -128,7 +129,7 @@ def test_reference_without_signal_is_not_shown(tmp_path: Path, item) -> None:
 
 
 def test_warnings_and_facts_of_the_run_are_on_the_page(tmp_path: Path, item, parse) -> None:
-    item[CASE].warn("The reference moved 6 mm.")
+    item[CASE].warn(Doubt.DISPLACED, "The reference moved 6 mm.")
     item[CASE].seconds["network"] = 3.0
     paged(tmp_path)(item)
     parsed = parse((tmp_path / "sub-01_sr.html").read_text(encoding="utf-8"))

@@ -14,6 +14,7 @@ from monai.data.utils import pickle_hashing
 from nibabel.affines import apply_affine
 from scipy import ndimage
 
+from bundle.doubts import Doubt
 from bundle.errors import InputError
 from bundle.keys import CASE, IMAGE, REFERENCE
 from bundle.registration import Registration, isolation
@@ -123,7 +124,7 @@ def test_register_false_lays_the_reference_where_the_header_puts_it_and_says_so(
     item = AlignReferenced(register=False)(load(paths))
     assert item[REFERENCE].shape == item[IMAGE].shape
     assert correlation(item) < 0.9
-    said, shifted = item[CASE].warnings
+    shifted, said = item[CASE].warnings
     assert said.startswith(f"{paths[REFERENCE]}: it is on another grid and was laid on the image by the headers alone")
     assert "looks shifted by about" in shifted
     assert "--register true" in shifted
@@ -193,6 +194,33 @@ def test_a_reference_that_shows_something_else_is_told(paths) -> None:
     (warning,) = item[CASE].warnings
     assert f"{paths[REFERENCE]}: it may be of another patient or misplaced" in warning
     assert item[CASE].registration.doubted is True
+
+
+@pytest.mark.parametrize(
+    ("voxels", "said"),
+    [
+        (np.random.default_rng(0).random(SHAPE, dtype=np.float32), "it may be of another patient or misplaced"),
+        (np.roll(head("T1w", SHAPE, AFFINE), 2, axis=0), "it looks shifted by about 3.8 mm"),
+    ],
+)
+def test_a_reference_in_doubt_is_done_without_where_doubts_are_refused(voxels, said, paths, monkeypatch) -> None:
+    refusing = AlignReferenced("grid", on_failure="single_contrast", refuse_doubted=True)
+    item = refusing(load(on_one_grid(paths, voxels)))
+    assert not item[REFERENCE].any()
+    ((doubt, sentence),) = item[CASE].doubts
+    assert doubt is Doubt.REFERENCE_REFUSED
+    assert f"cannot be used, as {said}" in sentence
+    assert sentence.endswith("; the output is made without this reference.")
+    facts = item[CASE].facts()["registration"]
+    assert facts["usable"] is False
+    assert facts["doubted"] is True
+    assert "sharpness" in facts
+
+
+def test_a_reference_without_grave_doubt_is_used_where_doubts_are_refused(paths) -> None:
+    loaded = load(on_one_grid(paths))
+    item = AlignReferenced(on_failure="single_contrast", refuse_doubted=True)(loaded)
+    assert item[REFERENCE] is loaded[REFERENCE]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from monai.data import DataLoader, Dataset, MetaTensor, decollate_batch
 from monai.transforms import Compose, LoadImaged, SaveImaged
 
 from bundle.case import Case
+from bundle.doubts import Doubt
 from bundle.errors import InputError
 from bundle.transforms.io import LoadPaird, SaveVolumed
 
@@ -126,7 +127,7 @@ def test_load_paird_starts_a_case_that_knows_the_header(pair: dict[str, str]) ->
 
 def test_load_paird_goes_on_with_the_case_that_it_is_given(pair: dict[str, str]) -> None:
     case = Case("sub-1")
-    case.warn("Look.")
+    case.warn(Doubt.GRID, "Look.")
     assert LoadPaird()({**pair, "case": case})["case"] is case
 
 

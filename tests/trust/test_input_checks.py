@@ -40,7 +40,7 @@ SEEN = summarise([like_usual(), like_usual(0.02, spacing=(0.5, 0.5)), like_usual
 
 
 def told(found: Profile, seen: dict[str, Any] | None = None) -> list[str]:
-    return list(warnings_of(found, SEEN if seen is None else seen))
+    return [sentence for _, sentence in warnings_of(found, SEEN if seen is None else seen)]
 
 
 def test_a_case_like_those_of_training_gets_no_warning() -> None:
