@@ -21,10 +21,11 @@ class Doubt(Enum):
 
     NO_TISSUE = Verdict.DO_NOT_USE, "The image shows no tissue."
     SWAPPED = Verdict.DO_NOT_USE, "Image and reference seem to be swapped."
-    NOT_T2W = Verdict.DO_NOT_USE, "The image does not look T2-weighted."
     OTHER_PATIENT = Verdict.DO_NOT_USE, "The reference may be of another patient."
     MISPLACED = Verdict.DO_NOT_USE, "The reference does not lie on the image."
 
+    NOT_T2W = Verdict.LOOK, "The image does not look T2-weighted."
+    REFERENCE_DOUBTED = Verdict.LOOK, "The reference was left out: another patient's, or misplaced."
     REFERENCE_REFUSED = Verdict.LOOK, "Made without the reference, which does not fit."
     EDGES = Verdict.LOOK, "The reference's edges do not follow the image's."
     DISAGREEMENT = Verdict.LOOK, "The network disagrees with what the scanner measured."

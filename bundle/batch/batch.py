@@ -21,6 +21,7 @@ from bundle.batch.stopping import exit_on_signals, is_disk_full
 from bundle.case import Case
 from bundle.data.bids import write_dataset_description
 from bundle.data.selection import check_pairs, raise_failures
+from bundle.doubts import Verdict
 from bundle.errors import InputError, reason_of
 from bundle.keys import CASE, Pair
 
@@ -162,7 +163,9 @@ class Batch:
             return
         found = Counter(entry["status"] for entry in report.entries.values())
         counts = ", ".join(f"{found[status]} {status}" for status in (DONE, SKIPPED, FAILED))
-        logger.info("%s: %s", report.path, counts)
+        made = Counter(entry.get("verdict") for entry in report.entries.values() if entry["status"] in (DONE, SKIPPED))
+        verdicts = ", ".join(f"{made[verdict]} {verdict}" for verdict in Verdict if made[verdict])
+        logger.info("%s: %s%s", report.path, counts, f"; of the results {verdicts}" if verdicts else "")
 
     def _plan(self) -> None:
         plan = Plan(self.pipeline.seconds_per_pixel(), self.results.settings.get("register"))

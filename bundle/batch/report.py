@@ -12,6 +12,7 @@ from typing import Any, Final
 from bundle.batch.locks import Lock
 from bundle.batch.ownership import PAGE_OF_ALL
 from bundle.batch.results import read_json
+from bundle.doubts import Verdict
 from bundle.errors import InputError
 from bundle.files import write_json
 from bundle.pages.batch_page import page_of, save_batch_page
@@ -60,11 +61,13 @@ class Report:
             known = _entries_of(read_json(self.path)) | self.entries
             entries = [known.get(case, {"case": case, "status": WAITING}) for case in cases]
             counts = Counter(entry["status"] for entry in entries)
+            verdicts = Counter(entry["verdict"] for entry in entries if "verdict" in entry)
             content = {
                 "started": self.started.isoformat(timespec="seconds"),
                 "finished": datetime.now().astimezone().isoformat(timespec="seconds"),
                 "interrupted": interrupted,
                 "totals": {"cases": len(entries)} | {status: counts[status] for status in STATUSES},
+                "verdicts": {str(verdict): verdicts[verdict] for verdict in Verdict},
                 "version": package_version(),
                 "settings": self.settings,
                 "cases": entries,

@@ -125,7 +125,8 @@ class AlignReferenced(Transform):
         if self.on_failure == "skip":
             remedy = "give another reference, or set on_bad_reference to single_contrast to go without"
             raise InputError(f"{sentence}; {remedy}.") from error
-        item[CASE].warn(Doubt.REFERENCE_REFUSED, f"{sentence}; the output is made without this reference.")
+        doubt = Doubt.REFERENCE_DOUBTED if finding.doubted else Doubt.REFERENCE_REFUSED
+        item[CASE].warn(doubt, f"{sentence}; the output is made without this reference.")
         nothing = np.zeros(item[IMAGE].shape[1:], dtype=np.float32)
         item[REFERENCE] = as_meta_tensor(nothing, item[IMAGE].affine.numpy(force=True), meta)
         return item

@@ -53,6 +53,8 @@ class InputChecksd(Transform):
             case.warn(Doubt.NO_TISSUE, "The target holds no tissue: check that this is the right file.")
             return item
         case.measured["input"] = dict(vars(found))
+        if reference is None:
+            case.warn(Doubt.NO_REFERENCE, "There is no reference: the image is sharpened by itself, which gains less.")
         if not self.seen:
             case.measured["input"]["not_compared"] = "the training record of these weights does not say what they saw"
         is_doubted = case.registration is not None and case.registration.doubted  # and that is said

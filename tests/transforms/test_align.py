@@ -208,7 +208,7 @@ def test_a_reference_in_doubt_is_done_without_where_doubts_are_refused(voxels, s
     item = refusing(load(on_one_grid(paths, voxels)))
     assert not item[REFERENCE].any()
     ((doubt, sentence),) = item[CASE].doubts
-    assert doubt is Doubt.REFERENCE_REFUSED
+    assert doubt is Doubt.REFERENCE_DOUBTED
     assert f"cannot be used, as {said}" in sentence
     assert sentence.endswith("; the output is made without this reference.")
     facts = item[CASE].facts()["registration"]
