@@ -136,6 +136,8 @@ class Batch:
                     "which goes on from here: nothing is half-written."
                 ) from error
             found = case.told() | {"facts": json_value(case.facts())}
+            if found["verdict"] != Verdict.DO_NOT_USE:  # then it failed for another reason, and there is no result
+                del found["verdict"], found["headline"]
             report.add(pair[CASE], FAILED, reason=reason_of(error), **found)
             logger.error("%s is left out: %s", pair[CASE], reason_of(error))
             logger.debug("", exc_info=True)
