@@ -27,6 +27,7 @@ class Doubt(Enum):
     NOT_T2W = Verdict.LOOK, "The image does not look T2-weighted."
     REFERENCE_DOUBTED = Verdict.LOOK, "The reference was left out: another patient's, or misplaced."
     REFERENCE_REFUSED = Verdict.LOOK, "Made without the reference, which does not fit."
+    SHEARED = Verdict.LOOK, "Made without the reference: the image's axes are not square."
     EDGES = Verdict.LOOK, "The reference's edges do not follow the image's."
     DISAGREEMENT = Verdict.LOOK, "The network disagrees with what the scanner measured."
     INFLUENCE = Verdict.LOOK, "The reference decides more of the result than usual."

@@ -24,7 +24,7 @@ from bundle.registration.plausibility import (
     registration_doubts,
     registration_failure,
 )
-from bundle.registration.volumes import head, head_places, overlap_fraction
+from bundle.registration.volumes import head, head_places, is_sheared, overlap_fraction
 from bundle.transforms.io import Item, as_meta_tensor, file_name
 from bundle.volumes.geometry import same_grid
 
@@ -122,10 +122,13 @@ class AlignReferenced(Transform):
         finding = item[CASE].registration
         finding.usable, finding.reason = False, str(error)
         sentence = str(error).removesuffix(".")
+        sheared = is_sheared(item[IMAGE].affine.numpy(force=True))  # then no other reference would do
         if self.on_failure == "skip":
-            remedy = "give another reference, or set on_bad_reference to single_contrast to go without"
-            raise InputError(f"{sentence}; {remedy}.") from error
+            remedy = "; give another reference" if not sheared else ""
+            go_on = "go without by --on_bad_reference single_contrast, where weights can"
+            raise InputError(f"{sentence}{remedy}, or {go_on}.") from error
         doubt = Doubt.REFERENCE_DOUBTED if finding.doubted else Doubt.REFERENCE_REFUSED
+        doubt = Doubt.SHEARED if sheared else doubt
         item[CASE].warn(doubt, f"{sentence}; the output is made without this reference.")
         nothing = np.zeros(item[IMAGE].shape[1:], dtype=np.float32)
         item[REFERENCE] = as_meta_tensor(nothing, item[IMAGE].affine.numpy(force=True), meta)

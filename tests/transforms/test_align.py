@@ -237,7 +237,9 @@ def test_a_reference_that_cannot_be_used_skips_the_case_with_its_reason(changes,
         AlignReferenced()(loaded)
     text = str(caught.value)
     assert text.startswith(f"{paths[REFERENCE]}: this reference cannot be used, as ")
-    assert text.endswith("; give another reference, or set on_bad_reference to single_contrast to go without.")
+    assert text.endswith(
+        "; give another reference, or go without by --on_bad_reference single_contrast, where weights can."
+    )
     facts = loaded[CASE].facts()["registration"]
     assert facts["usable"] is False
     assert reason in facts["reason"]
@@ -276,11 +278,30 @@ def test_a_sheared_reference_is_refused(paths) -> None:
 
 
 @pytest.mark.parametrize("on_failure", ["skip", "single_contrast"])
+def test_of_a_sheared_image_nobody_is_told_to_give_another_reference(on_failure, paths) -> None:
+    image = nib.load(paths[IMAGE])
+    sheared = image.affine.copy()
+    sheared[0, 1] += 0.5
+    nib.save(nib.Nifti1Image(image.get_fdata(dtype=np.float32), sheared), paths[IMAGE])
+    aligned = AlignReferenced(on_failure=on_failure)
+    if on_failure == "skip":
+        with pytest.raises(InputError) as caught:
+            aligned(load(paths))
+        said = str(caught.value)
+    else:
+        ((doubt, said),) = aligned(load(paths))[CASE].doubts
+        assert doubt is Doubt.SHEARED
+    assert said.startswith(f"{paths[IMAGE]}: the voxel axes are ")
+    assert "resample this image to a grid with right angles first" in said
+    assert "another reference" not in said
+
+
+@pytest.mark.parametrize("on_failure", ["skip", "single_contrast"])
 def test_a_crash_of_itk_costs_a_reference_and_no_more(on_failure, paths, monkeypatch) -> None:
     pretend(monkeypatch)
     monkeypatch.setattr(isolation, "COMMAND", [sys.executable, "-c", "import os; os.abort()"])
     if on_failure == "skip":
-        with pytest.raises(InputError, match=r"ITK, .*, ended by SIGABRT; .*; give another reference, or set"):
+        with pytest.raises(InputError, match=r"ITK, .*, ended by SIGABRT; .*; give another reference, or go without"):
             AlignReferenced()(load(paths))
     else:
         item = AlignReferenced(on_failure=on_failure)(load(paths))
