@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from bundle.batch.locks import Lock
-from bundle.batch.ownership import PAGE_OF_ALL
 from bundle.batch.results import read_json
 from bundle.doubts import Verdict
 from bundle.errors import InputError
 from bundle.files import write_json
-from bundle.pages.batch_page import page_of, save_batch_page
+from bundle.pages.batch_page import PAGE_OF_ALL, page_of, save_batch_page
 from bundle.version import package_version
 
 DONE: Final = "done"
