@@ -45,6 +45,7 @@ class Doubt(Enum):
     TWO_PLACES = Verdict.LOOK, "The header gives the image two places."
     NO_PAGE = Verdict.LOOK, "The quality page could not be made."
 
+    NO_UNCERTAINTY = Verdict.FINE, "There is no map of uncertainty."
     NO_REFERENCE = Verdict.FINE, "Made without a reference, as there is none."
     BORDER = Verdict.FINE, "A constant border was left out."
     STRAY_VOXELS_OF_REFERENCE = Verdict.FINE, "Single voxels of the reference were left out."

@@ -161,15 +161,19 @@ class RestoreNatived(Transform):
                 item[key].add_(offset)
             item[key] = item[key].movedim(-1, int(item[SLICE_AXIS]) + 1)
             if NO_DATA in item:
-                border = _on_grid(item[NO_DATA]["mask"], item[key].shape[1:]).to(item[key].device)
-                item[key][0, border] = float(item[NO_DATA]["value"]) if key == PRED else 0.0
+                border = _on_grid(item[NO_DATA]["mask"], item[key].shape[1:], int(item[SLICE_AXIS]))
+                item[key][0, border.to(item[key].device)] = float(item[NO_DATA]["value"]) if key == PRED else 0.0
         return item
 
 
-def _on_grid(mask: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
-    """Return a mask (X, Y, Z) on an enlarged grid, whose first voxels are in their place, by the nearest voxel."""
-    for axis, size in enumerate(shape):
-        if size != mask.shape[axis]:
-            nearest = (torch.arange(size) * mask.shape[axis] / size).round().long().clamp(max=mask.shape[axis] - 1)
-            mask = mask.index_select(axis, nearest)
+def _on_grid(mask: torch.Tensor, shape: Sequence[int], slice_axis: int) -> torch.Tensor:
+    """Return a mask (X, Y, Z) on the grid of an output, by the nearest voxel.
+
+    Rows and columns may be enlarged, which leaves the first voxel in its place, and slices divided in the same space.
+    """
+    for axis, (size, before) in enumerate(zip(shape, mask.shape, strict=True)):
+        if size != before:
+            at = torch.arange(size) * before / size
+            nearest = (at + before / size / 2).floor() if axis == slice_axis else at.round()
+            mask = mask.index_select(axis, nearest.long().clamp(max=before - 1))
     return mask

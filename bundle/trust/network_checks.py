@@ -63,7 +63,8 @@ class NetworkChecksd(Transform):
         self._disagree(item)
         if through_plane_of(item):  # passes of single slices say nothing of reformats
             if self.uncertainty:
-                item[CASE].warn("No map of uncertainty is made where finer slices are made of thick ones.")
+                said = "No map of uncertainty is made where finer slices are made of thick ones."
+                item[CASE].warn(Doubt.NO_UNCERTAINTY, said)
             return item
         shown = self._shown(item)
         if not shown:

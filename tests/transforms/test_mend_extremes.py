@@ -64,15 +64,24 @@ def test_what_is_sound_or_was_mended_stays() -> None:
     assert len(twice[CASE].doubts) == 1
 
 
+def test_the_border_comes_back_in_slices_that_were_divided() -> None:
+    mask = torch.zeros(4, 4, 3, dtype=torch.bool)
+    mask[..., 1] = True
+    scale = {"offset": torch.zeros(1), "scale": torch.ones(1)}
+    given = {PRED: torch.ones(1, 4, 4, 9), SLICE_AXIS: 2, SCALE: scale}
+    out = RestoreNatived()(given | {NO_DATA: {"mask": mask, "value": torch.tensor([-1.0])}})
+    assert out[PRED][0, 0, 0].tolist() == [1, 1, 1, -1, -1, -1, 1, 1, 1]
+
+
 @pytest.mark.parametrize("shape", [SHAPE, (64, 45, 5)])
 def test_the_border_comes_back_as_it_was_on_any_grid(shape) -> None:
     mask = torch.zeros(SHAPE, dtype=torch.bool)
     mask[:4] = mask[:, -5:] = True
     volume = torch.rand(1, *shape)
     given = {
-        PRED: volume.movedim(2, -1).clone(),
-        UNCERTAINTY: volume.movedim(2, -1).clone(),
-        SLICE_AXIS: 1,
+        PRED: volume.clone(),
+        UNCERTAINTY: volume.clone(),
+        SLICE_AXIS: 2,
         SCALE: {"offset": torch.zeros(1), "scale": torch.full((1,), 100.0)},
         NO_DATA: {"mask": mask, "value": torch.tensor([-1024.0])},
     }
