@@ -113,9 +113,14 @@ def test_neighbours_are_those_of_the_slice(head) -> None:
     assert median == np.median(head[22:27, 18:23, 3])
 
 
-def test_a_bright_region_stays(head) -> None:
-    head[20:24, 20:24, 2] = 20000.0
-    assert not len(stray_voxels(head, 2)[0])
+def test_a_bright_region_stays_and_a_single_voxel_does_not(head) -> None:
+    large = np.tile(head, (4, 4, 1))
+    large[20:24, 20:24, 2] = 20000.0
+    assert large[large > 100].size * 1e-3 > 16, "so small a region does not set the range"
+    places, _ = stray_voxels(large, 2)
+    assert not [place for place in places.tolist() if place in ([21, 21, 2], [22, 22, 2])]
+    large[100, 100, 2] = 20000.0
+    assert [100, 100, 2] in stray_voxels(large, 2)[0].tolist()
 
 
 def test_the_range_is_that_of_all_but_one_in_a_thousand() -> None:
