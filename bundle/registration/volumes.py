@@ -73,6 +73,8 @@ class StoredVolume:
             self._file.flush()
         except OSError as error:
             failed = error.strerror or str(error)
+            if hasattr(self, "_file"):
+                self._file.close()
         if failed:  # with no cause, which would be taken for a full disk of the outputs
             remedy = "free some space there, or name another folder by TMPDIR"
             raise InputError(f"{volume.name}: the temporary folder cannot hold this reference ({failed}); {remedy}.")

@@ -195,3 +195,11 @@ def test_page_of_a_real_case_holds_its_anatomy_the_right_way_up(
     assert output.shape[0] > output.shape[1]  # a head is longer than wide, nose up
     # the left half of the picture is the patient's right: mirrored halves are alike, but not the same
     assert np.corrcoef(output[:, ::-1].ravel(), output.ravel())[0, 1] > 0.7
+
+
+@pytest.mark.parametrize(("output", "back"), [(None, "index.html"), ("sub-01/ses 1/a", "../../index.html")])
+def test_the_way_back_leads_to_the_page_of_the_batch(output, back, tmp_path: Path, item, parse) -> None:
+    paged(tmp_path)(item | ({OUTPUT: output} if output else {}))
+    (page,) = tmp_path.rglob("*.html")
+    assert parse(page.read_text(encoding="utf-8")).all("a")[0]["href"] == back
+    assert (page.parent / back).resolve() == tmp_path / "index.html"
