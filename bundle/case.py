@@ -8,6 +8,7 @@ from collections.abc import Hashable, Mapping
 from typing import Any, Final, Self
 
 from bundle.acquisition import AxisEstimate, SliceAxis
+from bundle.doubts import Doubt, Verdict, by_gravity
 from bundle.errors import InputError
 from bundle.files import fingerprint
 from bundle.keys import CASE
@@ -75,14 +76,15 @@ class Case(str):
     low_res: LowResFinding | None  # None before anybody looked
     registration: RegistrationFinding | None  # None where nobody looked, and where there is no reference
     measured: dict[str, dict[str, Any]]  # JSON values: input, data_consistency, influence, uncertainty
-    warnings: list[str]  # sentences for who uses the output, each naming what looks wrong and what to do
+    # kinds, each with a sentence for who uses the output that names what looks wrong and what to do
+    doubts: list[tuple[Doubt, str]]
     seconds: dict[str, float]  # what each part took
 
     def __new__(cls, name: str, **known: Any) -> Self:
         """Start a case of which nothing is known but the attributes that are given."""
         case = super().__new__(cls, name)
         case.header = case.low_res = case.registration = None
-        case.sources, case.measured, case.warnings, case.seconds = {}, {}, [], {}
+        case.sources, case.measured, case.doubts, case.seconds = {}, {}, [], {}
         vars(case).update(known)
         return case
 
@@ -105,11 +107,22 @@ class Case(str):
                     continue
             raise InputError(_CHANGED.format(path=source["path"]))
 
-    def warn(self, sentence: str) -> None:
-        """Keep a warning, once, and log it."""
-        if sentence not in self.warnings:
-            self.warnings.append(sentence)
+    def warn(self, doubt: Doubt, sentence: str) -> None:
+        """Keep a doubt, once, and log it."""
+        if (doubt, sentence) not in self.doubts:
+            self.doubts.append((doubt, sentence))
             logger.warning("%s: %s", self, sentence)
+
+    @property
+    def warnings(self) -> list[str]:
+        """The sentences of all doubts, the gravest first."""
+        return [sentence for _, sentence in by_gravity(self.doubts)]
+
+    def told(self) -> dict[str, Any]:
+        """Return verdict, its reason in a few words (empty without doubts) and warnings as JSON values."""
+        first = by_gravity(self.doubts)[0][0] if self.doubts else None
+        verdict, headline = (first.verdict, first.headline) if first else (Verdict.FINE, "")
+        return {"verdict": str(verdict), "headline": headline, "warnings": self.warnings}
 
     def facts(self) -> dict[str, dict[str, Any]]:
         """Return all findings as JSON values by topic, as records, reports and pages hold them."""

@@ -21,6 +21,8 @@ SUPER_RES_CONSISTENT: Final = "super_res_dc"
 # What tables and files call the outputs, whose keys are MONAI's.
 REPORTED: Final = {PRED: SUPER_RES, PRED_CONSISTENT: SUPER_RES_CONSISTENT}
 SCALE: Final = "intensity_scale"  # offset and length of the native intensity range that became [0, 1]
+# Where the target held no data, bool (X, Y, Z) of its file's grid under ``mask``, and the ``value`` that stood there.
+NO_DATA: Final = "no_data"
 SLICE_AXIS: Final = "slice_axis"  # which native axis the slices were taken along
 SLICES: Final = "slices"  # native indices of the slices that are in the volume, where some were left out
 # Standard deviation of the output over passes that should give the same, on the output's scale.

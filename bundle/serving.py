@@ -29,7 +29,7 @@ class ServedResultd(Transform):
     def __call__(self, data: Mapping[Any, Any]) -> dict[Any, Any]:
         """Return the item with ``result``."""
         case = Case.of(data)
-        return dict(data) | {RESULT: {"case": str(case), "warnings": case.warnings, "facts": case.facts()}}
+        return dict(data) | {RESULT: {"case": str(case), **case.told(), "facts": case.facts()}}
 
 
 @dataclass(eq=False)

@@ -16,6 +16,7 @@ from monai.data import DataLoader, Dataset, decollate_batch, list_data_collate
 
 from bundle.acquisition import AxisEstimate
 from bundle.case import Case, LowResFinding, RegistrationFinding
+from bundle.doubts import Doubt, Verdict
 from bundle.volumes.geometry import Volume
 
 LOW_RES = LowResFinding(
@@ -38,7 +39,7 @@ def known() -> Case:
     case.registration = RegistrationFinding(resampled=True, details={"shift_mm": 1.5})
     case.measured["input"] = {"spacing": (0.6, 0.6)}
     case.seconds = {"prepare": 1.234, "network": 2.0}
-    case.warn("Look at it.")
+    case.warn(Doubt.GRID, "Look at it.")
     return case
 
 
@@ -81,7 +82,7 @@ def test_cases_of_one_batch_stay_apart() -> None:
 def test_a_copy_learns_nothing_of_what_the_other_finds_out() -> None:
     case = known()
     other = copy.deepcopy(case)
-    case.warn("Another thing.")
+    case.warn(Doubt.GRID, "Another thing.")
     case.measured["input"]["matrix"] = (1, 2)
     assert other.warnings == ["Look at it."]
     assert other.measured == known().measured
@@ -89,7 +90,7 @@ def test_a_copy_learns_nothing_of_what_the_other_finds_out() -> None:
 
 def test_a_new_case_knows_nothing_and_shares_nothing() -> None:
     first, second = Case("a"), Case("a")
-    first.warn("Look.")
+    first.warn(Doubt.GRID, "Look.")
     first.measured["input"] = {}
     first.seconds["network"] = 1.0
     assert (second.facts(), second.warnings, second.seconds) == ({}, [], {})
@@ -119,7 +120,7 @@ def test_a_warning_is_kept_and_logged_once(caplog: pytest.LogCaptureFixture) -> 
     case = Case("sub-1")
     with caplog.at_level(logging.WARNING, logger="bundle"):
         for sentence in ("Look.", "Look.", "Look again."):
-            case.warn(sentence)
+            case.warn(Doubt.GRID, sentence)
     assert case.warnings == ["Look.", "Look again."]
     assert [record.getMessage() for record in caplog.records] == ["sub-1: Look.", "sub-1: Look again."]
 
@@ -130,3 +131,20 @@ def test_the_case_of_an_item_is_the_one_it_carries_or_a_new_one_of_its_name() ->
     for item, name in (({"case": "sub-2"}, "sub-2"), ({}, "case")):
         assert type(Case.of(item)) is Case
         assert (Case.of(item), Case.of(item).facts()) == (name, {})
+
+
+def test_the_gravest_doubt_gives_the_verdict_and_stands_first() -> None:
+    case = Case("sub-1")
+    assert case.told() == {"verdict": "fine", "headline": "", "warnings": []}
+    case.warn(Doubt.BORDER, "A border.")
+    assert case.told()["verdict"] == Verdict.FINE
+    case.warn(Doubt.GRID, "A grid.")
+    case.warn(Doubt.EDGES, "Edges.")
+    assert case.told() == {
+        "verdict": "look",
+        "headline": Doubt.EDGES.headline,
+        "warnings": ["Edges.", "A grid.", "A border."],
+    }
+    case.warn(Doubt.OTHER_PATIENT, "Another patient.")
+    assert case.told()["verdict"] == Verdict.DO_NOT_USE
+    assert case.warnings[0] == "Another patient."

@@ -122,6 +122,15 @@ def test_training_and_evaluation_prepare_their_images_alike() -> None:
     assert train["network_def"] == evaluate["network_def"] == read(CONFIGS / "inference.yaml")["network_def"]
 
 
+@pytest.mark.parametrize("stage", STAGES)
+def test_inference_alone_scales_without_extremes(stage) -> None:
+    text = json.dumps(read(CONFIGS / f"{stage}.yaml"))
+    steps = re.findall(r'\{"_target_": "bundle\.transforms\.NormaliseIntensityd"[^}]*\}', text)
+    assert steps
+    assert all(('"robust": true' in step) is (stage == "inference") for step in steps)
+    assert ("bundle.transforms.MendExtremesd" in text) is (stage == "inference")
+
+
 def test_no_config_takes_text_from_another() -> None:
     for stage in STAGES:
         assert "%configs" not in (CONFIGS / f"{stage}.yaml").read_text()

@@ -11,6 +11,7 @@ import pytest
 import torch
 from monai.bundle import ConfigParser
 
+from bundle.doubts import Doubt
 from bundle.errors import InputError
 from bundle.networks import Generator
 from bundle.serving import ServedPreprocessing, ServedResultd
@@ -75,13 +76,14 @@ def test_a_request_may_name_its_reference(absolute, studies) -> None:
 
 def test_what_the_steps_note_is_answered_and_belongs_to_this_request(studies) -> None:
     def prepare(item: dict[str, Any]) -> dict[str, Any]:
-        item["case"].warn(f"warning {len(item['case'].warnings)}")
+        item["case"].warn(Doubt.GRID, f"warning {len(item['case'].warnings)}")
         return item
 
     for _ in range(2):
         item = served(studies, prepare)(request(studies))
     item["case"].measured["later"] = {"done": True}  # by the postprocessing
-    answer = {"case": "sub-A", "warnings": ["warning 0"], "facts": {"later": {"done": True}}}
+    answer = {"case": "sub-A", **item["case"].told(), "facts": {"later": {"done": True}}}
+    assert answer["warnings"] == ["warning 0"]
     assert ServedResultd()(item)["result"] == answer
 
 

@@ -21,6 +21,7 @@ from bundle.batch.stopping import exit_on_signals, is_disk_full
 from bundle.case import Case
 from bundle.data.bids import write_dataset_description
 from bundle.data.selection import check_pairs, raise_failures
+from bundle.doubts import Verdict
 from bundle.errors import InputError, reason_of
 from bundle.keys import CASE, Pair
 
@@ -134,7 +135,9 @@ class Batch:
                     f"{self.results.output_dir}: the disk is full; free some space and run the same command again, "
                     "which goes on from here: nothing is half-written."
                 ) from error
-            found = {"warnings": list(case.warnings), "facts": json_value(case.facts())}
+            found = case.told() | {"facts": json_value(case.facts())}
+            if found["verdict"] != Verdict.DO_NOT_USE:  # then it failed for another reason, and there is no result
+                del found["verdict"], found["headline"]
             report.add(pair[CASE], FAILED, reason=reason_of(error), **found)
             logger.error("%s is left out: %s", pair[CASE], reason_of(error))
             logger.debug("", exc_info=True)
@@ -162,7 +165,9 @@ class Batch:
             return
         found = Counter(entry["status"] for entry in report.entries.values())
         counts = ", ".join(f"{found[status]} {status}" for status in (DONE, SKIPPED, FAILED))
-        logger.info("%s: %s", report.path, counts)
+        made = Counter(entry.get("verdict") for entry in report.entries.values() if entry["status"] in (DONE, SKIPPED))
+        verdicts = ", ".join(f"{made[verdict]} {verdict}" for verdict in Verdict if made[verdict])
+        logger.info("%s: %s%s", report.path, counts, f"; of the results {verdicts}" if verdicts else "")
 
     def _plan(self) -> None:
         plan = Plan(self.pipeline.seconds_per_pixel(), self.results.settings.get("register"))
@@ -180,4 +185,4 @@ class Batch:
 
 
 def _told(record: dict[str, Any]) -> dict[str, Any]:
-    return {key: record.get(key) for key in ("output", "finished", "warnings", "facts")}
+    return {key: record.get(key) for key in ("output", "finished", "verdict", "headline", "warnings", "facts")}

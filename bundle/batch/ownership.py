@@ -9,9 +9,8 @@ from typing import Any, Final
 from bundle.batch.results import Results, read_json
 from bundle.errors import InputError
 from bundle.keys import IMAGE, REFERENCE, Pair
-from bundle.pages.batch_page import is_batch_page
+from bundle.pages.batch_page import PAGE_OF_ALL, is_batch_page
 
-PAGE_OF_ALL: Final = "index.html"
 _REMEDY: Final = "move it away, or choose another name or output folder"
 
 

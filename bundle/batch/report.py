@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from bundle.batch.locks import Lock
-from bundle.batch.ownership import PAGE_OF_ALL
 from bundle.batch.results import read_json
+from bundle.doubts import Verdict
 from bundle.errors import InputError
 from bundle.files import write_json
-from bundle.pages.batch_page import page_of, save_batch_page
+from bundle.pages.batch_page import PAGE_OF_ALL, page_of, save_batch_page
 from bundle.version import package_version
 
 DONE: Final = "done"
@@ -22,7 +22,16 @@ SKIPPED: Final = "skipped"  # done before, by an earlier run or another process
 FAILED: Final = "failed"
 WAITING: Final = "waiting"  # not yet done: the batch was interrupted, or another process has it
 STATUSES: Final = (DONE, SKIPPED, FAILED, WAITING)
-_TYPES: Final = {"case": str, "reason": str, "output": str, "finished": str, "warnings": list, "facts": dict}
+_TYPES: Final = {
+    "case": str,
+    "reason": str,
+    "output": str,
+    "finished": str,
+    "verdict": str,
+    "headline": str,
+    "warnings": list,
+    "facts": dict,
+}
 
 logger = logging.getLogger(__name__)
 
@@ -51,11 +60,13 @@ class Report:
             known = _entries_of(read_json(self.path)) | self.entries
             entries = [known.get(case, {"case": case, "status": WAITING}) for case in cases]
             counts = Counter(entry["status"] for entry in entries)
+            verdicts = Counter(entry["verdict"] for entry in entries if "verdict" in entry)
             content = {
                 "started": self.started.isoformat(timespec="seconds"),
                 "finished": datetime.now().astimezone().isoformat(timespec="seconds"),
                 "interrupted": interrupted,
                 "totals": {"cases": len(entries)} | {status: counts[status] for status in STATUSES},
+                "verdicts": {str(verdict): verdicts[verdict] for verdict in Verdict},
                 "version": package_version(),
                 "settings": self.settings,
                 "cases": entries,

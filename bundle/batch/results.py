@@ -113,7 +113,7 @@ class Results:
             "inputs": dict(found.sources),
             "settings": self.settings,
             "version": package_version(),
-            "warnings": list(found.warnings),
+            **found.told(),
             "facts": json_value(found.facts()),
         }
         write_json(self.record_path(pair), record)

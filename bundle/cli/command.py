@@ -8,10 +8,11 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
+from bundle.cli.dialect import Spelling, respelt, spelling_of
 from bundle.cli.options import count, path, read_settings, split_keys
 from bundle.cli.stage_run import Messages, command_lines, run_stage
 from bundle.cli.stages import OWN, STAGES, Stage, add_common_options
@@ -45,13 +46,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     # before PyTorch is there: its threads would otherwise spin while they wait for one that another program holds up
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    parser, commands = build_parser()
+    spelling = spelling_of(commands[name]) if (name := _command_of(words)) in STAGES else {}
     try:
-        _run(words)
+        _run(words, parser, commands, spelling)
     except (Exception, KeyboardInterrupt) as error:
         found = input_error(error)
         if found and {"-v", "--verbose"} & {*words}:
             traceback.print_exception(error)
-        sys.stderr.write(error_text(error))
+        sys.stderr.write(respelt(error_text(error), spelling))
         if isinstance(error, KeyboardInterrupt):
             return 130
         if found is None:
@@ -117,10 +120,17 @@ def _download_ixi(options: argparse.Namespace) -> None:
     download_ixi(options.folder, options.contrasts, url, checksums, keep_archives=options.keep_archives)
 
 
-def _run(words: list[str]) -> None:
-    parser, commands = build_parser()
-    name = next((word for word in words if not word.startswith("-")), "")
-    if name not in STAGES:
+def _command_of(words: Sequence[str]) -> str:
+    return next((word for word in words if not word.startswith("-")), "")
+
+
+def _run(
+    words: list[str],
+    parser: argparse.ArgumentParser,
+    commands: Mapping[str, argparse.ArgumentParser],
+    spelling: Spelling,
+) -> None:
+    if (name := _command_of(words)) not in STAGES:
         namespace = parser.parse_args(words)
         logging.basicConfig(level=logging.INFO, format="%(message)s")
         namespace.run(namespace)
@@ -128,10 +138,12 @@ def _run(words: list[str]) -> None:
     names = commands[name]._option_string_actions  # argparse tells its options nowhere else
     known, unknown = split_keys(words, names)
     options = {key: value for key, value in vars(parser.parse_args(known)).items() if value is not None}
-    _run_stage(STAGES[name], options, unknown, list(names))
+    _run_stage(STAGES[name], options, unknown, list(names), spelling)
 
 
-def _run_stage(stage: Stage, options: dict[str, Any], unknown: list[tuple[str, str]], names: list[str]) -> None:
+def _run_stage(
+    stage: Stage, options: dict[str, Any], unknown: list[tuple[str, str]], names: list[str], spelling: Spelling
+) -> None:
     root = bundle_root()
     config = read_config(root / "configs" / stage.config)
     free = read_settings(unknown, options.get("settings", []))
@@ -147,7 +159,7 @@ def _run_stage(stage: Stage, options: dict[str, Any], unknown: list[tuple[str, s
         return
     log = options.get("log")
     quiet = options.get("quiet", False) and not keys.get("dry_run")  # whose plan is all that it is for
-    messages = Messages(Path(log) if log else None, quiet, options.get("verbose", False))
+    messages = Messages(Path(log) if log else None, quiet, options.get("verbose", False), spelling)
     with _report_printed(Path(keys["output_dir"])) if options.get("json") == "-" else contextlib.nullcontext():
         run_stage(root, stage.run_id, configs, keys, messages)
 

@@ -9,7 +9,7 @@ import shlex
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +17,7 @@ from typing import Any, Final
 import yaml
 from tqdm import tqdm
 
+from bundle.cli.dialect import Spelling, respelt
 from bundle.console import error_text
 from bundle.errors import InputError
 
@@ -35,6 +36,7 @@ class Messages:
     log: Path | None = None
     quiet: bool = False
     verbose: bool = False
+    spelling: Spelling = field(default_factory=dict)  # of the options that messages advise
 
 
 def run_stage(root: Path, run_id: str, configs: Sequence[str], keys: Mapping[str, Any], messages: Messages) -> None:
@@ -43,7 +45,7 @@ def run_stage(root: Path, run_id: str, configs: Sequence[str], keys: Mapping[str
         contextlib.chdir(root),  # the bundle's folder, from where its configs name files
         contextlib.redirect_stdout(sys.stderr),  # what libraries print; the standard output is for results
         _without_bars() if messages.quiet else contextlib.nullcontext(),
-        _error_kept(messages.log) if messages.log else contextlib.nullcontext(),
+        _error_kept(messages.log, messages.spelling) if messages.log else contextlib.nullcontext(),
         warnings.catch_warnings(),
     ):
         if not messages.verbose:
@@ -66,10 +68,17 @@ def _set_up_logging(file: Path, messages: Messages) -> None:
         log.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         for name in (None, "bundle", "ignite"):  # those of the file, each for itself
             logging.getLogger(name).addHandler(log)
+    for handler in (h for name in (None, "bundle", "ignite") for h in logging.getLogger(name).handlers):
+        handler.addFilter(lambda record: _respell(record, messages.spelling))
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.ERROR)
     for name in _REPEAT_ERRORS:
         logging.getLogger(name).addFilter(lambda record: record.levelno < logging.ERROR)
+
+
+def _respell(record: logging.LogRecord, spelling: Spelling) -> bool:
+    record.msg, record.args = respelt(record.getMessage(), spelling), ()
+    return True
 
 
 @contextlib.contextmanager
@@ -88,7 +97,7 @@ def _without_bars() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _error_kept(log: Path) -> Iterator[None]:
+def _error_kept(log: Path, spelling: Spelling) -> Iterator[None]:
     """Keep the error that ends a run in the log, since what shows it on the screen is no logger."""
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -101,7 +110,8 @@ def _error_kept(log: Path) -> Iterator[None]:
         try:
             yield
         except (Exception, KeyboardInterrupt) as error:  # a batch that is interrupted has told so itself
-            stream.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {error_text(error).lstrip()}")
+            text = respelt(error_text(error), spelling)
+            stream.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {text.lstrip()}")
             raise
 
 

@@ -42,7 +42,6 @@ class Tile:
     aspect: float = 1.0
     sides: tuple[str, str] | None = None
     mark: Box | None = None
-    outlined: Image | None = None  # whose outlines are drawn over the picture
 
     @property
     def ratio(self) -> float:

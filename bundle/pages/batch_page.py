@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The page of a batch: one table of all its cases, those that failed first."""
+"""The page of a batch: one table of all its cases, the gravest verdicts first."""
 
 import os
 import re
@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
+from bundle.doubts import Verdict
 from bundle.pages.fact_text import fact_text, sentence_text
-from bundle.pages.template import render, save_page
+from bundle.pages.template import TONES, render, save_page
 
+PAGE_OF_ALL: Final = "index.html"  # in the folder of the outputs
 _MAXIMUM_THUMBNAILS: Final = 500  # a page of more cases has none: it stays below 5 MB and opens at once
-# Failed cases stand first, then those of another status, then what is done: with warnings, and without.
-_RANKS: Final = {"failed": 0, "done": 4, "skipped": 4}
+# What a case is called that has no result, and the order of all in the table.
+_FAILED, _WAITING = "failed", "waiting"
+_ORDER: Final = (Verdict.DO_NOT_USE, _FAILED, _WAITING, Verdict.LOOK, Verdict.FINE)
 # Heading, topic and name of the facts that have a column, where any case has them.
 _NUMBERS: Final = (
     ("Factor", "low_res", "factor"),
@@ -47,8 +50,7 @@ def batch_page(
         "batch.html",
         rows=rows,
         headings=[heading for heading, _, _ in columns],
-        counts=Counter(row["status"] for row in rows),  # in the order of the table
-        n_warned=sum(bool(row["warnings"]) for row in rows),
+        counts=Counter((row["verdict"], row["tone"]) for row in rows),  # in the order of the table
         links=links or {},
         thumbnails=thumbnails or {},
         eyebrow=_EYEBROW,
@@ -88,18 +90,27 @@ def _thumbnail(page: Path) -> str:
 
 def _row(case: Mapping[str, Any], columns: Sequence[tuple[str, str, str]]) -> dict[str, Any]:
     """Return what the template shows of a case; rows with the lowest rank stand first."""
-    status = str(case["status"])
-    rank = _RANKS.get(status, 2)
     warnings = [sentence_text(str(warning)) for warning in case.get("warnings") or ()]
+    verdict = _verdict(case)
     return {
         "case": str(case["case"]),
-        "status": "done before" if status == "skipped" else status,
-        "tone": "bad" if rank == 0 else "warn" if warnings or rank == 2 else "good",
-        "rank": rank + (not warnings),
+        "verdict": str(verdict),
+        "tone": TONES.get(verdict, "bad" if verdict == _FAILED else "warn"),  # type: ignore[call-overload]
+        "rank": _ORDER.index(verdict),
+        "before": case["status"] == "skipped",
+        "headline": str(case.get("headline") or "") or (warnings[0] if warnings and verdict == Verdict.LOOK else ""),
         "reason": sentence_text(str(case.get("reason") or "")),
         "warnings": warnings,
         "numbers": [_number(topic, name, _fact(case, topic, name)) for _, topic, name in columns],
     }
+
+
+def _verdict(case: Mapping[str, Any]) -> str:
+    """Return the verdict of a case, or why it has none; of a record that somebody has spoilt, by its warnings."""
+    told = case.get("verdict")
+    if case["status"] in ("done", "skipped"):
+        return told if told in list(Verdict) else Verdict.LOOK if case.get("warnings") else Verdict.FINE
+    return Verdict.DO_NOT_USE if told == Verdict.DO_NOT_USE else _FAILED if case["status"] == _FAILED else _WAITING
 
 
 def _number(topic: str, name: str, value: Any) -> tuple[str, str]:

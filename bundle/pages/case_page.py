@@ -20,7 +20,7 @@ from bundle.metrics import psnr, ssim
 from bundle.metrics.score_text import format_score
 from bundle.pages.fact_text import FactGroup, fact_groups, sentence_text
 from bundle.pages.residual import kspace_residual, measured_block
-from bundle.pages.template import data_uri, painted, render
+from bundle.pages.template import TONES, data_uri, painted, render
 
 _THUMBNAIL_HEIGHT = 96
 # Ends of scales, as parts of the grey window: the same on every page, so pages compare.
@@ -35,16 +35,21 @@ class Origin(NamedTuple):
     files: Mapping[str, str]
     version: str
     made: datetime
+    batch: str = ""  # address of the page of the batch from this one; empty where there is none
 
 
 def case_page(record: Case, images: CaseSlices, origin: Origin) -> str:
     """Return the page of a case as HTML that needs no other file, with a ``meta`` element ``thumbnail`` at its head."""
     images = with_scores(images)
     tiles = case_tiles(images)
+    told = record.told()
     return render(
         "case.html",
         case=record,
-        warnings=[sentence_text(warning) for warning in record.warnings],
+        verdict=told["verdict"],
+        headline=told["headline"],
+        tone=TONES[told["verdict"]],
+        warnings=[sentence_text(warning) for warning in told["warnings"]],
         origin=origin,
         slices=dict(zip(images.slices, tiles, strict=True)),
         ratio=tiles[0][0].ratio,
@@ -101,10 +106,10 @@ def _tiles(case: CaseSlices, position: int, whole: CaseSlices, limit: float) -> 
     reference = images.get(REFERENCE)
     tile, grey = partial(Tile, aspect=case.aspect, sides=case.sides), Scale(GREY, 0, limit)
     yield tile(images[LOW_RES], grey, "Input", "the low-resolution input")
-    yield tile(images[PRED], grey, "Output", "the super-resolved output", outlined=reference)
+    yield tile(images[PRED], grey, "Output", "the super-resolved output")
     if reference is not None:
         own_window = Scale(GREY, 0, grey_limit(case.images[REFERENCE]))
-        yield tile(reference, own_window, "Reference", "the reference of another contrast", outlined=reference)
+        yield tile(reference, own_window, "Reference", "the reference of another contrast")
     ends = f"{_MINUS}{DIFFERENCE_LIMIT:.0%}", f"+{DIFFERENCE_LIMIT:.0%}"
     signed = Scale(SIGNED, -DIFFERENCE_LIMIT * limit, DIFFERENCE_LIMIT * limit, ends)
     yield tile(images[PRED] - images[LOW_RES], signed, f"Output {_MINUS} input", "what the network changed")

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The facts of a case's record in words and units that need no manual."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ _TITLES: Final = {
     "data_consistency": "Data consistency",
     "time": "Time",
 }
+_FOLDERS: Final = re.compile(r"(?<![^\s(])/(?:[^/\s:]+/)+(?=[^/\s])")  # of a path within a sentence
 _SHARE: Final = "%"  # unit of a part of 1
 # Label and unit of facts whose names need words.
 _KNOWN: Final = {
@@ -80,7 +82,11 @@ def fact_text(topic: str, name: str, value: Any) -> str:
 
 
 def sentence_text(sentence: str) -> str:
-    """Return a sentence with a capital letter, unless it begins with a name of a file or a setting."""
+    """Return a sentence with names of files without their folders, and a capital letter unless it begins with one."""
+    start, colon, rest = sentence.partition(": ")
+    if start.startswith("/"):  # a path, which may hold blanks
+        return start.rpartition("/")[2] + _FOLDERS.sub("", colon + rest)
+    sentence = _FOLDERS.sub("", sentence)
     first = sentence.partition(" ")[0]
     return sentence[:1].upper() + sentence[1:] if first.isalpha() else sentence
 

@@ -7,6 +7,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 import numpy as np
 import torch
@@ -14,9 +15,11 @@ from monai.transforms import SaveImaged
 from monai.utils import ImageMetaKey
 
 from bundle.case import Case
+from bundle.doubts import Doubt
 from bundle.drawing.case_slices import CaseSlices
 from bundle.drawing.slice_choice import Image, quartile_slices
 from bundle.keys import CASE, HIGH_RES, IMAGE, LOW_RES, PRED, REFERENCE, SHOWN_UNCERTAINTY, SLICES, UNCERTAINTY
+from bundle.pages.batch_page import PAGE_OF_ALL
 from bundle.pages.case_page import Origin, case_page
 from bundle.pages.template import save_page
 from bundle.transforms.io import result_path
@@ -48,17 +51,20 @@ class QualityPaged(SaveImaged):
         try:
             path = result_path(self.output_dir, item, ext=".html")
             path.unlink(missing_ok=True)  # that of an earlier run would tell of another output
-            logger.info("Wrote %s", save_page(path, case_page(case, _images(item), self._origin(item))))
+            logger.info("Wrote %s", save_page(path, case_page(case, _images(item), self._origin(item, path))))
         except Exception as error:  # whatever it is, the output itself is sound
             logger.debug("no quality page", exc_info=True)
-            case.warn(f"The quality page could not be made ({error}): look at the output in a viewer instead.")
+            case.warn(
+                Doubt.NO_PAGE, f"The quality page could not be made ({error}): look at the output in a viewer instead."
+            )
         return item
 
-    def _origin(self, item: Mapping[Hashable, Any]) -> Origin:
+    def _origin(self, item: Mapping[Hashable, Any], path: Path) -> Origin:
         volumes = {"Input": item.get(IMAGE), "Reference": item.get(REFERENCE)}
         paths = {what: getattr(read, "meta", {}).get(ImageMetaKey.FILENAME_OR_OBJ) for what, read in volumes.items()}
         named = {what: Path(path).name for what, path in (*paths.items(), ("Weights", self.weights)) if path}
-        return Origin(named, package_version(), datetime.now().astimezone())
+        batch = Path(os.path.relpath(self.output_dir / PAGE_OF_ALL, path.parent)).as_posix()
+        return Origin(named, package_version(), datetime.now().astimezone(), quote(batch))
 
 
 def _images(item: Mapping[Hashable, Any]) -> CaseSlices:

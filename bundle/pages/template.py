@@ -5,7 +5,7 @@ import base64
 import io
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +14,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.colors import Colormap, to_hex, to_rgba
 from scipy.ndimage import gaussian_gradient_magnitude, gaussian_laplace
 
+from bundle.doubts import Verdict
 from bundle.drawing.slice_choice import Image
 from bundle.drawing.tile import GREY, MARK, Scale
 from bundle.files import atomic_path
 
+# Classes of colours by verdict.
+TONES: Final = {Verdict.FINE: "good", Verdict.LOOK: "warn", Verdict.DO_NOT_USE: "bad"}
 _LARGEST_SIDE = 512  # pixels; larger pictures are made smaller, so that a page stays below 2 MB whatever the matrix
 _GREY_QUALITY = 92  # lossy: off by about one level of grey in 255, at a third of the size of lossless
 _COLOUR_QUALITY = 75  # maps of noise, whose size would be twice that of all else

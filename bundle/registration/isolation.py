@@ -28,6 +28,6 @@ def isolated(function: Literal["find_motion", "interpolate"], *arguments: Any) -
         how = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
         raise InputError(
             f"ITK, which registers and resamples the reference, ended {how}; where other programs need the memory, run "
-            "it again, or else give a reference on the image's own grid and set register to false."
+            "it again, or else give a reference on the image's own grid with --register false."
         )
     return pickle.loads(done.stdout)

@@ -3,6 +3,7 @@
 
 from typing import Final
 
+from bundle.doubts import Doubt
 from bundle.registration.agreement import Agreement
 from bundle.registration.rigid import Registration
 
@@ -15,10 +16,13 @@ WORSE: Final = 0.98
 # Displacement in mm that is worth a warning, and a registration where it is the mean over the head; from about 1 mm
 # on the output is no better than without reference (docs/registration.md has what pairs in place and moved ones show).
 SHIFTED: Final = 0.7
+# From here on the output is worse than without reference (docs/registration.md has what displacements cost).
+MISPLACED: Final = 2.0
 # Sharpness below which the reference may show another head (docs/registration.md has the measured ranges).
 SAME_HEAD: Final = 0.33
 # Mutual information in nats below which its highest place means nothing.
 INFORMATIVE: Final = 0.1
+Told = tuple[Doubt, str]
 
 
 def overlap_failure(overlap: float) -> str | None:
@@ -26,10 +30,10 @@ def overlap_failure(overlap: float) -> str | None:
     return f"only {overlap:.0%} of the head lies in its field of view" if overlap < MINIMUM_OVERLAP else None
 
 
-def overlap_doubts(overlap: float) -> list[str]:
+def overlap_doubts(overlap: float) -> list[Told]:
     """Return what to say of a reference that leaves out a part of the head."""
     outside = f"{1 - overlap:.0%} of the head lies outside its field of view, where it cannot help"
-    return [outside] if overlap < FULL_OVERLAP else []
+    return [(Doubt.OUTSIDE, outside)] if overlap < FULL_OVERLAP else []
 
 
 def registration_failure(found: Registration) -> str | None:
@@ -55,23 +59,25 @@ def is_displaced(found: Registration) -> bool:
     return believed and found.displacement_mm > SHIFTED
 
 
-def registration_doubts(found: Registration) -> list[str]:
+def registration_doubts(found: Registration) -> list[Told]:
     """Return what to say of a registration that is believed."""
     apart = (
         f"the headers put it {found.shift_mm:.0f} mm away from the image, so the heads' centres were laid "
         "on each other and registered from there; look at the overlay"
     )
-    return overlap_doubts(found.overlap) + ([apart] if found.overlap_start < MINIMUM_OVERLAP else [])
+    return overlap_doubts(found.overlap) + ([(Doubt.FAR_APART, apart)] if found.overlap_start < MINIMUM_OVERLAP else [])
 
 
-def agreement_doubts(found: Agreement, registered: bool) -> list[str]:
+def agreement_doubts(found: Agreement, registered: bool) -> list[Told]:
     """Return what to say of the agreement of a target with the reference on its grid."""
     if found.sharpness < SAME_HEAD or found.information < INFORMATIVE:
-        return [
+        said = (
             "it may be of another patient or misplaced: what it shares with the image hardly depends on where it lies "
             f"(sharpness {found.sharpness:.2f}, at least {SAME_HEAD} where both show one head)"
-        ]
+        )
+        return [(Doubt.OTHER_PATIENT, said)]
     if found.shift_mm > SHIFTED:
         remedy = "look at the overlay" if registered else "register it (--register true)"
-        return [f"it looks shifted by about {found.shift_mm:.1f} mm against the image; {remedy}"]
+        doubt = Doubt.MISPLACED if found.shift_mm > MISPLACED else Doubt.DISPLACED
+        return [(doubt, f"it looks shifted by about {found.shift_mm:.1f} mm against the image; {remedy}")]
     return []

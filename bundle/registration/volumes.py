@@ -73,6 +73,8 @@ class StoredVolume:
             self._file.flush()
         except OSError as error:
             failed = error.strerror or str(error)
+            if hasattr(self, "_file"):
+                self._file.close()
         if failed:  # with no cause, which would be taken for a full disk of the outputs
             remedy = "free some space there, or name another folder by TMPDIR"
             raise InputError(f"{volume.name}: the temporary folder cannot hold this reference ({failed}); {remedy}.")
@@ -90,11 +92,20 @@ class StoredVolume:
         return np.array(np.memmap(self._file, np.float32, "r", shape=self.shape, order=order)[slices])
 
 
+def is_sheared(affine: np.ndarray) -> bool:
+    """Tell whether voxel axes are not at right angles."""
+    return _largest_cosine(affine) > SHEAR
+
+
+def _largest_cosine(affine: np.ndarray) -> float:
+    axes = affine[:3, :3] / voxel_sizes(affine)
+    return float(np.abs(axes.T @ axes - np.eye(3)).max())
+
+
 def refuse_shear(affine: np.ndarray, name: str) -> None:
     """Raise an ``InputError`` if a volume's voxel axes are not at right angles, as ITK's gradients take them to be."""
-    axes = affine[:3, :3] / voxel_sizes(affine)
-    cosine = float(np.abs(axes.T @ axes - np.eye(3)).max())
-    if cosine > SHEAR:
+    if is_sheared(affine):
+        cosine = _largest_cosine(affine)
         raise InputError(
             f"{name}: the voxel axes are {np.degrees(np.arcsin(min(cosine, 1))):.1f} degrees off a right angle, which "
             "registration cannot use; resample this image to a grid with right angles first."

@@ -7,6 +7,7 @@ from bundle.transforms.degrade import SimulateScand, ZeroFilld
 from bundle.transforms.dicom_output import CheckDicomOutputd, SaveDicomd
 from bundle.transforms.io import LoadPaird, SaveVolumed
 from bundle.transforms.low_res import MeasuredBlockd
+from bundle.transforms.mend_extremes import MendExtremesd
 from bundle.transforms.network_input import (
     NormaliseIntensityd,
     RestoreNatived,
@@ -23,6 +24,7 @@ __all__ = [
     "DataConsistencyd",
     "LoadPaird",
     "MeasuredBlockd",
+    "MendExtremesd",
     "NormaliseIntensityd",
     "RestoreNatived",
     "SaveDicomd",

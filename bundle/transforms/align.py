@@ -10,11 +10,13 @@ from monai.data import MetaTensor
 from monai.transforms import Transform
 
 from bundle.case import Case, RegistrationFinding
+from bundle.doubts import Doubt, Verdict
 from bundle.errors import InputError
 from bundle.keys import CASE, IMAGE, REFERENCE
 from bundle.registration import PlacedVolume, Registration, StoredVolume, agreement, register, resample
 from bundle.registration.agreement import ENOUGH
 from bundle.registration.plausibility import (
+    Told,
     agreement_doubts,
     is_displaced,
     overlap_doubts,
@@ -22,12 +24,12 @@ from bundle.registration.plausibility import (
     registration_doubts,
     registration_failure,
 )
-from bundle.registration.volumes import head, head_places, overlap_fraction
+from bundle.registration.volumes import head, head_places, is_sheared, overlap_fraction
 from bundle.transforms.io import Item, as_meta_tensor, file_name
 from bundle.volumes.geometry import same_grid
 
 # where a point of the target lies in the reference, (4, 4), RAS mm, ``None`` for one that stays as it is; and doubts
-_Placement = tuple[np.ndarray | None, list[str]]
+_Placement = tuple[np.ndarray | None, list[Told]]
 
 
 @dataclass(eq=False)
@@ -44,11 +46,14 @@ class AlignReferenced(Transform):
         on_failure: what happens to a reference that cannot be used: ``"skip"`` the case, by an ``InputError``, or
             ``"single_contrast"``: the reference becomes zeros, and the case says that it is not usable.
         needed: whether the network makes no sense without, so that ``single_contrast`` is refused.
+        refuse_doubted: whether a reference that seems to be of another patient, or to lie off by more than
+            registration leaves, counts as one that cannot be used, or is used with a warning.
     """
 
     register: Literal["auto", "grid"] | bool = "auto"
     on_failure: Literal["skip", "single_contrast"] = "skip"
     needed: bool = False
+    refuse_doubted: bool = False
 
     def __post_init__(self) -> None:
         if self.register not in ("auto", "grid", True, False):
@@ -78,18 +83,27 @@ class AlignReferenced(Transform):
                     voxels = resample(stored, target.shape, target.affine, matrix)
                 reference = PlacedVolume(voxels, target.affine, stored.name)
                 item[REFERENCE] = as_meta_tensor(voxels, target.affine, meta)
+            finding.resampled = matrix is not None
+            doubts = [*doubts, *self._doubts(target, reference, finding)]
         except InputError as error:
             return self._failed(item, meta, error)
-        finding.resampled = matrix is not None
-        if found := agreement(target, reference):
-            seen = agreement_doubts(found, registered=finding.resampled and self.register is not False)
-            finding.doubted = bool(seen)
-            finding.details["apparent_shift_mm"] = found.shift_mm
-            finding.details |= {"information": found.information, "sharpness": found.sharpness}
-            doubts = [*doubts, *seen]
-        for doubt in doubts:
-            case.warn(f"{reference.name}: {doubt}.")
+        for doubt, sentence in doubts:
+            case.warn(doubt, f"{reference.name}: {sentence}.")
         return item
+
+    def _doubts(self, target: PlacedVolume, reference: PlacedVolume, finding: RegistrationFinding) -> list[Told]:
+        """Return what to say of how a reference on the target's grid agrees with it, or raise why it cannot be used."""
+        found = agreement(target, reference)
+        if found is None:
+            return []
+        finding.details["apparent_shift_mm"] = found.shift_mm
+        finding.details |= {"information": found.information, "sharpness": found.sharpness}
+        seen = agreement_doubts(found, registered=finding.resampled and self.register is not False)
+        finding.doubted = bool(seen)
+        for doubt, sentence in seen:
+            if self.refuse_doubted and doubt.verdict is Verdict.DO_NOT_USE:
+                raise InputError(f"{reference.name}: this reference cannot be used, as {sentence}.")
+        return seen
 
     def _placement(self, target: PlacedVolume, reference: PlacedVolume, details: dict[str, Any]) -> _Placement:
         """Return from where the reference is to be resampled, or raise why it cannot be used."""
@@ -108,10 +122,14 @@ class AlignReferenced(Transform):
         finding = item[CASE].registration
         finding.usable, finding.reason = False, str(error)
         sentence = str(error).removesuffix(".")
+        sheared = is_sheared(item[IMAGE].affine.numpy(force=True))  # then no other reference would do
         if self.on_failure == "skip":
-            remedy = "give another reference, or set on_bad_reference to single_contrast to go without"
-            raise InputError(f"{sentence}; {remedy}.") from error
-        item[CASE].warn(f"{sentence}; the output is made without this reference.")
+            remedy = "; give another reference" if not sheared else ""
+            go_on = "go without by --on_bad_reference single_contrast, where weights can"
+            raise InputError(f"{sentence}{remedy}, or {go_on}.") from error
+        doubt = Doubt.REFERENCE_DOUBTED if finding.doubted else Doubt.REFERENCE_REFUSED
+        doubt = Doubt.SHEARED if sheared else doubt
+        item[CASE].warn(doubt, f"{sentence}; the output is made without this reference.")
         nothing = np.zeros(item[IMAGE].shape[1:], dtype=np.float32)
         item[REFERENCE] = as_meta_tensor(nothing, item[IMAGE].affine.numpy(force=True), meta)
         return item
@@ -127,12 +145,13 @@ def _find_displaced(target: PlacedVolume, reference: PlacedVolume, details: dict
     try:
         found = register(target, reference)
     except InputError as error:
-        return None, [f"nobody could look whether it lies off ({str(error).removesuffix('.')})"]
+        said = f"nobody could look whether it lies off ({str(error).removesuffix('.')})"
+        return None, [(Doubt.NOT_REGISTERED, said)]
     details |= _facts("rigid registration, as a check", found)
     if not is_displaced(found):
         return None, []
     said = f"it lies {found.displacement_mm:.1f} mm off, although on the image's grid, and was registered"
-    return found.matrix, [f"{said}; look at the overlay", *registration_doubts(found)]
+    return found.matrix, [(Doubt.REGISTERED, f"{said}; look at the overlay"), *registration_doubts(found)]
 
 
 def _facts(method: str, found: Registration) -> dict[str, Any]:
@@ -146,7 +165,7 @@ def _by_headers(target: PlacedVolume, reference: PlacedVolume, details: dict[str
     if reason := overlap_failure(overlap):
         raise InputError(f"{reference.name}: this reference cannot be used, as {reason}.")
     said = "it is on another grid and was laid on the image by the headers alone, as register is false"
-    return np.eye(4), [said, *overlap_doubts(overlap)]
+    return np.eye(4), [(Doubt.NOT_REGISTERED, said), *overlap_doubts(overlap)]
 
 
 def _placed(tensor: MetaTensor, otherwise: str) -> PlacedVolume:

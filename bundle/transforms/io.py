@@ -21,11 +21,13 @@ from nibabel.affines import voxel_sizes
 
 from bundle.case import Case
 from bundle.data.reading import read_volume
+from bundle.doubts import Doubt
 from bundle.errors import InputError
 from bundle.keys import CASE, IMAGE, OUTPUT, PRED, REFERENCE
 from bundle.volumes.enlarge import regrid
 from bundle.volumes.geometry import Volume, check_same_grid, no_voxels, reorient_like
 from bundle.volumes.nifti import write_volume
+from bundle.volumes.volume_checks import two_places
 
 logger = logging.getLogger(__name__)
 
@@ -67,10 +69,13 @@ class LoadPaird(MapTransform):
         item[CASE] = Case.of(item if item.get(CASE) else {CASE: _stem(str(target.path))})
         item[CASE].header = dataclasses.replace(target, voxels=no_voxels(target.voxels.shape))
         item[CASE].read_from(target_key, target.source)
+        _tell_of_places(item[CASE], target)
         item[target_key] = _loaded(target)
         for key in reference_keys:
             if item.get(key):
-                reference = reorient_like(read_volume(item[key]), target)
+                reference = read_volume(item[key])
+                _tell_of_places(item[CASE], reference)
+                reference = reorient_like(reference, target)
                 if self.check_grid:
                     check_same_grid(target, reference)
                 item[CASE].read_from(key, reference.source)
@@ -182,6 +187,11 @@ def as_meta_tensor(voxels: np.ndarray, affine: np.ndarray, meta: Mapping[str, An
         SPACING: voxel_sizes(affine),
     }
     return MetaTensor(torch.from_numpy(voxels)[None], meta={**meta, **grid})
+
+
+def _tell_of_places(case: Case, volume: Volume) -> None:
+    if said := two_places(volume):
+        case.warn(Doubt.TWO_PLACES, said)
 
 
 def _loaded(volume: Volume) -> MetaTensor:

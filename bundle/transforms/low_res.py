@@ -15,6 +15,7 @@ from nibabel.orientations import io_orientation
 
 from bundle.acquisition import AxisEstimate
 from bundle.case import Case, LowResFinding
+from bundle.doubts import Doubt
 from bundle.errors import InputError
 from bundle.keys import CASE, IMAGE, REFERENCE
 from bundle.kspace import in_plane_factors, kept_block
@@ -162,8 +163,9 @@ class MeasuredBlockd(Transform):
         if any(abs(axis.factor / f - 1) > max(TRAINED_TOLERANCE, 1.5 / axis.measured) for axis, f in pairs):
             found, known = _times([axis.factor for axis in case.low_res.axes]), _times(in_plane_factors(self.trained))
             case.warn(
+                Doubt.OTHER_FACTOR,
                 f"This image is coarser than its grid by {found} and the weights were trained for {known} alone: they "
-                "may do harm; take weights for any factor, or compare the output with the input by eye."
+                "may do harm; take weights for any factor, or compare the output with the input by eye.",
             )
 
 

@@ -12,7 +12,19 @@ from monai.transforms import Transform
 
 from bundle.case import Case
 from bundle.errors import InputError
-from bundle.keys import HIGH_RES, IMAGE, LEVEL_TARGETS, LOW_RES, PRED, REFERENCE, SCALE, SLICE_AXIS, SLICES, UNCERTAINTY
+from bundle.keys import (
+    HIGH_RES,
+    IMAGE,
+    LEVEL_TARGETS,
+    LOW_RES,
+    NO_DATA,
+    PRED,
+    REFERENCE,
+    SCALE,
+    SLICE_AXIS,
+    SLICES,
+    UNCERTAINTY,
+)
 from bundle.transforms.io import Item
 from bundle.volumes.geometry import through_plane_axis
 from bundle.volumes.intensity import IntensityScale, tissue_slices
@@ -46,6 +58,7 @@ class NormaliseIntensityd(Transform):
 
     per: Literal["volume", "slice"] = "volume"
     keys: Sequence[str] = CONTRASTS
+    robust: bool = False  # see bundle.volumes.intensity.IntensityScale.from_array
 
     def __post_init__(self) -> None:
         if self.per not in ("volume", "slice"):
@@ -55,7 +68,7 @@ class NormaliseIntensityd(Transform):
         """Return the item normalised, with the target's offset and scale under ``intensity_scale``."""
         item = dict(data)
         for key in (key for key in self.keys if key in item):
-            scale = IntensityScale.from_array(item[key], per=self.per)
+            scale = IntensityScale.from_array(item[key], self.per, self.robust)
             item[key] = scale.normalise(item[key])
             if key == IMAGE:  # one value, or one per slice; never 0-d, which collation would turn into a number
                 values = vars(scale).items()
@@ -134,7 +147,8 @@ class StackContrastsd(Transform):
 class RestoreNatived(Transform):
     """Give the output the target's native intensity scale and axis order, in place.
 
-    So it does the output's standard deviation, where there is one, which the scale alone changes.
+    So it does the output's standard deviation, where there is one, which the scale alone changes. Where the target
+    held no data the output is as the target came, and its deviation 0.
     """
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Item:
@@ -146,4 +160,20 @@ class RestoreNatived(Transform):
             if key == PRED:
                 item[key].add_(offset)
             item[key] = item[key].movedim(-1, int(item[SLICE_AXIS]) + 1)
+            if NO_DATA in item:
+                border = _on_grid(item[NO_DATA]["mask"], item[key].shape[1:], int(item[SLICE_AXIS]))
+                item[key][0, border.to(item[key].device)] = float(item[NO_DATA]["value"]) if key == PRED else 0.0
         return item
+
+
+def _on_grid(mask: torch.Tensor, shape: Sequence[int], slice_axis: int) -> torch.Tensor:
+    """Return a mask (X, Y, Z) on the grid of an output, by the nearest voxel.
+
+    Rows and columns may be enlarged, which leaves the first voxel in its place, and slices divided in the same space.
+    """
+    for axis, (size, before) in enumerate(zip(shape, mask.shape, strict=True)):
+        if size != before:
+            at = torch.arange(size) * before / size
+            nearest = (at + before / size / 2).floor() if axis == slice_axis else at.round()
+            mask = mask.index_select(axis, nearest.long().clamp(max=before - 1))
+    return mask

@@ -12,6 +12,7 @@ import numpy as np
 from monai.transforms import Transform
 
 from bundle.case import Case
+from bundle.doubts import Doubt
 from bundle.keys import CASE, IMAGE, LOW_RES, REFERENCE
 from bundle.trust.profile import Profile, profile
 from bundle.trust.training_profile import distance_from_training
@@ -24,6 +25,7 @@ HISTOGRAM_MARGIN: Final = 1.25  # how far beyond the training volumes' own dista
 NOISE_MARGIN: Final = 1.5  # how much noisier than the noisiest training volume an image may be, as a factor
 NOISE_FLOOR: Final = 0.03  # noise, relative to tissue, below which no one is warned
 Seen = Mapping[str, Any]
+Told = tuple[Doubt, str]
 
 
 @dataclass(eq=False)
@@ -48,19 +50,21 @@ class InputChecksd(Transform):
         item[CASE] = case = Case.of(item)
         found = profile(target[0].numpy(force=True), reference, target.pixdim.tolist())
         if found is None:
-            case.warn("The target holds no tissue: check that this is the right file.")
+            case.warn(Doubt.NO_TISSUE, "The target holds no tissue: check that this is the right file.")
             return item
         case.measured["input"] = dict(vars(found))
+        if reference is None:
+            case.warn(Doubt.NO_REFERENCE, "There is no reference: the image is sharpened by itself, which gains less.")
         if not self.seen:
             case.measured["input"]["not_compared"] = "the training record of these weights does not say what they saw"
         is_doubted = case.registration is not None and case.registration.doubted  # and that is said
-        for sentence in warnings_of(found, self.seen or {}, ("edges",) if is_doubted else ()):
-            case.warn(sentence)
+        for doubt, sentence in warnings_of(found, self.seen or {}, ("edges",) if is_doubted else ()):
+            case.warn(doubt, sentence)
         return item
 
 
-def warnings_of(found: Profile, seen: Seen, left_out: Collection[str] = ()) -> Iterator[str]:
-    """Yield a sentence, with a remedy, for each way in which a case departs from what training saw.
+def warnings_of(found: Profile, seen: Seen, left_out: Collection[str] = ()) -> Iterator[Told]:
+    """Yield a doubt and a sentence, with a remedy, for each way in which a case departs from what training saw.
 
     Where that is empty only what needs no statistics is checked; ``left_out`` names rules whose matter is said already.
     """
@@ -69,7 +73,7 @@ def warnings_of(found: Profile, seen: Seen, left_out: Collection[str] = ()) -> I
             yield from rule(found, seen)
 
 
-def _contrasts(found: Profile, seen: Seen) -> Iterator[str]:
+def _contrasts(found: Profile, seen: Seen) -> Iterator[Told]:
     target_is_t2w = found.target_fluid > FLUID_OF_T2W
     reference_is_t2w = found.reference_fluid is not None and found.reference_fluid > FLUID_OF_T2W
     trained_target, trained_reference = (seen.get(key) or [] for key in ("target_fluid", "reference_fluid"))
@@ -77,31 +81,35 @@ def _contrasts(found: Profile, seen: Seen) -> Iterator[str]:
     reference_is_wrong = reference_is_t2w and all(fluid <= FLUID_OF_T2W for fluid in trained_reference)
     if target_is_wrong and reference_is_wrong:
         yield (
+            Doubt.SWAPPED,
             "Target and reference seem to be swapped: fluid is bright in the reference and not in the target; "
-            "give the T2-weighted image as the target."
+            "give the T2-weighted image as the target.",
         )
     elif target_is_wrong:
         yield (
+            Doubt.NOT_T2W,
             "The target does not look T2-weighted: fluid in the middle of the head is not bright; check that this "
-            "is the right series, since these weights know T2-weighted targets only."
+            "is the right series, since these weights know T2-weighted targets only.",
         )
     elif reference_is_wrong:
         yield (
+            Doubt.REFERENCE_T2W,
             "The reference looks T2-weighted, like the target: check that it is the right series, of the contrast "
-            "that the weights were trained with."
+            "that the weights were trained with.",
         )
 
 
-def _edges(found: Profile, seen: Seen) -> Iterator[str]:
+def _edges(found: Profile, seen: Seen) -> Iterator[Told]:
     least, _ = seen.get("edge_agreement") or (0.0, 1.0)
     if found.edge_agreement is not None and found.edge_agreement < max(SHARED_EDGES, least - EDGE_MARGIN):
         yield (
+            Doubt.EDGES,
             "The edges of the reference do not run along those of the target: it may be of another patient or lie "
-            "some millimetres aside; compare the two by eye and register the reference again."
+            "some millimetres aside; compare the two by eye and register the reference again.",
         )
 
 
-def _grid(found: Profile, seen: Seen) -> Iterator[str]:
+def _grid(found: Profile, seen: Seen) -> Iterator[Told]:
     for what, values, key in (
         ("In-plane voxels are", found.spacing, "spacing"),
         ("Slices are", (found.slice_distance,), "slice_distance"),
@@ -111,36 +119,39 @@ def _grid(found: Profile, seen: Seen) -> Iterator[str]:
         if outside:
             span = f"{low:.2f}" if round(low, 2) == round(high, 2) else f"{low:.2f} to {high:.2f}"
             yield (
+                Doubt.GRID,
                 f"{what} {outside[0]:.2f} mm apart, in training {span} mm: check the header, and treat "
-                "fine detail in the output with caution, or train with such images."
+                "fine detail in the output with caution, or train with such images.",
             )
 
 
-def _histograms(found: Profile, seen: Seen) -> Iterator[str]:
+def _histograms(found: Profile, seen: Seen) -> Iterator[Told]:
     for who in ("target", "reference"):
         quantiles, known = getattr(found, f"{who}_histogram"), seen.get(f"{who}_histogram")
         if quantiles is None or not known or known["limit"] is None:
             continue
         if distance_from_training(quantiles, known) > HISTOGRAM_MARGIN * known["limit"]:
             yield (
+                Doubt.HISTOGRAM,
                 f"The brightness of tissues in the {who} is distributed unlike in the training images: another "
                 "sequence, scanner or region, or the skull removed; compare a few slices of the output with the "
-                "input by eye before you rely on it."
+                "input by eye before you rely on it.",
             )
 
 
-def _noise(found: Profile, seen: Seen) -> Iterator[str]:
+def _noise(found: Profile, seen: Seen) -> Iterator[Told]:
     for who in ("target", "reference"):
         level, known = getattr(found, f"{who}_noise"), seen.get(f"{who}_noise")
         if level is not None and known and level > max(NOISE_MARGIN * known[1], NOISE_FLOOR):
             yield (
+                Doubt.NOISE,
                 f"The {who} is noisier ({level:.0%} of tissue) than any training image (to {known[1]:.1%}): noise may "
-                "come out as structure; denoise it first, or compare the output with the input by eye."
+                "come out as structure; denoise it first, or compare the output with the input by eye.",
             )
 
 
 # What a rule compares with training it passes over where that is not known.
-RULES: Final[Mapping[str, Callable[[Profile, Seen], Iterator[str]]]] = {
+RULES: Final[Mapping[str, Callable[[Profile, Seen], Iterator[Told]]]] = {
     "contrast": _contrasts,
     "edges": _edges,
     "grid": _grid,

@@ -16,6 +16,7 @@ from monai.transforms import Transform
 from torch import Tensor, nn
 
 from bundle.case import Case
+from bundle.doubts import Doubt
 from bundle.drawing.slice_choice import quartile_slices
 from bundle.engines import GeneratorLoader
 from bundle.keys import CASE, IMAGE, PRED, SHOWN_UNCERTAINTY, UNCERTAINTY
@@ -62,7 +63,8 @@ class NetworkChecksd(Transform):
         self._disagree(item)
         if through_plane_of(item):  # passes of single slices say nothing of reformats
             if self.uncertainty:
-                item[CASE].warn("No map of uncertainty is made where finer slices are made of thick ones.")
+                said = "No map of uncertainty is made where finer slices are made of thick ones."
+                item[CASE].warn(Doubt.NO_UNCERTAINTY, said)
             return item
         shown = self._shown(item)
         if not shown:
@@ -103,9 +105,10 @@ class NetworkChecksd(Transform):
         item[CASE].measured["data_consistency"] = {"disagreement": share, "restored": self.consistent}
         if share > LARGEST_DISAGREEMENT:
             item[CASE].warn(
+                Doubt.DISAGREEMENT,
                 f"The network's own output disagrees with the measured k-space by {share:.1%}, more than with images "
                 "like those of training: check that the reference fits, and look for detail that the input does not "
-                "support."
+                "support.",
             )
 
     def _influence(self, item: Item, position: int) -> None:
@@ -115,8 +118,9 @@ class NetworkChecksd(Transform):
         item[CASE].measured["influence"] = {"slice": position, **found}
         if found["removed"] > LARGEST_INFLUENCE:
             item[CASE].warn(
+                Doubt.INFLUENCE,
                 "The reference decides more of the output than in any image that was tried: structures of the "
-                "reference may appear in it; compare the output with the input by eye."
+                "reference may appear in it; compare the output with the input by eye.",
             )
 
     def _spread(self, item: Item, part: slice) -> Tensor:

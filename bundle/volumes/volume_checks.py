@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What cannot be super-resolved is refused on reading, in one sentence each."""
 
-import logging
 import math
 from pathlib import Path
 from typing import Final
@@ -11,8 +10,6 @@ import numpy as np
 
 from bundle.errors import InputError
 from bundle.volumes.geometry import GRID_TOLERANCE, Volume, corner_distance, through_plane_axis
-
-logger = logging.getLogger(__name__)
 
 VOXEL_SIZES: Final = (0.01, 100.0)  # mm; outside of these, lengths are in metres or microns
 MAXIMUM_VOXELS: Final = 2**29  # 2 GB in memory; 1024 x 1024 x 512
@@ -39,7 +36,7 @@ def check_kind(path: Path, image: nib.Nifti1Image) -> None:
 
 
 def check_volume(volume: Volume) -> None:
-    """Refuse a volume that cannot be super-resolved, by ``InputError``; warn of a header that contradicts itself."""
+    """Refuse a volume that cannot be super-resolved, by ``InputError``."""
     _check_grid(volume)
     n_bad = volume.voxels.size - int(np.count_nonzero(np.isfinite(volume.voxels)))
     if n_bad:
@@ -49,7 +46,6 @@ def check_volume(volume: Volume) -> None:
         raise InputError(f"{volume.path}: every voxel is {lowest:g}; give an image that shows something.")
     if highest <= 0:
         raise InputError(f"{volume.path}: no voxel is above 0 (the largest is {highest:g}); give a magnitude image.")
-    _warn_of_two_forms(volume)
 
 
 def _check_grid(volume: Volume) -> None:
@@ -75,16 +71,18 @@ def _check_grid(volume: Volume) -> None:
         )
 
 
-def _warn_of_two_forms(volume: Volume) -> None:
+def two_places(volume: Volume) -> str | None:
+    """Return what to say of a volume whose header gives it two places; ``None`` where it gives one."""
     if volume.header["qform_code"] == 0:
-        return
+        return None
     try:
         with np.errstate(invalid="ignore", over="ignore"):  # damaged numbers give an infinite distance or none
             distance = corner_distance(volume.affine, volume.header.get_qform(), volume.voxels.shape)
     except ValueError:  # nibabel: a quaternion longer than 1
         distance = math.inf
-    if not distance <= GRID_TOLERANCE * min(volume.spacing):
-        logger.warning(
-            "%s: qform and sform disagree by up to %.2f mm; the sform is used, and both are kept in what is written.",
-            *(volume.path, distance),
-        )
+    if distance <= GRID_TOLERANCE * min(volume.spacing):
+        return None
+    return (
+        f"{volume.path}: qform and sform disagree by up to {distance:.2f} mm; the sform is used: see in a viewer "
+        "that it is right."
+    )

@@ -12,6 +12,7 @@ import pytest
 
 from bundle.batch import Batch, Results
 from bundle.case import Case
+from bundle.doubts import Doubt
 from bundle.errors import InputError
 from bundle.files import atomic_path, fingerprint
 
@@ -34,7 +35,7 @@ class StubPipeline:
             time.sleep(self.seconds)
             fail(pair["case"])
             temporary.write_text(pair["case"])
-        pair["case"].warn(f"{pair['case']} looks odd.")
+        pair["case"].warn(Doubt.GRID, f"{pair['case']} looks odd.")
         pair["case"].seconds["network"] = self.seconds
 
     def seconds_per_pixel(self) -> float:

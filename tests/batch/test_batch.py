@@ -254,6 +254,7 @@ def test_the_report_may_lie_elsewhere_and_counts_all_cases(make_pairs, make_batc
         make_batch(make_pairs("a", "bad")).run(report=tmp_path / "elsewhere" / "r.json")
     report = json.loads((tmp_path / "elsewhere" / "r.json").read_text())
     assert report["totals"] == {"cases": 2, "done": 1, "skipped": 0, "failed": 1, "waiting": 0}
+    assert report["verdicts"] == {"fine": 0, "look": 1, "do not use": 0}
     assert report["settings"] == {"factor": 4}
     assert not (tmp_path / "out" / "report.json").exists()
 

@@ -78,6 +78,31 @@ def test_two_runs_of_a_case_give_equal_bytes(settings, keys, tmp_path) -> None:
     assert written["first"] == written["second"]
 
 
+def test_a_stray_voxel_and_borders_change_nothing_beside_them_and_borders_come_back(keys, tmp_path) -> None:
+    image, reference = (nib.load(keys[key]) for key in ("image", "reference"))
+    plain, guide = (np.asarray(loaded.dataobj).copy() for loaded in (image, reference))
+    plain[:4] = guide[:4] = 0  # as air
+    spoilt, spoilt_guide = plain.copy(), guide.copy()
+    spoilt[:4], spoilt_guide[:4], spoilt_guide[20, 20, 2] = -1024, 3000, 32767
+    outputs = []
+    for by, voxels in (("plain", (plain, guide)), ("spoilt", (spoilt, spoilt_guide))):
+        paths = {key: str(tmp_path / f"{by}_{key}.nii.gz") for key in ("image", "reference")}
+        for path, one in zip(paths.values(), voxels, strict=True):
+            nib.save(nib.Nifti1Image(one, image.affine, image.header), path)
+        run("inference", config_file=CONFIG, output_dir=str(tmp_path / by), **keys | paths)
+        outputs.append(nib.load(tmp_path / by / f"{by}_image_sr.nii.gz").get_fdata())
+    assert (outputs[1][:4] == -1024).all()
+    np.testing.assert_array_equal(outputs[1][4:], outputs[0][4:])
+    record = json.loads((tmp_path / "spoilt" / "spoilt_image_sr.json").read_text())
+    told = [
+        said.partition("spoilt_")[2].partition(" throughout")[0]
+        for said in record["warnings"]
+        if ": its border" in said
+    ]
+    assert told == ["image.nii.gz: its border is -1024", "reference.nii.gz: its border is 3000"]
+    assert any("spoilt_reference.nii.gz: a single voxel is far out of range" in said for said in record["warnings"])
+
+
 def test_a_dry_run_writes_nothing(keys, tmp_path, capsys) -> None:
     run("inference", config_file=CONFIG, output_dir=str(tmp_path / "out"), dry_run=True, **keys)
     assert not (tmp_path / "out").exists()

@@ -112,6 +112,7 @@ def test_enhance_tells_one_image_from_many(
         (["--dicom"], {"dicom": True}),
         (["--share", "2/8", "--low-res", "small"], {"share": "2/8", "low_res": "small"}),
         (["--uncertainty", "--on-bad-reference", "skip"], {"uncertainty": True, "on_bad_reference": "skip"}),
+        (["--write-doubtful"], {"write_doubtful": True}),
         (["--no-register"], {"register": False}),
         (["--no-data-consistency"], {"data_consistency": False}),
         (["--data_consistency", "false"], {"data_consistency": False}),

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from bundle.case import Case
 from bundle.pages import batch_page, case_page, save_batch_page
+from bundle.pages.fact_text import sentence_text
 from bundle.pages.template import save_page
 
 MADE = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
@@ -26,6 +27,8 @@ CASES = [
     case("sub-05", "done", "the reference moved 6 mm.", "look.", registration={"shift_mm": 6.2}),
     case("sub-04", "skipped"),
     case("sub-03", "failed") | {"reason": "/in/sub-03.nii: the file is empty."},
+    case("sub-01", "done", "/in/sub-01_T1w.nii: it may be of another patient.", "grid.")
+    | {"verdict": "do not use", "headline": "The reference may be of another patient."},
 ]
 
 
@@ -35,34 +38,45 @@ def cells(parsed, row: int) -> list[str]:
     return [text.strip() for text in parsed.text("td")[row * n_columns : (row + 1) * n_columns]]
 
 
-def test_failed_cases_come_first_and_done_ones_without_warnings_last(parse) -> None:
+def test_the_gravest_verdicts_come_first_and_say_why_in_a_few_words(parse) -> None:
     parsed = parse(batch_page(CASES, MADE))
-    names = [text for text in parsed.text("th") if text.startswith("sub-")]
-    assert names == ["sub-03", "sub-05", "sub-02", "sub-04"]
-    assert cells(parsed, 0)[:3] == ["failed", "/in/sub-03.nii: the file is empty.", "0"]
-    assert cells(parsed, 3)[:3] == ["done before", "", "0"]
+    names = [text.split()[0] for text in parsed.text("th") if text.startswith("sub-")]
+    assert names == ["sub-01", "sub-03", "sub-05", "sub-02", "sub-04"]
+    assert cells(parsed, 0)[0].split("\n")[:2] == ["do not use", "The reference may be of another patient."]
+    assert cells(parsed, 1)[0].split("\n") == ["failed", "sub-03.nii: the file is empty."]
+    assert cells(parsed, 2)[0].split("\n")[:2] == ["look", "The reference moved 6 mm."]
+    assert cells(parsed, 4)[0] == "fine"
+    assert "sub-04 done before" in parsed.text("th")
+
+
+def test_remarks_are_folded_and_name_files_without_their_folders(parse) -> None:
+    parsed = parse(batch_page(CASES, MADE))
+    assert parsed.text("summary") == ["2 remarks", "2 remarks"]
+    assert not any("open" in details for details in parsed.all("details"))
+    assert "sub-01_T1w.nii: it may be of another patient." in parsed.text("li")
+    assert "/in/" not in batch_page(CASES, MADE)
 
 
 def test_numbers_have_a_column_where_any_case_has_them(parse) -> None:
     parsed = parse(batch_page(CASES, MADE))
     headings = [text.replace("\N{SOFT HYPHEN}", "") for text in parsed.text("th") if not text.startswith("sub-")]
-    assert headings == ["Case", "Status", "Remarks", "Warnings", "Factor", "Shift of the reference", "Time"]
-    assert cells(parsed, 1)[2:] == ["2", "", "6.2 mm", ""]
-    assert cells(parsed, 2)[2:] == ["0", "4 \N{MULTIPLICATION SIGN} 3", "", "71.9 s"]
+    assert headings == ["Case", "Verdict", "Factor", "Shift of the reference", "Time"]
+    assert cells(parsed, 2)[1:] == ["", "6.2 mm", ""]
+    assert cells(parsed, 3)[1:] == ["4 \N{MULTIPLICATION SIGN} 3", "", "71.9 s"]
     assert parsed.all("td", **{"data-value": "71.9"})
     assert parsed.all("td", **{"data-value": "4.0"})
 
 
-def test_totals_count_every_status(parse) -> None:
+def test_totals_count_every_verdict(parse) -> None:
     totals = [text.strip() for text in parse(batch_page(CASES, MADE)).text("li")[:4]]
-    assert totals == ["1 failed", "2 done", "1 done before", "1 with warnings"]
-    assert parse(batch_page(CASES[:1], MADE)).text("li") == ["1 done", "none with warnings"]
+    assert totals == ["1 do not use", "1 failed", "1 look", "2 fine"]
+    assert parse(batch_page(CASES[:1], MADE)).text("li") == ["1 fine"]
 
 
-def test_every_column_but_pictures_and_remarks_sorts_by_a_button(parse) -> None:
+def test_every_column_but_pictures_sorts_by_a_button(parse) -> None:
     parsed = parse(batch_page(CASES, MADE, thumbnails={"sub-05": PICTURE}))
-    names = ["Case", "Status", "Warnings", "Factor", "Shift of the reference", "Time"]
-    assert parsed.text("button") == names
+    names = ["Case", "Verdict", "Factor", "Shift of the reference", "Time"]
+    assert parsed.text("button")[4:] == names
     assert parsed.all("th", **{"aria-sort": "ascending"})
     assert parsed.all("input", type="search", id="filter")
     assert parsed.all("label", **{"for": "filter"})
@@ -80,24 +94,25 @@ def test_page_of_no_cases_is_a_page(parse) -> None:
 
 
 @settings(max_examples=30, deadline=None)
-@given(name=ANY_TEXT, reason=ANY_TEXT, warning=ANY_TEXT, status=ANY_TEXT.filter(lambda text: text != "skipped"))
-def test_text_from_outside_stays_text(parse, name, reason, warning, status) -> None:
+@given(name=ANY_TEXT, reason=ANY_TEXT, warning=ANY_TEXT, status=ANY_TEXT, headline=ANY_TEXT)
+def test_text_from_outside_stays_text(parse, name, reason, warning, status, headline) -> None:
     def page(*texts: str):
-        name, reason, warning, status = texts
-        return parse(batch_page([case(name, status, warning) | {"reason": reason}], MADE))
+        name, reason, warning, status, headline = texts
+        told = {"reason": reason, "headline": headline, "verdict": headline}
+        return parse(batch_page([case(name, status, warning) | told], MADE))
 
-    parsed, plain = page(name, reason, warning, status), page("x", "x", "x", "x")
+    parsed, plain = page(name, reason, warning, status, headline), page("x", "x", "x", "x", "x")
     assert parsed.tags == plain.tags
     assert name in parsed.text("th")
-    assert [text.casefold() for text in parsed.text("p")[1:]] == [reason.casefold(), warning.casefold()]
-    assert status in parsed.text("span")
+    assert parsed.text("p")[1].casefold() == sentence_text(reason).casefold()
+    assert parsed.text("li")[-1].casefold() == sentence_text(warning).casefold()
 
 
 @pytest.mark.parametrize(
     ("status", "warnings", "tone"),
     [("failed", [], "bad"), ("waiting", [], "warn"), ("done", ["look."], "warn"), ("done", [], "good")],
 )
-def test_status_looks_as_serious_as_it_is(parse, status, warnings, tone) -> None:
+def test_verdict_looks_as_serious_as_it_is(parse, status, warnings, tone) -> None:
     parsed = parse(batch_page([case("x", status, *warnings)], MADE))
     assert parsed.all("span", **{"class": f"status {tone}"})
 

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
 from bundle.case import Case
+from bundle.doubts import Doubt
 from bundle.drawing.case_slices import CaseSlices
 from bundle.keys import HIGH_RES, REFERENCE, UNCERTAINTY
 from bundle.pages import Origin, case_page
+from bundle.pages.fact_text import sentence_text
 from bundle.pages.template import save_page
 
 HOSTILE = "<script>alert('1')</script> & \"x\"=`y`\n{{ 7 * 7 }} é \N{CJK UNIFIED IDEOGRAPH-4E00}"
@@ -22,7 +24,7 @@ ANY_TEXT = st.text(st.characters(exclude_characters="\r\0"), min_size=1)
 
 def record(*warnings: str, case: str = "sub-01") -> Case:
     facts = {"low_res": {"factor": 4.0}, "registration": {"shift_mm": 1.25, "method": "rigid"}}
-    return Case(case, warnings=list(warnings), measured=facts)
+    return Case(case, doubts=[(Doubt.NOISE, warning) for warning in warnings], measured=facts)
 
 
 def test_page_fetches_nothing_and_follows_nothing(images, origin, parse) -> None:
@@ -55,7 +57,7 @@ def test_every_picture_decodes_at_its_size_and_is_described(images, origin, pars
 
 
 def test_each_slice_has_a_slider_that_keyboards_reach(images, origin, parse) -> None:
-    sliders = parse(case_page(record(), images, origin)).all("input", type="range")
+    sliders = parse(case_page(record(), images, origin)).all("input", type="range", min="0")
     assert [slider["aria-label"].split(":")[0] for slider in sliders] == ["Slice 4", "Slice 7", "Slice 9"]
     assert all((slider["min"], slider["max"], slider["value"]) == ("0", "100", "50") for slider in sliders)
     assert not any("tabindex" in slider for slider in sliders)
@@ -63,8 +65,8 @@ def test_each_slice_has_a_slider_that_keyboards_reach(images, origin, parse) -> 
 
 def test_enlarging_is_a_button_with_a_name(images, origin, parse) -> None:
     parsed = parse(case_page(record(), images, origin))
-    assert len(parsed.all("button", type="button")) == 3 * 8
-    assert all("Enlarge." in text for text in parsed.text("button"))
+    assert len(parsed.all("button", type="button")) == 3 * 7
+    assert all("Enlarge." in text for text in parsed.text("button")[1:])
     assert len(parsed.all("dialog")) == 1
 
 
@@ -82,13 +84,26 @@ def test_sides_of_the_patient_are_written_at_the_edges(images, origin, parse) ->
     assert page.count('<span class="side top" aria-hidden="true">A</span>') == 3 * (1 + 7)
 
 
-def test_verdict_counts_the_warnings_and_gives_their_sentences_first(images, origin, parse) -> None:
-    page = case_page(record("the reference moved 6 mm.", "Noise is high."), images, origin)
-    assert "<strong>2 warnings.</strong>" in page
-    assert parse(page).text("li") == ["The reference moved 6 mm.", "Noise is high."]
-    assert page.index("<li>") < page.index('type="range"')
-    assert "<strong>1 warning.</strong>" in case_page(record("one."), images, origin)
-    assert "<strong>No warnings.</strong>" in case_page(record(), images, origin)
+def test_verdict_stands_first_in_a_few_words_with_all_remarks_folded(images, origin, parse) -> None:
+    case = Case("x", doubts=[(Doubt.NOISE, "Noise is high."), (Doubt.OTHER_PATIENT, "/in/T1.nii: it is odd.")])
+    page = case_page(case, images, origin)
+    assert "<strong>Do not use.</strong> The reference may be of another patient." in page
+    parsed = parse(page)
+    assert parsed.all("div", **{"class": "verdict bad"})
+    assert parsed.text("summary")[0] == "2 remarks"
+    assert not any("open" in details for details in parsed.all("details"))
+    assert parsed.text("li") == ["T1.nii: it is odd.", "Noise is high."]
+    assert page.index("<strong>") < page.index("<li>") < page.index('type="range" ')
+    assert "<strong>Look.</strong> There is more noise" in case_page(record("one."), images, origin)
+    assert "<strong>Fine.</strong> Nothing was noticed." in case_page(record(), images, origin)
+
+
+def test_outlines_are_off_and_the_way_back_is_there(images, origin, parse) -> None:
+    parsed = parse(case_page(record(), images, origin._replace(batch="../../index.html")))
+    (box,) = parsed.all("input", id="outlines")
+    assert "checked" not in box
+    assert parsed.all("a")[0]["href"] == "../../index.html"
+    assert "All cases" not in case_page(record(), images, origin)
 
 
 def test_page_says_where_the_output_comes_from_and_what_it_is_for(images, origin, parse) -> None:
@@ -116,9 +131,9 @@ def test_page_without_reference_truth_and_uncertainty_says_nothing_of_them(image
     few = {k: v for k, v in images.images.items() if k not in (HIGH_RES, REFERENCE, UNCERTAINTY)}
     page = case_page(Case("x"), replace(images, images=few, n_measured=None), origin)
     parsed = parse(page)
-    assert not parsed.all("input", type="checkbox")
+    assert not parsed.all("input", id="outlines")
     assert parsed.text("dt")[-3:] == ["Slices", "Difference", "K-space residual"]
-    assert "Numbers" not in parsed.text("h2")
+    assert parsed.text("summary") == [*["More pictures of this slice"] * 3, "How to read the pictures"]
 
 
 def test_thumbnail_stands_at_the_head_of_the_page(images, origin, parse, picture_of) -> None:
@@ -136,15 +151,19 @@ def test_text_from_outside_stays_text(parse, case, warning, name, value) -> None
     small = {key: np.eye(8, dtype=np.float32)[..., None] for key in ("low_res", "pred")}
     images = CaseSlices.of(small, np.eye(4), [0])
     origin = Origin({"Input": name}, "1", datetime(2026, 1, 1, tzinfo=UTC))
-    parsed = parse(case_page(Case(case, warnings=[warning], measured={"input": {"name": value}}), images, origin))
+    parsed = parse(
+        case_page(Case(case, doubts=[(Doubt.NOISE, warning)], measured={"input": {"name": value}}), images, origin)
+    )
     plain = parse(
         case_page(
-            Case("x", warnings=["x"], measured={"input": {"name": "x"}}), images, origin._replace(files={"Input": "x"})
+            Case("x", doubts=[(Doubt.NOISE, "x")], measured={"input": {"name": "x"}}),
+            images,
+            origin._replace(files={"Input": "x"}),
         )
     )
     assert parsed.tags == plain.tags
     assert parsed.text("h1") == [case]
-    assert parsed.text("li")[0].casefold() == warning.casefold()
+    assert parsed.text("li")[0].casefold() == sentence_text(warning).casefold()
     assert parsed.text("dd")[0] == name
     assert parsed.text("td")[0] == value
 

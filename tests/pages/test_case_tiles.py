@@ -74,12 +74,6 @@ def test_slices_are_cropped_to_the_head_alike(images) -> None:
     assert tiles["Output"].image.max() == images.images[PRED][0].max()
 
 
-def test_reference_outlines_lie_over_output_and_reference_alone(images) -> None:
-    outlined = {heading: tile.outlined for heading, tile in by_heading(images).items() if tile.outlined is not None}
-    assert outlined.keys() == {"Output", "Reference"}
-    assert outlined["Output"] is outlined["Reference"]
-
-
 def test_difference_has_one_scale_whatever_its_size(images) -> None:
     limit = by_heading(images)["Output"].scale.high
     shifted = images.images[PRED] - DIFFERENCE_LIMIT / 2 * limit  # a shift of both would move the window

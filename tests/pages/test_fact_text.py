@@ -60,7 +60,10 @@ def test_any_json_record_can_be_shown(facts) -> None:
     [
         ("the file is cut off.", "The file is cut off."),
         ("sub-01_T2w.nii.gz: the file is cut off.", "sub-01_T2w.nii.gz: the file is cut off."),
-        ("/data/x.nii: is empty.", "/data/x.nii: is empty."),
+        ("/data/x.nii: is empty.", "x.nii: is empty."),
+        ("/my data/a b/x y.nii: is empty.", "x y.nii: is empty."),
+        ("this was made of /data/a/x.nii, not of (/b/y.nii).", "This was made of x.nii, not of (y.nii)."),
+        ("4 mm/voxel, see https://a/b/c.", "4 mm/voxel, see https://a/b/c."),
         ("", ""),
     ],
 )

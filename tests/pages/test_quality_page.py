@@ -11,6 +11,7 @@ from monai.utils import ImageMetaKey
 
 from bundle.acquisition import AxisEstimate
 from bundle.case import Case, LowResFinding
+from bundle.doubts import Doubt
 from bundle.keys import (
     CASE,
     HIGH_RES,
@@ -128,7 +129,7 @@ def test_reference_without_signal_is_not_shown(tmp_path: Path, item) -> None:
 
 
 def test_warnings_and_facts_of_the_run_are_on_the_page(tmp_path: Path, item, parse) -> None:
-    item[CASE].warn("The reference moved 6 mm.")
+    item[CASE].warn(Doubt.DISPLACED, "The reference moved 6 mm.")
     item[CASE].seconds["network"] = 3.0
     paged(tmp_path)(item)
     parsed = parse((tmp_path / "sub-01_sr.html").read_text(encoding="utf-8"))
@@ -190,7 +191,15 @@ def test_page_of_a_real_case_holds_its_anatomy_the_right_way_up(
     page = tmp_path / "L12_sr.html"
     assert page.stat().st_size < 2e6
     parsed = parse(page.read_text(encoding="utf-8"))
-    output = np.asarray(picture_of(parsed.all("img")[2 * 12 + 1]["src"]).convert("L"), dtype=float)
+    output = np.asarray(picture_of(parsed.all("img")[2 * 12]["src"]).convert("L"), dtype=float)
     assert output.shape[0] > output.shape[1]  # a head is longer than wide, nose up
     # the left half of the picture is the patient's right: mirrored halves are alike, but not the same
     assert np.corrcoef(output[:, ::-1].ravel(), output.ravel())[0, 1] > 0.7
+
+
+@pytest.mark.parametrize(("output", "back"), [(None, "index.html"), ("sub-01/ses 1/a", "../../index.html")])
+def test_the_way_back_leads_to_the_page_of_the_batch(output, back, tmp_path: Path, item, parse) -> None:
+    paged(tmp_path)(item | ({OUTPUT: output} if output else {}))
+    (page,) = tmp_path.rglob("*.html")
+    assert parse(page.read_text(encoding="utf-8")).all("a")[0]["href"] == back
+    assert (page.parent / back).resolve() == tmp_path / "index.html"

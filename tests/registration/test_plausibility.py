@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 
+from bundle.doubts import Doubt
 from bundle.registration import Agreement, Registration
 from bundle.registration.plausibility import (
     agreement_doubts,
@@ -47,36 +48,42 @@ def test_what_patients_and_samples_do_is_believed(changes: dict[str, float]) -> 
 def test_a_shift_between_headers_that_share_no_space_is_believed_and_said() -> None:
     found = dataclasses.replace(GOOD, shift_mm=200.0, overlap_start=0.0, start="moments")
     assert registration_failure(found) is None
-    (doubt,) = registration_doubts(found)
-    assert "the headers put it 200 mm away" in doubt
+    ((doubt, sentence),) = registration_doubts(found)
+    assert doubt is Doubt.FAR_APART
+    assert "the headers put it 200 mm away" in sentence
 
 
 def test_a_part_of_the_head_without_reference_is_said() -> None:
     assert overlap_doubts(0.95) == []
-    assert overlap_doubts(0.8) == ["20% of the head lies outside its field of view, where it cannot help"]
+    said = "20% of the head lies outside its field of view, where it cannot help"
+    assert overlap_doubts(0.8) == [(Doubt.OUTSIDE, said)]
     assert registration_doubts(dataclasses.replace(GOOD, overlap=0.8)) == overlap_doubts(0.8)
 
 
 @pytest.mark.parametrize(
-    ("shift", "information", "sharpness", "said"),
+    ("shift", "information", "sharpness", "doubt", "said"),
     [
-        (0.6, 0.5, 0.6, None),
-        (0.9, 0.5, 0.6, "it looks shifted by about 0.9 mm"),
-        (2.4, 0.5, 0.6, "it looks shifted by about 2.4 mm"),
-        (0.1, 0.2, 0.1, "it may be of another patient or misplaced"),
-        (9.0, 0.05, 0.6, "it may be of another patient or misplaced"),
+        (0.9, 0.5, 0.6, Doubt.DISPLACED, "it looks shifted by about 0.9 mm"),
+        (2.4, 0.5, 0.6, Doubt.MISPLACED, "it looks shifted by about 2.4 mm"),
+        (0.1, 0.2, 0.1, Doubt.OTHER_PATIENT, "it may be of another patient or misplaced"),
+        (9.0, 0.05, 0.6, Doubt.OTHER_PATIENT, "it may be of another patient or misplaced"),
     ],
 )
-def test_disagreement_is_said(shift: float, information: float, sharpness: float, said: str | None) -> None:
-    doubts = agreement_doubts(Agreement(np.array([0, shift, 0]), information, sharpness), registered=False)
-    assert len(doubts) == (said is not None)
-    assert all(doubt.startswith(str(said)) for doubt in doubts)
+def test_disagreement_is_said(shift: float, information: float, sharpness: float, doubt: Doubt, said: str) -> None:
+    found = Agreement(np.array([0, shift, 0]), information, sharpness)
+    ((kind, sentence),) = agreement_doubts(found, registered=False)
+    assert kind is doubt
+    assert sentence.startswith(said)
+
+
+def test_agreement_is_not_doubted() -> None:
+    assert agreement_doubts(Agreement(np.array([0, 0.6, 0]), 0.5, 0.6), registered=False) == []
 
 
 def test_the_remedy_for_a_shift_is_not_what_was_just_done() -> None:
     shifted = Agreement(np.array([3.0, 0, 0]), 0.5, 0.6)
-    assert "--register true" in agreement_doubts(shifted, registered=False)[0]
-    assert "--register" not in agreement_doubts(shifted, registered=True)[0]
+    assert "--register true" in agreement_doubts(shifted, registered=False)[0][1]
+    assert "--register" not in agreement_doubts(shifted, registered=True)[0][1]
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from monai.data.utils import pickle_hashing
 from nibabel.affines import apply_affine
 from scipy import ndimage
 
+from bundle.doubts import Doubt
 from bundle.errors import InputError
 from bundle.keys import CASE, IMAGE, REFERENCE
 from bundle.registration import Registration, isolation
@@ -123,7 +124,7 @@ def test_register_false_lays_the_reference_where_the_header_puts_it_and_says_so(
     item = AlignReferenced(register=False)(load(paths))
     assert item[REFERENCE].shape == item[IMAGE].shape
     assert correlation(item) < 0.9
-    said, shifted = item[CASE].warnings
+    shifted, said = item[CASE].warnings
     assert said.startswith(f"{paths[REFERENCE]}: it is on another grid and was laid on the image by the headers alone")
     assert "looks shifted by about" in shifted
     assert "--register true" in shifted
@@ -196,6 +197,33 @@ def test_a_reference_that_shows_something_else_is_told(paths) -> None:
 
 
 @pytest.mark.parametrize(
+    ("voxels", "said"),
+    [
+        (np.random.default_rng(0).random(SHAPE, dtype=np.float32), "it may be of another patient or misplaced"),
+        (np.roll(head("T1w", SHAPE, AFFINE), 2, axis=0), "it looks shifted by about 3.8 mm"),
+    ],
+)
+def test_a_reference_in_doubt_is_done_without_where_doubts_are_refused(voxels, said, paths, monkeypatch) -> None:
+    refusing = AlignReferenced("grid", on_failure="single_contrast", refuse_doubted=True)
+    item = refusing(load(on_one_grid(paths, voxels)))
+    assert not item[REFERENCE].any()
+    ((doubt, sentence),) = item[CASE].doubts
+    assert doubt is Doubt.REFERENCE_DOUBTED
+    assert f"cannot be used, as {said}" in sentence
+    assert sentence.endswith("; the output is made without this reference.")
+    facts = item[CASE].facts()["registration"]
+    assert facts["usable"] is False
+    assert facts["doubted"] is True
+    assert "sharpness" in facts
+
+
+def test_a_reference_without_grave_doubt_is_used_where_doubts_are_refused(paths) -> None:
+    loaded = load(on_one_grid(paths))
+    item = AlignReferenced(on_failure="single_contrast", refuse_doubted=True)(loaded)
+    assert item[REFERENCE] is loaded[REFERENCE]
+
+
+@pytest.mark.parametrize(
     ("changes", "reason"),
     [
         ({"overlap": 0.2}, "as only 20% of the head lies in its field of view"),
@@ -209,7 +237,9 @@ def test_a_reference_that_cannot_be_used_skips_the_case_with_its_reason(changes,
         AlignReferenced()(loaded)
     text = str(caught.value)
     assert text.startswith(f"{paths[REFERENCE]}: this reference cannot be used, as ")
-    assert text.endswith("; give another reference, or set on_bad_reference to single_contrast to go without.")
+    assert text.endswith(
+        "; give another reference, or go without by --on_bad_reference single_contrast, where weights can."
+    )
     facts = loaded[CASE].facts()["registration"]
     assert facts["usable"] is False
     assert reason in facts["reason"]
@@ -248,11 +278,30 @@ def test_a_sheared_reference_is_refused(paths) -> None:
 
 
 @pytest.mark.parametrize("on_failure", ["skip", "single_contrast"])
+def test_of_a_sheared_image_nobody_is_told_to_give_another_reference(on_failure, paths) -> None:
+    image = nib.load(paths[IMAGE])
+    sheared = image.affine.copy()
+    sheared[0, 1] += 0.5
+    nib.save(nib.Nifti1Image(image.get_fdata(dtype=np.float32), sheared), paths[IMAGE])
+    aligned = AlignReferenced(on_failure=on_failure)
+    if on_failure == "skip":
+        with pytest.raises(InputError) as caught:
+            aligned(load(paths))
+        said = str(caught.value)
+    else:
+        ((doubt, said),) = aligned(load(paths))[CASE].doubts
+        assert doubt is Doubt.SHEARED
+    assert said.startswith(f"{paths[IMAGE]}: the voxel axes are ")
+    assert "resample this image to a grid with right angles first" in said
+    assert "another reference" not in said
+
+
+@pytest.mark.parametrize("on_failure", ["skip", "single_contrast"])
 def test_a_crash_of_itk_costs_a_reference_and_no_more(on_failure, paths, monkeypatch) -> None:
     pretend(monkeypatch)
     monkeypatch.setattr(isolation, "COMMAND", [sys.executable, "-c", "import os; os.abort()"])
     if on_failure == "skip":
-        with pytest.raises(InputError, match=r"ITK, .*, ended by SIGABRT; .*; give another reference, or set"):
+        with pytest.raises(InputError, match=r"ITK, .*, ended by SIGABRT; .*; give another reference, or go without"):
             AlignReferenced()(load(paths))
     else:
         item = AlignReferenced(on_failure=on_failure)(load(paths))

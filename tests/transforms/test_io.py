@@ -11,6 +11,7 @@ from monai.data import DataLoader, Dataset, MetaTensor, decollate_batch
 from monai.transforms import Compose, LoadImaged, SaveImaged
 
 from bundle.case import Case
+from bundle.doubts import Doubt
 from bundle.errors import InputError
 from bundle.transforms.io import LoadPaird, SaveVolumed
 
@@ -124,9 +125,24 @@ def test_load_paird_starts_a_case_that_knows_the_header(pair: dict[str, str]) ->
     assert case.header.header["descrip"] == b"TE=100"
 
 
+@pytest.mark.parametrize("key", ["image", "reference"])
+def test_load_paird_tells_of_a_header_with_two_places(key: str, pair: dict[str, str]) -> None:
+    image = nib.load(pair[key])
+    voxels = image.get_fdata()
+    moved = image.affine.copy()
+    moved[1, 3] += 2
+    image = nib.Nifti1Image(voxels, image.affine, image.header)
+    image.set_sform(image.affine, 1)
+    image.set_qform(moved, 1)
+    nib.save(image, pair[key])
+    ((doubt, sentence),) = LoadPaird()(pair)["case"].doubts
+    assert doubt is Doubt.TWO_PLACES
+    assert sentence.startswith(f"{pair[key]}: qform and sform disagree by up to 2.00 mm")
+
+
 def test_load_paird_goes_on_with_the_case_that_it_is_given(pair: dict[str, str]) -> None:
     case = Case("sub-1")
-    case.warn("Look.")
+    case.warn(Doubt.GRID, "Look.")
     assert LoadPaird()({**pair, "case": case})["case"] is case
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from monai.bundle import run
 
+from bundle.errors import input_error
 from bundle.networks import Generator
 
 
@@ -84,3 +85,18 @@ def test_case_unlike_training_is_told_so(small_dataset, weights, tmp_path) -> No
     other.with_suffix(".json").write_text(json.dumps(record | {"seen": {"spacing": [0.4, 0.5]}}))
     warnings = infer(small_dataset, other, tmp_path / "out")["warnings"]
     assert any("In-plane voxels are 0.90 mm apart, in training 0.40 to 0.50 mm" in warning for warning in warnings)
+
+
+def test_a_case_not_to_be_used_is_written_where_that_is_asked_for_alone(head, weights, tmp_path) -> None:
+    folder = tmp_path / "sub-A" / "anat"
+    folder.mkdir(parents=True)
+    for name, contrast in (("T2w", "T1w"), ("PDw", "T2w")):  # swapped
+        image = nib.Nifti1Image((1000 * head[contrast]).astype(np.int16), np.diag([0.9, 0.9, 3, 1]))
+        nib.save(image, folder / f"sub-A_{name}.nii.gz")
+    with pytest.raises(RuntimeError) as caught:
+        infer(tmp_path, weights, tmp_path / "out")
+    assert "seem to be swapped" in str(input_error(caught.value))
+    assert not (tmp_path / "out" / "sub-A_sr.nii.gz").exists()
+    (entry,) = json.loads((tmp_path / "out" / "report.json").read_text())["cases"]
+    assert (entry["status"], entry["verdict"]) == ("failed", "do not use")
+    assert infer(tmp_path, weights, tmp_path / "out", write_doubtful=True)["verdict"] == "do not use"

@@ -10,6 +10,7 @@ import torch
 from monai.data import MetaTensor
 
 from bundle.case import Case, RegistrationFinding
+from bundle.doubts import Doubt
 from bundle.keys import CASE, IMAGE, LOW_RES, REFERENCE
 from bundle.trust import InputChecksd
 from bundle.trust.input_checks import RULES, warnings_of
@@ -40,7 +41,7 @@ SEEN = summarise([like_usual(), like_usual(0.02, spacing=(0.5, 0.5)), like_usual
 
 
 def told(found: Profile, seen: dict[str, Any] | None = None) -> list[str]:
-    return list(warnings_of(found, SEEN if seen is None else seen))
+    return [sentence for _, sentence in warnings_of(found, SEEN if seen is None else seen)]
 
 
 def test_a_case_like_those_of_training_gets_no_warning() -> None:
@@ -150,6 +151,12 @@ def test_transform_compares_with_training(head) -> None:
     case = InputChecksd(seen)(item(head["T2w"], head["T1w"], (0.9, 0.9, 7.0)))[CASE]
     assert "not_compared" not in case.measured["input"]
     assert any("Slices are 7.00 mm apart" in warning for warning in case.warnings)
+
+
+def test_that_there_is_no_reference_is_told(head) -> None:
+    given = item(head["T2w"], head["T1w"])
+    del given[REFERENCE]
+    assert [doubt for doubt, _ in InputChecksd()(given)[CASE].doubts] == [Doubt.NO_REFERENCE]
 
 
 def test_an_empty_target_is_told(head) -> None:

@@ -168,3 +168,15 @@ def test_scale_of_real_volumes_clips_only_ringing(shared_data: Path) -> None:
         assert scale.offset == 0
         assert (normalised.min(), normalised.max()) == (0, 1)
         np.testing.assert_array_equal(np.rint(normalised * scale.scale + scale.offset), voxels.clip(0))
+
+
+@pytest.mark.parametrize("per", ["volume", "slice"])
+def test_a_robust_scale_is_the_maximum_but_where_extremes_would_set_it(per) -> None:
+    ramp = np.stack([np.linspace(0, 1000, 2500), np.linspace(0, 10, 2500)], axis=-1).astype(np.float32)[None]
+    usual, robust = (IntensityScale.from_array(ramp, per, robust=way) for way in (False, True))
+    np.testing.assert_array_equal(robust.scale, usual.scale)
+    ramp[0, 100] = 30000.0, 500.0
+    scales = IntensityScale.from_array(ramp, per, robust=True).scale
+    np.testing.assert_allclose(scales, 2000 if per == "volume" else [[[2000, 20]]], rtol=2e-3)
+    assert np.max(IntensityScale.from_array(ramp, per).scale) == 30000
+    assert IntensityScale.from_array(np.zeros((4, 4, 1)), "volume", robust=True).scale == 1

@@ -1,4 +1,5 @@
 "use strict";
+{% include "base.js" %}
 const body = document.querySelector("tbody");
 const headings = [...document.querySelectorAll("thead th")];
 const value = (row, column) => row.cells[column].dataset.value ?? row.cells[column].textContent.trim();
@@ -20,15 +21,24 @@ for (const heading of headings) {
   heading.querySelector("button")?.addEventListener("click", () => sort(heading.cellIndex));
 }
 const filter = document.querySelector("#filter");
+const chosen = document.querySelector(".totals");
 function show() {
+  const verdict = chosen.querySelector("[aria-pressed=true]")?.dataset.verdict;
   const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
   let shown = 0;
   for (const row of body.rows) {
     const text = row.textContent.toLowerCase();
-    row.hidden = !words.every((word) => text.includes(word));
+    row.hidden = !words.every((word) => text.includes(word)) || (verdict && row.dataset.verdict !== verdict);
     shown += !row.hidden;
   }
-  document.querySelector("output").textContent = words.length ? `${shown} of ${body.rows.length} cases` : "";
+  document.querySelector("output").textContent = words.length || verdict ? `${shown} of ${body.rows.length} cases` : "";
 }
 filter.addEventListener("input", show);
+for (const button of chosen.querySelectorAll("button")) {
+  button.addEventListener("click", () => {
+    const pressed = button.ariaPressed !== "true";
+    for (const other of chosen.querySelectorAll("button")) other.setAttribute("aria-pressed", other === button && pressed);
+    show();
+  });
+}
 show(); // a browser may have kept the words from before
