@@ -91,6 +91,8 @@ class ThickSlicesd(Transform):
         said = f"{found.said}; slices {apart:.3g} mm apart become {spacing[axis]:.3g} mm"
         if abs(thickness / apart - 1) > 0.02:
             said = f"{found.said}; slices of {thickness:.3g} mm, {apart:.3g} mm apart, become {spacing[axis]:.3g} mm"
+        if REFERENCE in item and apart / self._across_reference(item, found) < THICK_FROM:
+            said += ", with little help of the reference, whose slices are hardly finer"
         if ratio < 0.95 * apart / wanted:
             said += f", not {wanted:.3g}: more than {MOST:.0f} of one are not made"
         return dataclasses.replace(found, said=said, matrix_after=matrix, spacing_after=spacing, slices=slices)
@@ -106,6 +108,9 @@ class ThickSlicesd(Transform):
         pixels = max(size for axis, size in enumerate(found.spacing_after) if axis != found.slice_axis)
         if REFERENCE not in item:
             return pixels
-        apart = found.spacing_before[found.slice_axis]
-        finest = apart / relative_spacing(item)[found.slice_axis]
-        return max(pixels, finest) if apart / finest >= THICK_FROM else pixels
+        voxels = self._across_reference(item, found)
+        return max(pixels, voxels) if found.spacing_before[found.slice_axis] / voxels >= THICK_FROM else pixels
+
+    def _across_reference(self, item: Item, found: LowResFinding) -> float:
+        """Return the size of the reference's voxels across the slices, in mm."""
+        return found.spacing_before[found.slice_axis] / relative_spacing(item)[found.slice_axis]

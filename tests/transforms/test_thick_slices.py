@@ -112,6 +112,15 @@ def test_slices_get_as_fine_as_a_finer_reference_and_no_finer(tmp_path: Path) ->
     reference = save(tmp_path / "b.nii", (40, 44, 15), AFFINE @ np.diag([1, 1, 0.4, 1]))
     item = fine(save(tmp_path / "a.nii"), reference=reference)
     assert item["image"].shape[1:] == (40, 44, 15)
+    assert "little help" not in item["case"].low_res.said
+
+
+def test_a_reference_of_thick_slices_is_said_to_help_little(tmp_path: Path) -> None:
+    item = fine(
+        save(tmp_path / "a.nii"), reference=save(tmp_path / "b.nii", (40, 44, 7), AFFINE @ np.diag([1, 1, 0.9, 1]))
+    )
+    assert item["image"].shape[1:] == (40, 44, 32)
+    assert item["case"].low_res.said.endswith("with little help of the reference, whose slices are hardly finer")
 
 
 @pytest.mark.parametrize(("shape", "apart"), [((40, 44, 6), 0.22), ((40, 44, 1), 1.0)])
