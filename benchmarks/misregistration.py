@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measure what a reference that lies off costs: PSNR and SSIM as it is shifted and turned.
 
-    python benchmarks/misregistration.py --weights model.pt DATA/open_ms/sub-L12_ses-*_T2w.nii.gz \
+    python benchmarks/misregistration.py DATA/open_ms/sub-L12_ses-*_T2w.nii.gz \
         --csv misregistration.csv --plot docs/images/misregistration.png
 
 Targets need a T1w (or --contrast) on their grid beside them, and must not have trained the weights. Each target is
@@ -52,7 +52,7 @@ from bundle.transforms import (
 
 SHIFTS = (0.25, 0.5, 1.0, 2.0, 4.0)
 TURNS = (1.0, 2.0, 3.0)
-NONE, REMOVED, SINGLE = "as it is", "reference removed", "single-contrast network"
+NONE, REMOVED = "as it is", "reference removed"
 IMAGES = {"LR": LOW_RES, "SR": PRED, "SR + DC": PRED_CONSISTENT}
 GIVEN, USED = "as given", "as used"
 Row = dict[str, Any]
@@ -148,7 +148,7 @@ class Trial:
         return aligned[REFERENCE][0].numpy(force=True), bool(aligned[CASE].warnings)
 
 
-def measure(trial: Trial, generator: nn.Module, single: nn.Module | None) -> Iterator[Row]:
+def measure(trial: Trial, generator: nn.Module) -> Iterator[Row]:
     """Yield one row for every slice and image of one case."""
 
     def rows(kind: str, amount: float, way: str, warned: bool | None, runner: nn.Module, reference: np.ndarray) -> Rows:
@@ -177,8 +177,6 @@ def measure(trial: Trial, generator: nn.Module, single: nn.Module | None) -> Ite
 
     nothing = np.zeros_like(trial.reference.voxels)
     yield from rows(REMOVED, 0, GIVEN, None, generator, nothing)
-    if single is not None:
-        yield from rows(SINGLE, 0, GIVEN, None, single, nothing)
     yield from both(NONE, 0, trial.reference)
     for motion in motions():
         yield from both(motion.kind, motion.amount, trial.moved(motion))
@@ -215,8 +213,6 @@ def plot(rows: Sequence[Row], path: Path) -> None:
     figure = Figure(figsize=(7.2, 5.4), layout="constrained")
     panels = figure.subplots(2, 2, sharey="row", sharex="col")
     levels = {"low-res": (NONE, "LR", ":"), "reference removed": (REMOVED, "SR + DC", "--")}
-    if any(row["motion"] == SINGLE for row in rows):
-        levels["single-contrast network"] = (SINGLE, "SR + DC", "-.")
     columns = (("shift", SHIFTS, "shift of the reference (mm)"), ("turn", TURNS, "turn of the reference (degrees)"))
     for (line, metric), (column, (kind, amounts, title)) in itertools.product(
         enumerate(("psnr", "ssim")), enumerate(columns)
@@ -242,8 +238,7 @@ def main() -> None:
     """Measure, write and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("targets", type=Path, nargs="+", help="sub-*_T2w.nii.gz")
-    parser.add_argument("--weights", type=Path, required=True)
-    parser.add_argument("--single", type=Path, help="weights of a network without reference, for comparison")
+    parser.add_argument("--weights", type=Path, default=Path(__file__).parents[1] / "models" / "model.pt")
     parser.add_argument("--contrast", default="T1w", help="of the reference")
     parser.add_argument("--slices", type=int, default=6, help="of each target")
     parser.add_argument("--csv", type=Path)
@@ -251,13 +246,12 @@ def main() -> None:
     arguments = parser.parse_args()
     factor = recorded(arguments.weights).model.factor
     generator = network(arguments.weights)
-    single = network(arguments.single) if arguments.single else None
     rows: list[Row] = []
     for path in arguments.targets:
         begin = time.perf_counter()
         trial = Trial(path, arguments.contrast, factor, arguments.slices)
         with torch.inference_mode():
-            rows += measure(trial, generator, single)
+            rows += measure(trial, generator)
         print(f"{trial.case}: {time.perf_counter() - begin:.0f} s", flush=True)
     print(table(rows))
     if arguments.csv:
