@@ -2,6 +2,7 @@
 """A DICOM series as a volume, placed in space as NIfTI counts it."""
 
 import itertools
+import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -68,8 +69,10 @@ def find_stack(path: Path) -> Stack:
 
 
 def series_folder(path: Path) -> Path:
-    """Return the folder of a series."""
-    return path if path.is_dir() else path.parent if path.is_file() else path.parent.parent
+    """Return the folder of a series, however long its path is."""
+    if os.path.isdir(path):  # noqa: PTH112
+        return path
+    return path.parent if os.path.isfile(path) else path.parent.parent  # noqa: PTH113
 
 
 def _where_instead(folder: Path) -> str:

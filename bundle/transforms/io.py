@@ -23,6 +23,7 @@ from bundle.case import Case
 from bundle.data.reading import read_volume
 from bundle.doubts import Doubt
 from bundle.errors import InputError
+from bundle.found import refuse_fault
 from bundle.keys import CASE, IMAGE, OUTPUT, PRED, REFERENCE
 from bundle.volumes.enlarge import regrid
 from bundle.volumes.geometry import Volume, check_same_grid, no_voxels, reorient_like
@@ -60,6 +61,7 @@ class LoadPaird(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> Item:
         """Return an item with volumes; ``InputError`` if a path is missing, a file is refused, or the grids differ."""
         item = dict(data)
+        refuse_fault(item)
         target_key, *reference_keys = self.keys
         if isinstance(item.get(target_key), MetaTensor):
             return item
