@@ -113,3 +113,5 @@ def test_a_dry_run_refuses_the_folder_of_a_data_set_that_is_not_derived(make_pai
     derived.unlink()
     make_batch([pair | {"dataset": str(tmp_path / "in")}], lambda _: item()).run(dry_run=True)
     assert not derived.exists()
+    make_batch([pair | {"dataset": str(tmp_path / "in")}]).run()
+    assert derived.exists()
