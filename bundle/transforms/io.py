@@ -33,6 +33,10 @@ from bundle.volumes.volume_checks import two_places
 logger = logging.getLogger(__name__)
 
 Item = dict[Hashable, Any]
+_OTHER_PATIENT: Final = (
+    "{path}: by its header (PatientID) this reference is of another patient than the image; do not use the result "
+    "unless you know that both are of one person."
+)
 RESULT_POSTFIX: Final = "sr"
 SPACING: Final = "spacing"  # beside MONAI's metadata: voxel size in mm, float64 (3,)
 
@@ -80,6 +84,8 @@ class LoadPaird(MapTransform):
                 reference = reorient_like(reference, target)
                 if self.check_grid:
                     check_same_grid(target, reference)
+                if target.patient and reference.patient not in ("", target.patient):
+                    item[CASE].warn(Doubt.OTHER_PATIENT, _OTHER_PATIENT.format(path=reference.path))
                 item[CASE].read_from(key, reference.source)
                 item[key] = _loaded(reference)
             elif self.allow_missing_keys:
