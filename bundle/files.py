@@ -34,6 +34,11 @@ def writable_folder(folder: str | os.PathLike[str]) -> Path:
     return path
 
 
+def free_bytes(folder: str | os.PathLike[str]) -> int:
+    """Return how much can still be written into a folder, which need not be there yet."""
+    return shutil.disk_usage(_nearest(Path(folder).expanduser())).free
+
+
 def check_writable(folder: str | os.PathLike[str]) -> None:
     """Raise ``InputError`` where :func:`writable_folder` could not make a folder and files in it; writes nothing."""
     path = Path(folder).expanduser()

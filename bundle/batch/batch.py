@@ -23,7 +23,7 @@ from bundle.data.bids import write_dataset_description
 from bundle.data.selection import check_pairs, raise_failures
 from bundle.doubts import Verdict
 from bundle.errors import InputError, reason_of
-from bundle.files import check_writable
+from bundle.files import check_writable, free_bytes
 from bundle.keys import CASE, FAULT, Pair
 
 logger = logging.getLogger(__name__)
@@ -214,6 +214,9 @@ class Batch:
         _, failures = check_pairs(self.own, check)
         counts = f"{len(plan.rows)} cases to do or done, {len(failures)} that fail{self._told_of_others()}"
         logger.info("into %s:\n\n%s\n\n%s\n", self.results.output_dir, plan.text(), counts)
+        if plan.n_bytes > (free := free_bytes(self.results.output_dir)):
+            room = "the results may take %.1f GB where %.1f GB are free; free some space, or choose another folder."
+            logger.warning(f"%s: {room}", self.results.output_dir, plan.n_bytes / 1e9, free / 1e9)
         raise_failures(failures, len(self.own), "can be done")
 
     def _told_of_others(self) -> str:

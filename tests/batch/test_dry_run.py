@@ -94,6 +94,13 @@ def test_a_dry_run_names_what_would_fail_and_counts_what_is_passed_over(
     assert "1 cases to do or done, 2 that fail; 1 files or series passed over" in caplog.text
 
 
+@pytest.mark.parametrize("n_bytes", [4 * 20 * 30 * 4, 4 * 20 * 30 * 4 - 1])
+def test_a_dry_run_tells_where_the_disk_has_too_little_room(n_bytes, make_pairs, make_batch, caplog, monkeypatch):
+    monkeypatch.setattr("bundle.batch.batch.free_bytes", lambda _: n_bytes)
+    make_batch(make_pairs("a"), lambda _: item()).run(dry_run=True)
+    assert ("the results may take 0.0 GB where 0.0 GB are free" in caplog.text) is (n_bytes % 2 == 1)
+
+
 @pytest.mark.parametrize("place", ["out", "report"])
 def test_a_dry_run_refuses_a_folder_that_cannot_be_written(place, make_pairs, make_batch, tmp_path) -> None:
     blocked = tmp_path / "out" if place == "out" else tmp_path / "file"
