@@ -102,7 +102,7 @@ def _add_pairs(found: Found, files: Sequence[Path], folder: Path, wanted: str, n
         name: [(target, _closest(target, by_subject[target.entities["sub"], name])) for target in targets]
         for name in names.REFERENCE_CONTRASTS
     }
-    n_pairs = {name: sum(bool(references) for _, references in found) for name, found in matches.items()}
+    n_pairs = {name: sum(bool(references) for _, references in pairs) for name, pairs in matches.items()}
     contrast = names.choose_contrast(n_pairs, wanted)
     if not n_pairs[contrast] and (needs_reference or not targets):
         raise InputError(_nothing_found(folder, volumes, scans, wanted))

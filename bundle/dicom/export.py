@@ -16,7 +16,7 @@ import numpy as np
 
 from bundle.dicom.headers import Tag, numbers_of
 from bundle.dicom.stacks import stacks_in
-from bundle.errors import InputError
+from bundle.errors import InputError, reason_of
 from bundle.found import UNPAIRED, Found
 from bundle.keys import CASE, IMAGE, REFERENCE, REFERENCE_CONTRAST, SUBJECT, Pair
 from bundle.pseudonyms import pseudonym
@@ -101,12 +101,12 @@ def add_studies(
     is, the two must lie side by side. Cases are named by their path from ``top``. What is no part of a case is passed
     over with the reason. ``InputError`` if there is no case, saying what series there are.
     """
-    series = [one for folder in folders for one in _series_of(folder, found)]
+    series = [one for folder in folders for one in _series_of(folder, top, found)]
     studies = _studies(series)
     matches = {name: list(_pairs_of(studies, name)) for name in names.REFERENCE_CONTRASTS}
     n_pairs = {name: sum(bool(references) for _, references in pairs) for name, pairs in matches.items()}
     contrast = names.choose_contrast(n_pairs, reference_contrast)
-    if not n_pairs[contrast] and (needs_reference or not matches[contrast]):
+    if not n_pairs[contrast] and (needs_reference or not matches[contrast]) and not found.pairs:
         raise InputError(_nothing_paired(top, series, reference_contrast))
     for one in series:
         if reason := one.judged[1]:
@@ -142,12 +142,13 @@ def _because(series: Series) -> str:
     return f", since {series.judged[1]}" if series.judged[1] else ""
 
 
-def _series_of(folder: Path, found: Found) -> list[Series]:
-    """Return the series of a folder; none where it holds no MR image, or one of its images is damaged."""
+def _series_of(folder: Path, top: Path, found: Found) -> list[Series]:
+    """Return the series of a folder; none where it holds no MR image, or one is damaged: it may be anybody's case."""
     try:
         stacks = stacks_in(folder)
     except (InputError, OSError) as error:
-        found.pass_over(folder, str(error), warn=True)
+        case = _case(folder, top)
+        found.add({IMAGE: str(folder), SUBJECT: case, CASE: case}, fault=reason_of(error))
         return []
     if not stacks:
         found.pass_over(folder, "it holds no MR images")
@@ -205,8 +206,12 @@ def _rank(target: Series, reference: Series) -> tuple[bool, bool, bool, bool, fl
 def _pair(target: Series, reference: Series | None, top: Path, contrast: str) -> Pair:
     """Return a pair that names neither patient nor study, unless folders do."""
     patient = target.tags[Tag.PATIENT] or target.tags[Tag.STUDY]
-    folders = target.folder.relative_to(top).parts or (target.folder.name,)
-    case = names.safe_name("_".join(filter(None, (*folders, target.part))))
-    pair = {IMAGE: str(target.path), SUBJECT: pseudonym(hashlib.sha256(patient.encode()).hexdigest()[:12]), CASE: case}
+    subject = pseudonym(hashlib.sha256(patient.encode()).hexdigest()[:12])
+    pair = {IMAGE: str(target.path), SUBJECT: subject, CASE: _case(target.folder, top, target.part)}
     logger.info("%s with %s", target.name, reference.name if reference else "no reference")
     return pair | ({REFERENCE: str(reference.path), REFERENCE_CONTRAST: contrast} if reference else {})
+
+
+def _case(folder: Path, top: Path, part: str = "") -> str:
+    folders = folder.relative_to(top).parts or (folder.name,)
+    return names.safe_name("_".join(filter(None, (*folders, part))))

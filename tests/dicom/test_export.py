@@ -169,13 +169,18 @@ def test_series_that_share_a_folder_are_paired_with_each_other(write: Any, tmp_p
     assert chosen(tmp_path) == {"a_series-0": "a/5.1-0.dcm", "b_t2": "b/t1"}
 
 
-def test_damaged_files_are_left_out_by_name(write: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_folder_with_a_damaged_file_is_a_case_that_cannot_be_done(write: Any, tmp_path: Path) -> None:
     write("a/t2", "t2")
     write("a/t1", "t1")
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "IM1").write_bytes(bytes(128) + b"DICM")
-    assert chosen(tmp_path) == {"a_t2": "a/t1"}
-    assert f"1 passed over ({tmp_path / 'b' / 'IM1'}: this file is cut short or damaged" in caplog.text
+    found = survey(tmp_path)
+    faults = {pair["case"]: pair.get("fault", "") for pair in found.pairs}
+    assert faults.keys() == {"a_t2", "b"}
+    assert faults["a_t2"] == ""
+    assert faults["b"].startswith(f"{tmp_path / 'b' / 'IM1'}: this file is cut short or damaged")
+    assert found.passed_over == {}
+    assert ["fault" in pair for pair in survey(tmp_path / "b").pairs] == [True]  # and nothing else is there
 
 
 def test_series_that_make_no_pair_are_listed_with_what_they_were_taken_for(write: Any, tmp_path: Path) -> None:
