@@ -56,12 +56,13 @@ def read_datalist(path: Path, reference_contrast: str, needs_reference: bool = T
         named = {SUBJECT: subject} | entry.labels | {CASE: safe_name(entry.labels.get(CASE, case))}
         told = {FAULT: f"{path}, {entry.place}: {fault}."} if fault else {}
         pairs.append({IMAGE: "", **entry.files} | named | told)
-    guessed = [not (scan or SUBJECT in entry.labels) for scan, entry in zip(scans, entries, strict=True)]
-    if any(guessed):
+    names = zip(scans, entries, pairs, strict=True)
+    n_guessed = sum(not (scan or SUBJECT in entry.labels or FAULT in pair) for scan, entry, pair in names)
+    if n_guessed:
         logger.warning(
             "%s: %d entries name no subject, so each file counts as a subject of its own; where a person was scanned "
             "more than once, add `subject` to the entries, or sessions may straddle a split",
-            *(path, sum(guessed)),
+            *(path, n_guessed),
         )
     contrasts = sorted({name for entry in entries if (name := entry.contrast)})
     if len(contrasts) > 1:

@@ -172,11 +172,12 @@ def test_a_bad_datalist_is_refused(tmp_path: Path, content: str, message: str) -
         find_pairs(tmp_path)
 
 
-def test_one_bad_row_of_a_list_is_a_case_that_cannot_be_done(tmp_path: Path) -> None:
+def test_one_bad_row_of_a_list_is_a_case_that_cannot_be_done(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     make_files(tmp_path, "a.nii", "r.nii", "b.nii")
     rows = ["a.nii,r.nii,", "gone.nii,r.nii,", "a.nii,gone.nii,x", ",r.nii,", "b.nii,,", f"{'n' * 300}.nii,r.nii,long"]
     table = write_table(tmp_path, "\n".join(["image,reference,case", *rows]))
     faults = {pair["case"]: pair.get("fault", "") for pair in survey(table, needs_reference=False).pairs}
+    assert "2 entries name no subject" in caplog.text
     assert {case for case, fault in faults.items() if not fault} == {"a", "b"}
     assert {case: fault.split(": ", 1)[1] for case, fault in faults.items() if fault} == {
         "gone": f"{tmp_path}/gone.nii does not exist; paths count from the folder of the list.",
