@@ -2,19 +2,31 @@
 """For the ``initialize`` section of a running config: unknown keys refused, YAML's words read, imports made again."""
 
 import inspect
+import itertools
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from monai.bundle import ConfigExpression, ConfigParser, run
 from monai.bundle.utils import DEFAULT_EXP_MGMT_SETTINGS
+from monai.utils import ensure_tuple
 
-from bundle.config_files import SEPARATOR, read_config, refuse_unknown_keys
+from bundle.config_files import (
+    EXPRESSION,
+    PATH_KEY,
+    PATHS_KEY,
+    SEPARATOR,
+    YAML_WORDS,
+    inert,
+    read_config,
+    refuse_unknown_keys,
+)
 from bundle.console import explain_input_errors
+from bundle.errors import InputError
 from bundle.settings import place_of
 
-YAML_WORDS: Final = {"true": True, "false": False, "null": None}
 _ADDED_BY_MONAI: Final = {"_meta_", "finalize"}.union(*(one["configs"] for one in DEFAULT_EXP_MGMT_SETTINGS.values()))
 
 
@@ -26,6 +38,7 @@ def start(base: str | os.PathLike[str]) -> None:
     given by their own names go to where ``base``, the YAML file of the stage, has them.
     """
     explain_input_errors()
+    keep_names()
     read_yaml_words()
     known = read_config(Path(base))
     parser = running_parser()
@@ -43,11 +56,54 @@ def read_yaml_words() -> None:
     MONAI's command line reads Python's words only, hands these over as text, of which every one is true, and leaves
     out what is ``None``. Call it before anything else is evaluated from the values.
     """
-    parser = running_parser()
-    words = dict(_words(parser.config)) | dict.fromkeys(_left_out())
+    parser, given = running_parser(), _given()
+    words = dict(_words(parser.config)) | {key: None for key, value in given.items() if value is None}
     if words:
         parser.update(words)
         parser.parse(reset=True)  # what was parsed before holds the texts
+
+
+def keep_names() -> None:
+    """Put names of files and folders back that MONAI has taken for something else, or refuse them by ``InputError``.
+
+    Its command line reads ``2024`` as a number and ``study#2`` as ``study``; its parser makes ``::`` of a ``#``. What
+    was given to ``run`` is known, what stands in files is not. Call it before anything else is evaluated.
+    """
+    parser, given = running_parser(), _given()
+    paths = {key: value for key, value in given.items() if PATH_KEY.fullmatch(key) and key != PATHS_KEY}
+    names = {key: name for key, value in (paths | _typed(paths)).items() if (name := _name(value))}
+    if changed := {key: inert(name) for key, name in names.items() if parser.config.get(key) != name}:
+        parser.update(changed)
+        parser.parse(reset=True)
+    for key, value in parser.config.items():
+        if not PATH_KEY.fullmatch(key) or key in names:
+            continue
+        if doubtful := [one for one in ensure_tuple(value) if SEPARATOR in _name(one)]:
+            raise InputError(
+                f"{key} is {doubtful[0]}: is there a # in this name, of which MONAI makes {SEPARATOR}? Rename it, or "
+                f"give it to mcsr, or a single one on MONAI's command line."
+            )
+
+
+def _name(value: Any) -> str:
+    """Return the name of a file or folder; empty for what is none."""
+    if not isinstance(value, (str, int, float)) or isinstance(value, bool) or value in YAML_WORDS:
+        return ""
+    return "" if str(value).startswith(EXPRESSION) else str(value)
+
+
+def _typed(paths: Mapping[str, Any]) -> dict[str, str]:
+    """Return by key what stands on MONAI's command line itself, of single names without quotes."""
+    main = getattr(sys.modules["__main__"], "__spec__", None)
+    if main is None or main.name != "monai.bundle.__main__":
+        return {}
+    texts: dict[str, str] = {}
+    for word, after in itertools.pairwise([*sys.argv, ""]):
+        key, equals, text = word.removeprefix("--").partition("=")
+        if word.startswith("--"):
+            texts[key.replace("-", "_")] = text if equals else after
+    single = (key for key, value in paths.items() if value is not None)
+    return {key: texts[key] for key in single if texts.get(key, "'")[:1] not in ("", "'", '"')}
 
 
 def _words(config: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
@@ -59,12 +115,12 @@ def _words(config: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, An
             yield f"{above}{key}", YAML_WORDS[value]
 
 
-def _left_out() -> list[str]:
-    """Return the keys that were given to MONAI's ``run`` as ``None``, which it takes for not given."""
+def _given() -> dict[str, Any]:
+    """Return the keys and values that were given to MONAI's ``run``, which takes ``None`` for not given."""
     for caller in inspect.stack(context=0):
         if caller.frame.f_code is run.__code__:
-            return [key for key, value in caller.frame.f_locals["override"].items() if value is None]
-    return []
+            return dict(caller.frame.f_locals["override"])
+    return {}
 
 
 def import_again() -> None:

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The bundle's config files; imports neither PyTorch nor MONAI, so that the command line tells a mistake at once."""
 
+import ast
 import difflib
 import os
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,11 +16,54 @@ from bundle.files import read_text
 from bundle.settings import BLOCKS, place_of, setting_names
 
 SEPARATOR: Final = "::"  # between the parts of a key
+OLD_SEPARATOR: Final = "#"  # which MONAI takes for the other, wherever it stands
+EXPRESSION: Final = ("$", "@", "%")  # how texts start that MONAI evaluates, refers to or copies
+PATHS_KEY: Final = "ensemble"  # of a list of paths
+PATH_KEY: Final = re.compile(rf"image|reference|report|{PATHS_KEY}|vgg_weights|.*_(dir|file|path)")
+YAML_WORDS: Final = {"true": True, "false": False, "null": None}
 TARGET: Final = "_target_"
 VARIABLE: Final = "MCSR_BUNDLE"  # names the bundle's folder, where the package is installed apart from it
+_PARSED: Final = re.compile(rf"[{OLD_SEPARATOR}{''.join(EXPRESSION)}]")
 # What `monai.bundle run` takes besides the keys of a config.
 _OF_MONAI: Final = ("tracking", "tracking_uri", "experiment_name", "run_name", "save_execute_config")
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # several times faster, where libyaml is there
+
+
+class Expression(str):
+    """A text that is meant for MONAI's parser; every other text is no code of anybody."""
+
+
+def marked(value: Any) -> Any:
+    """Return a value of a config with the texts in it that MONAI would evaluate, refer to or copy as such."""
+    if isinstance(value, str):
+        return Expression(value) if value.startswith(EXPRESSION) else value
+    return _in_all(marked, value)
+
+
+def inert(value: Any) -> Any:
+    """Return a value that MONAI's parser reads as it is: nothing is evaluated in it but an :class:`Expression`.
+
+    The parser makes ``::`` of every ``#``, and looks for ``$``, ``@`` and ``%``. A text in which it would find one
+    becomes a string literal of Python in which these are escaped, which it evaluates to the text.
+    """
+    if isinstance(value, Expression):
+        return str(value)
+    if not isinstance(value, str):
+        return _in_all(inert, value)
+    if not _PARSED.search(value) and value not in YAML_WORDS:
+        return value
+    return "$" + _PARSED.sub(lambda found: f"\\x{ord(found[0]):02x}", ascii(value))
+
+
+def fire_text(value: Any) -> str:
+    """Write a value such that Fire, MONAI's command line, reads the same: text that looks like a literal is quoted."""
+    if not isinstance(value, str):
+        return repr(value)
+    try:
+        body = ast.parse(value, mode="eval").body
+    except (SyntaxError, ValueError):
+        return value
+    return value if isinstance(body, ast.Name) and body.id == value else repr(value)
 
 
 def bundle_root() -> Path:
@@ -67,6 +112,12 @@ def refuse_unknown_keys(
 def nearest(name: str, names: Collection[str]) -> str:
     """Return the most similar of several names."""
     return difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]
+
+
+def _in_all(change: Callable[[Any], Any], value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: change(inner) for key, inner in value.items()}
+    return type(value)(map(change, value)) if isinstance(value, (list, tuple)) else value
 
 
 def _definition(identity: str, known: Mapping[str, Any], file: str, options: Collection[str]) -> Any:

@@ -2,6 +2,7 @@
 """Files that appear whole under their final name, or not at all."""
 
 import contextlib
+import errno
 import glob
 import hashlib
 import json
@@ -18,6 +19,7 @@ from bundle.errors import InputError
 
 _LARGEST_TEXT: Final = 2**26  # bytes of a list, a record or a report
 _DEEPEST: Final = 100  # levels of JSON
+_NOT_WRITABLE: Final = "{path}: cannot write into this output folder ({reason}); choose one that you may write to."
 _TOO_DEEP: Final = f"nested more than {_DEEPEST} levels deep"
 
 
@@ -28,10 +30,44 @@ def writable_folder(folder: str | os.PathLike[str]) -> Path:
         path.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path).close()
     except OSError as error:
-        raise InputError(
-            f"{path}: cannot write into this output folder ({error.strerror}); choose one that you may write to."
-        ) from error
+        raise InputError(_NOT_WRITABLE.format(path=path, reason=error.strerror)) from error
     return path
+
+
+def free_bytes(folder: str | os.PathLike[str]) -> int:
+    """Return how much can still be written into a folder, which need not be there yet."""
+    return shutil.disk_usage(_nearest(Path(folder).expanduser())).free
+
+
+def check_writable(folder: str | os.PathLike[str]) -> None:
+    """Raise ``InputError`` where :func:`writable_folder` could not make a folder and files in it; writes nothing."""
+    path = Path(folder).expanduser()
+    there = _nearest(path)
+    if not os.access(there, os.W_OK | os.X_OK) or not there.is_dir():
+        reason = os.strerror(errno.EACCES if there.is_dir() else errno.ENOTDIR)
+        raise InputError(_NOT_WRITABLE.format(path=path, reason=reason))
+
+
+def check_name(path: Path) -> None:
+    """Raise ``InputError`` where a file, or its temporary one, has a longer name than its file system takes."""
+    there = _nearest(path)
+    longest, whole = (os.pathconf(there, name) for name in ("PC_NAME_MAX", "PC_PATH_MAX"))
+    temporary = _temporary(path)
+    for name, limit in ((temporary.name, longest), *((part, longest) for part in path.parts), (str(temporary), whole)):
+        if len(os.fsencode(name)) > limit:
+            raise InputError(
+                f"{path}: this name is too long for the file system, which takes {limit} bytes, and some are needed "
+                "while the file is written; shorten the image's name, or list it under a short case in a CSV table."
+            )
+
+
+def _nearest(path: Path) -> Path:
+    """Return the nearest of a path and the folders around it that is there."""
+    return next(place for place in (path, *path.absolute().parents) if os.path.exists(place))  # noqa: PTH110
+
+
+def _temporary(final: Path) -> Path:
+    return final.with_name(f".{secrets.token_hex(6)}.partial.{final.name}")
 
 
 @contextlib.contextmanager
@@ -42,8 +78,8 @@ def atomic_path(path: str | os.PathLike[str], check: Callable[[], object] | None
     file is removed and ``path`` is left as it was. Its folder is made where missing, see :func:`writable_folder`.
     """
     final = Path(path).expanduser()
-    folder = writable_folder(final.parent)
-    temporary = folder / f".{secrets.token_hex(6)}.partial.{final.name}"
+    writable_folder(final.parent)
+    temporary = _temporary(final)
     try:
         yield temporary
         with temporary.open("rb") as stream:
@@ -65,7 +101,7 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     parent = writable_folder(final.parent)
     for leftover in parent.glob(f".*.partial.{glob.escape(final.name)}"):
         shutil.rmtree(leftover, ignore_errors=True)
-    temporary, former = (parent / f".{secrets.token_hex(6)}.partial.{final.name}" for _ in range(2))
+    temporary, former = (_temporary(final) for _ in range(2))
     temporary.mkdir()
     try:
         yield temporary

@@ -31,6 +31,8 @@ UNCERTAINTY: Final = "uncertainty"
 SHOWN_UNCERTAINTY: Final = "shown_uncertainty"
 # In a datalist: path of the result below the output folder, without its ending, where it is not ``<case>_sr``.
 OUTPUT: Final = "output"
+# Of a pair that cannot be used: why, in a sentence, where that was seen before anything was read.
+FAULT: Final = "fault"
 
 # An item of a datalist: absolute paths under ``image`` and ``reference``, with ``subject`` and ``case``.
 Pair = dict[str, str]

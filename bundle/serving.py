@@ -13,7 +13,7 @@ from monai.transforms import Transform
 from torch import nn
 
 from bundle.case import Case
-from bundle.data import contrast_of, reference_beside, requested_pairs
+from bundle.data import contrast_of, named_pair, reference_beside
 from bundle.engines import GeneratorLoader
 from bundle.errors import InputError, input_error
 from bundle.keys import CASE, IMAGE, REFERENCE
@@ -67,7 +67,7 @@ class ServedPreprocessing(Transform):
         if not item[IMAGE]:
             raise InputError("no image of this name is among the server's studies; give another, or add it to them.")
         reference = self._reference(item)
-        (pair,) = requested_pairs("", image=item[IMAGE], reference=reference, needs_reference=self.needs_reference)
+        pair = named_pair(item[IMAGE], reference)
         self._check_weights(item.get("model_filename"), contrast_of([pair]))
         case = Case(pair[CASE])
         item |= {**pair, CASE: case}

@@ -12,6 +12,7 @@ from ignite.engine import Engine, Events
 
 from bundle.config import running_parser
 from bundle.config_files import TARGET
+from bundle.errors import InputError
 from bundle.files import atomic_path
 from bundle.parallel import is_first
 from bundle.settings import TrainingRecord
@@ -67,8 +68,14 @@ def extend_handlers() -> None:
 
 
 def store(folder: str | os.PathLike[str]) -> str:
-    """Return MLflow's name of a data base in a folder, in one file, which needs no server."""
-    return f"sqlite:///{Path(folder).expanduser().resolve().as_posix()}/mlruns.db"
+    """Return MLflow's name of a data base in a folder, in one file, which needs no server.
+
+    ``InputError`` where the folder's name holds what MLflow takes for something else in such a name.
+    """
+    path = Path(folder).expanduser().resolve().as_posix()
+    if {"?", "%"} & {*path}:
+        raise InputError(f"{path}: MLflow needs a folder without ? and % in its name; choose another output_dir.")
+    return f"sqlite:///{path}/mlruns.db"
 
 
 def hyper_parameters(record: TrainingRecord) -> dict[str, bool | float | str]:

@@ -10,7 +10,7 @@ import yaml
 from monai.bundle import ConfigParser, run
 
 from bundle.config import start
-from bundle.errors import InputError
+from bundle.errors import InputError, input_error
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = ("recipe::gradient", "max_gradient_norm")
@@ -83,3 +83,53 @@ def test_null_of_a_command_line_reaches_the_config_in_the_words_of_python_too(ba
     words = [sys.executable, "-m", "monai.bundle", "run", "show", f"--config_file={base}", *keys]
     done = subprocess.run(words, check=True, cwd=ROOT, capture_output=True, text=True)
     assert shown(done.stdout) == [None, None, None]
+
+
+TYPED = {  # by the key that is to have it
+    "dataset_dir": "study#2",
+    "output_dir": "1e5",
+    "image": "2024",
+    "reference": "(old)",
+    "report": "[x]",
+    "ckpt_path": "010",
+    "split_file": "a=b, c",
+    "cache_dir": "/data/Study #1/@b/a::b",
+}
+
+
+@pytest.fixture
+def named(tmp_path) -> str:
+    """Return a config that prints the names that it was given."""
+    content = {
+        **dict.fromkeys(TYPED, ""),
+        "ensemble": [],
+        "imports": ["$import bundle.config as config", "$import json"],
+        "initialize": [f"$config.start({str(tmp_path / 'named.yaml')!r})"],
+        "show": [f"$print('found' + json.dumps([{', '.join(f'@{key}' for key in TYPED)}]))"],
+    }
+    (tmp_path / "named.yaml").write_text(yaml.safe_dump(content))
+    return str(tmp_path / "named.yaml")
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [(name, name) for name in TYPED.values()] + [(2024, "2024"), ("$'a' + 'b'", "ab")],
+)
+def test_a_program_gives_names_of_any_character(given, read, named, capfd) -> None:
+    run("show", config_file=named, dataset_dir=given)
+    assert shown(capfd.readouterr().out)[0] == read
+
+
+def test_a_command_line_of_monai_gives_names_of_any_character(named) -> None:
+    keys = [word for key, name in TYPED.items() for word in ([f"--{key}", name] if "_" in key else [f"--{key}={name}"])]
+    words = [sys.executable, "-m", "monai.bundle", "run", "show", f"--config_file={named}", *keys]
+    done = subprocess.run(words, check=True, cwd=ROOT, capture_output=True, text=True)
+    assert shown(done.stdout) == list(TYPED.values())
+
+
+@pytest.mark.parametrize("content", ["output_dir: /data/run#2", "ensemble: [a, /data/run#2]"])
+def test_a_name_that_monai_has_changed_for_good_is_refused(content, named, tmp_path) -> None:
+    (tmp_path / "more.yaml").write_text(content)
+    with pytest.raises(RuntimeError) as caught:
+        run("show", config_file=[named, str(tmp_path / "more.yaml")])
+    assert f"{content.partition(':')[0]} is /data/run::2: is there a # in this" in str(input_error(caught.value))

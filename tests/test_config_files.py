@@ -2,10 +2,15 @@
 """A key that a config does not define is refused, wherever it stands, and the nearest one is named."""
 
 import re
+from typing import Any
 
 import pytest
+from fire.parser import DefaultParseValue
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from monai.bundle import ConfigParser
 
-from bundle.config_files import refuse_unknown_keys
+from bundle.config_files import Expression, fire_text, inert, marked, refuse_unknown_keys
 from bundle.errors import InputError
 
 KNOWN = {
@@ -58,3 +63,27 @@ def test_other_keys_are_refused(settings, sentence) -> None:
 def test_an_option_of_the_command_line_may_have_been_meant() -> None:
     with pytest.raises(InputError, match=r"did you mean --no-resume\?"):
         refuse_unknown_keys({"no_resum": 1}, KNOWN, "base.yaml", ["-o", "--no-resume"])
+
+
+# whatever a file system takes, and code that would leave a trace
+NAMES = st.text(st.characters() | st.sampled_from("#$@%:'\"\\{}[]\n")) | st.sampled_from(["$1 / 0", "@b", "%b", "null"])
+VALUES = st.recursive(NAMES | st.integers(), lambda inner: st.lists(inner) | st.dictionaries(st.just("a"), inner))
+
+
+@given(VALUES)
+@settings(max_examples=200)
+@example("/data/Study #1/$(touch x)/@b/%b/a::b/@#c/\\#.nii")
+@example("$__import__('os').mkdir('pwned')")
+@example("\udcff#")
+def test_monai_s_two_parsers_read_a_text_as_it_is_and_evaluate_nothing(value: Any) -> None:
+    typed = DefaultParseValue(fire_text(inert(value)))
+    for written in (inert(value), typed):
+        found = ConfigParser({"a": written, "b": "another"}).get_parsed_content("a")
+        assert found == value or written in ("null", "true", "false")
+
+
+def test_an_expression_is_evaluated_and_only_what_is_marked_is_one() -> None:
+    assert ConfigParser({"a": inert(Expression("$1 + 1"))}).get_parsed_content("a") == 2
+    assert inert(marked({"a": ["$x", "y#", 3, None]})) == {"a": ["$x", "$'y\\x23'", 3, None]}
+    assert inert("/data/sub 1/T2.nii.gz") == "/data/sub 1/T2.nii.gz"
+    assert inert("null") == "$'null'"

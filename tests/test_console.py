@@ -40,7 +40,7 @@ def fail_while_refusing() -> None:
 
 
 def refuse_from_a_config() -> None:
-    parser = ConfigParser({"imports": ["$import bundle.data as data"], "pairs": "$data.requested_pairs('.', image=1)"})
+    parser = ConfigParser({"imports": ["$import bundle.data as data"], "pairs": "$data.requested_cases('.', image=1)"})
     parser.get_parsed_content("pairs")
 
 

@@ -10,6 +10,7 @@ import torch
 import yaml
 from monai.bundle import run
 
+from bundle.errors import InputError
 from bundle.settings import ModelSettings, Recipe, TrainingRecord
 from bundle.tracking import hyper_parameters, store
 
@@ -127,6 +128,13 @@ def test_mlflow_holds_settings_metrics_images_and_the_config_of_training_and_eva
     assert evaluation.data.metrics.keys() >= {"low_res/psnr", "super_res/psnr", "super_res/ssim", "super_res/ifc"}
     files = {file.path for file in mlflow_client.list_artifacts(evaluation.info.run_id)}
     assert files >= {"config.yaml", "table.md", "slices.csv", "sub-D.png"}
+
+
+@pytest.mark.parametrize("name", ["a?b", "a%41"])
+def test_a_folder_that_mlflow_would_take_for_another_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="MLflow needs a folder without"):
+        store(tmp_path / name)
+    assert store(tmp_path / "a #1 @b") == f"sqlite:///{tmp_path}/a #1 @b/mlruns.db"
 
 
 def test_hyper_parameters_are_single_values_and_short_lists() -> None:

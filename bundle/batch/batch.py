@@ -23,7 +23,8 @@ from bundle.data.bids import write_dataset_description
 from bundle.data.selection import check_pairs, raise_failures
 from bundle.doubts import Verdict
 from bundle.errors import InputError, reason_of
-from bundle.keys import CASE, Pair
+from bundle.files import check_writable, free_bytes
+from bundle.keys import CASE, FAULT, Pair
 
 logger = logging.getLogger(__name__)
 
@@ -39,12 +40,21 @@ class Batch:
     outputs alone, and the same command goes on from there.
     """
 
-    def __init__(self, pairs: Sequence[Pair], pipeline: Pipeline, results: Results, share: str | None = None) -> None:
+    def __init__(
+        self,
+        pairs: Sequence[Pair],
+        pipeline: Pipeline,
+        results: Results,
+        share: str | None = None,
+        passed_over: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
         self.pairs = list(pairs)
         self.pipeline = pipeline
         self.results = results
+        self.passed_over = passed_over or {}  # files that are no part of a case, by the reason, for the report
         self.index, self.count = find_share(share)
         self.own = self.pairs[self.index :: self.count]  # neighbours in a list, such as sessions, are alike in size
+        self._faults: dict[str, str] = {}
         self._started = time.time()
         self._seconds: list[float] = []
         self._read: dict[str, dict[Any, Any]] = {}
@@ -55,16 +65,18 @@ class Batch:
         Raises ``InputError`` if a case could not be done, once all others are, or at once if none can be. Ctrl-C and
         SIGTERM raise ``SystemExit``, as :func:`bundle.batch.stopping.exit_on_signals` says.
         """
-        kept = Report(self.results.output_dir, report, self.results.settings)
-        check_outputs(self.results, self.pairs, kept.path)
+        kept = Report(self.results.output_dir, report, self.results.settings, self.passed_over)
+        self._faults = check_outputs(self.results, [pair for pair in self.pairs if FAULT not in pair], kept.path)
+        write_dataset_description(self.results.output_dir, self.pairs, only_check=dry_run)
         if not self.pairs:
             raise InputError("there are no pairs; check dataset_dir.")
         if self.count > 1:
             logger.info("share %d/%d: %d of %d cases", self.index + 1, self.count, len(self.own), len(self.pairs))
         if dry_run:
+            for folder in (self.results.output_dir, kept.path.parent):
+                check_writable(folder)
             self._plan()
             return
-        write_dataset_description(self.results.output_dir, self.pairs)
         with exit_on_signals():
             interrupted = True
             try:
@@ -78,16 +90,27 @@ class Batch:
         raise_failures(kept.failures(), len(self.own))
 
     def _do_all(self, report: Report) -> None:
-        usable, failures = check_pairs([pair for pair in self.own if not self._is_done(pair, report)], self._check)
+        def check(pair: Any) -> None:
+            self._check_outputs(pair)
+            if not self._is_done(pair, report):
+                self._read_ahead(pair)
+
+        checked, failures = check_pairs(self.own, check)
         for case, reason in failures.items():
             report.add(case, FAILED, reason=reason)
+        usable = [pair for pair in checked if pair[CASE] not in report.entries]
         elsewhere = [pair for i, pair in enumerate(usable) if not self._try(pair, report, len(usable) - i - 1)]
         if elsewhere:
             logger.info("waiting for another process that works on %s", ", ".join(pair[CASE] for pair in elsewhere))
         while elsewhere := [pair for pair in elsewhere if not self._try(pair, report, 0)]:
             time.sleep(POLL_SECONDS)
 
-    def _check(self, pair: Mapping[Any, Any]) -> None:
+    def _check_outputs(self, pair: Pair) -> None:
+        """Refuse a case whose outputs cannot be written."""
+        if fault := self._faults.get(pair[CASE]):
+            raise InputError(fault)
+
+    def _read_ahead(self, pair: Pair) -> None:
         """Read a pair, and keep its volumes where they fit, else what was found of them."""
         item = self.pipeline.read(dict(pair))
         values = (value for kept in (item, *self._read.values()) for value in kept.values())
@@ -105,8 +128,12 @@ class Batch:
     def _try(self, pair: Pair, report: Report, n_left: int) -> bool:
         """Do a pair unless another process has it, and tell whether something became of it."""
         lock = Lock(self.results.output_dir, self.results.name(pair))
-        if not lock.acquire():
-            return False
+        try:
+            if not lock.acquire():
+                return False
+        except InputError as error:
+            self._fail(pair, report, error)
+            return True
         failed_elsewhere = lock.read_note(self._started)
         try:
             if failed_elsewhere:
@@ -138,9 +165,7 @@ class Batch:
             found = case.told() | {"facts": json_value(case.facts())}
             if found["verdict"] != Verdict.DO_NOT_USE:  # then it failed for another reason, and there is no result
                 del found["verdict"], found["headline"]
-            report.add(pair[CASE], FAILED, reason=reason_of(error), **found)
-            logger.error("%s is left out: %s", pair[CASE], reason_of(error))
-            logger.debug("", exc_info=True)
+            self._fail(pair, report, error, **found)
             return
         finally:
             if finished is None:
@@ -150,6 +175,11 @@ class Batch:
         rest = n_left * sum(self._seconds) / len(self._seconds)
         left = f"; {n_left} left, about {duration(rest)}" if n_left else ""
         logger.info("%s done in %s%s", pair[CASE], duration(self._seconds[-1]), left)
+
+    def _fail(self, pair: Pair, report: Report, error: Exception, **found: Any) -> None:
+        report.add(pair[CASE], FAILED, reason=reason_of(error), **found)
+        logger.error("%s is left out: %s", pair[CASE], reason_of(error))
+        logger.debug("", exc_info=error)
 
     def _write(self, report: Report, interrupted: bool) -> None:
         """Write the report; after an interruption, which may be a full disk, a failure of this is only logged."""
@@ -167,21 +197,32 @@ class Batch:
         counts = ", ".join(f"{found[status]} {status}" for status in (DONE, SKIPPED, FAILED))
         made = Counter(entry.get("verdict") for entry in report.entries.values() if entry["status"] in (DONE, SKIPPED))
         verdicts = ", ".join(f"{made[verdict]} {verdict}" for verdict in Verdict if made[verdict])
-        logger.info("%s: %s%s", report.path, counts, f"; of the results {verdicts}" if verdicts else "")
+        judged = f"; of the results {verdicts}" if verdicts else ""
+        logger.info("%s: %s%s%s", report.path, counts, judged, self._told_of_others())
 
     def _plan(self) -> None:
         plan = Plan(self.pipeline.seconds_per_pixel(), self.results.settings.get("register"))
-        done = [pair for pair in self.own if self.results.finished(pair) is not None]
-        for pair in done:
-            plan.add(pair, self.results.name(pair))
 
         def check(pair: Any) -> None:
+            self._check_outputs(pair)
+            if self.results.finished(pair) is not None:
+                plan.add(pair, self.results.name(pair))
+                return
             self.results.check_free(pair)
             plan.add(pair, self.results.name(pair), self.pipeline.read(pair))
 
-        _, failures = check_pairs([pair for pair in self.own if pair not in done], check)
-        logger.info("into %s:\n\n%s\n", self.results.output_dir, plan.text())
+        _, failures = check_pairs(self.own, check)
+        counts = f"{len(plan.rows)} cases to do or done, {len(failures)} that fail{self._told_of_others()}"
+        logger.info("into %s:\n\n%s\n\n%s\n", self.results.output_dir, plan.text(), counts)
+        if plan.n_bytes > (free := free_bytes(self.results.output_dir)):
+            room = "the results may take %.1f GB where %.1f GB are free; free some space, or choose another folder."
+            logger.warning(f"%s: {room}", self.results.output_dir, plan.n_bytes / 1e9, free / 1e9)
         raise_failures(failures, len(self.own), "can be done")
+
+    def _told_of_others(self) -> str:
+        """Return how many files are no part of any case; the log and the report say which, and why."""
+        n_files = sum(map(len, self.passed_over.values()))
+        return f"; {n_files} files or series passed over" if n_files else ""
 
 
 def _told(record: dict[str, Any]) -> dict[str, Any]:

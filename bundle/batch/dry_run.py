@@ -24,6 +24,7 @@ class Plan:
         self.register = register
         self.rows: list[tuple[str, ...]] = []
         self.seconds = 0.0
+        self.n_bytes = 0  # of the results, if they could not be compressed
 
     def add(self, pair: Mapping[str, str], output: str, item: Mapping[Any, Any] | None = None) -> None:
         """Add a case with the name of its output: as loaded, on the matrix of the network; without, it is done."""
@@ -41,6 +42,7 @@ class Plan:
         shape = item[IMAGE].shape[1:]
         seconds = float(np.prod(shape)) * self.seconds_per_pixel
         self.seconds += seconds
+        self.n_bytes += 4 * int(np.prod(shape))
         return (
             (low_res.said if low_res else "made coarse first") + ("" if REFERENCE in item else ", without a reference"),
             " x ".join(map(str, shape)),

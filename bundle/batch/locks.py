@@ -3,6 +3,7 @@
 
 import contextlib
 import errno
+import hashlib
 import logging
 import os
 from pathlib import Path
@@ -16,6 +17,7 @@ from bundle.files import writable_folder
 logger = logging.getLogger(__name__)
 
 FOLDER: Final = ".locks"  # hidden, below that of the outputs
+_LONGEST: Final = 200  # bytes of a name; file systems take 255
 _WITHOUT_LOCKS: Final = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
@@ -26,7 +28,7 @@ class Lock:
     """
 
     def __init__(self, folder: Path, name: str) -> None:
-        self.path = folder / FOLDER / f"{name.replace(os.sep, '__')}.lock"
+        self.path = folder / FOLDER / f"{_short(name.replace(os.sep, '__'))}.lock"
         self._lock = FileLock(self.path, fallback_to_soft=False)  # soft ones outlive a process that is killed
         self._held = False
 
@@ -75,3 +77,8 @@ class Lock:
 
     def __exit__(self, *_: object) -> None:
         self.release()
+
+
+def _short(name: str) -> str:
+    """Return a name that fits in a folder, since folders and a file become one name."""
+    return name if len(os.fsencode(name)) <= _LONGEST else hashlib.sha256(os.fsencode(name)).hexdigest()

@@ -39,10 +39,17 @@ logger = logging.getLogger(__name__)
 class Report:
     """Collect what became of the cases, and add it to a report, as JSON and as a page, that processes may share."""
 
-    def __init__(self, output_dir: Path, path: str | os.PathLike[str] | None, settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        output_dir: Path,
+        path: str | os.PathLike[str] | None,
+        settings: Mapping[str, Any],
+        passed_over: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
         self.output_dir = output_dir
         self.path = output_dir / "report.json" if path is None else Path(path).expanduser()
         self.settings = settings
+        self.passed_over = passed_over or {}  # files and series by the reason why they are no part of a case
         self.entries: dict[str, dict[str, Any]] = {}
         self.started = datetime.now().astimezone()
 
@@ -70,6 +77,7 @@ class Report:
                 "version": package_version(),
                 "settings": self.settings,
                 "cases": entries,
+                "passed_over": [{"reason": reason, "files": files} for reason, files in self.passed_over.items()],
             }
             write_json(self.path, content)
             if any(page_of(entry, self.output_dir) for entry in entries if "output" in entry):

@@ -14,6 +14,7 @@ from bundle.data.bids import bids_sidecar
 from bundle.data.reading import source_of
 from bundle.errors import InputError
 from bundle.files import json_content, stamp, write_json
+from bundle.found import is_record
 from bundle.keys import CASE, IMAGE, REFERENCE, UNCERTAINTY, Pair
 from bundle.transforms.io import result_path
 from bundle.version import package_version
@@ -66,8 +67,7 @@ class Results:
 
     def is_own(self, pair: Pair) -> bool:
         """Tell whether a record shows that what lies in the place of a pair's output was made here."""
-        stored = read_json(self.record_path(pair)) or {}
-        return isinstance(stored.get("inputs"), dict) and {"case", "settings"} <= stored.keys()
+        return is_record(read_json(self.record_path(pair)))
 
     def finished(self, pair: Pair) -> dict[str, Any] | None:
         """Return the record of a pair that is done, by the same inputs and settings; otherwise ``None``."""

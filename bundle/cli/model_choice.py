@@ -3,13 +3,14 @@
 
 from pathlib import Path
 
-from bundle.cli.options import EXPRESSION, path
+from bundle.cli.options import path
+from bundle.config_files import Expression
 from bundle.errors import InputError
 
 
 def named_weights(named: str, folder: Path) -> str:
     """Return the path of weights: a file, the one in a folder (``model.pt`` of several), or a name in ``folder``."""
-    if named.startswith(EXPRESSION):
+    if isinstance(named, Expression):
         return named
     if (file := Path(path(named))).is_file():
         return str(file)

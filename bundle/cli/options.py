@@ -10,12 +10,11 @@ from typing import Any, Final
 
 import yaml
 
-from bundle.config_files import SEPARATOR, nearest
+from bundle.config_files import EXPRESSION, OLD_SEPARATOR, PATH_KEY, SEPARATOR, Expression, marked, nearest
 from bundle.errors import InputError
 from bundle.volumes.names import REFERENCE_CONTRASTS, absolute_path, is_there
 
-EXPRESSION: Final = ("$", "@", "%")  # how values start that MONAI evaluates, refers to or copies
-_PATH_KEY: Final = re.compile(r"image|reference|report|ensemble|vgg_weights|.*_(dir|file|path)")
+_QUOTES: Final = ("'", '"')
 _NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
@@ -60,13 +59,13 @@ def factor(text: str) -> float | list[float]:
     return factors[0] if len(set(factors)) == 1 else factors
 
 
-def device(text: str) -> str:
+def device(text: str) -> Expression:
     """Turn ``cpu``, ``cuda`` or ``cuda:1`` into the expression that configs use; expressions stay."""
     if text.startswith(EXPRESSION):
-        return text
+        return Expression(text)
     if not re.fullmatch(r"(cpu|cuda|mps|xpu)(:\d+)?", text):
         raise argparse.ArgumentTypeError(f"{text} is no device; choose cpu, cuda or cuda:1")
-    return f"$torch.device('{text}')"
+    return Expression(f"$torch.device('{text}')")
 
 
 # Arguments of options that several commands share.
@@ -112,27 +111,40 @@ def read_settings(pairs: Iterable[tuple[str, str]], texts: Iterable[str] = ()) -
     for key, equals, _ in split:
         if not key or not equals:
             raise InputError(f"--set {key}: write --set KEY=VALUE, such as --set output_dtype=input.")
-    named = [(key.replace("#", SEPARATOR), text) for key, text in (*pairs, *((key, text) for key, _, text in split))]
-    return {key: _absolute_where_path(key, yaml_value(text)) for key, text in named}
+    named = [(key.replace(OLD_SEPARATOR, SEPARATOR), value) for key, value in (*pairs, *((k, v) for k, _, v in split))]
+    return {key: path_value(text) if PATH_KEY.fullmatch(key) else yaml_value(text) for key, text in named}
 
 
 def yaml_value(text: str) -> Any:
-    """Read a value as YAML does, but 2e-5 as a number, and dates and MONAI's expressions as text."""
+    """Read a value as YAML does, but 2e-5 as a number, and dates, MONAI's expressions and plain words as they stand."""
     if text.startswith(EXPRESSION):
-        return text
+        return Expression(text)
+    value = _yaml(text, yaml.SafeLoader)
+    if isinstance(value, str):
+        if _NUMBER.fullmatch(value):
+            return float(value)
+        return value if text.startswith(_QUOTES) else text  # in which YAML takes " #" for a comment
+    return marked(value) if value is None or isinstance(value, (bool, int, float, list, dict)) else text
+
+
+def path_value(text: str) -> Any:
+    """Make the path of a file or folder absolute, since a bundle runs in its own folder, whatever its name.
+
+    ``null``, several paths as a list of YAML's, MONAI's expressions and a path in quotes are read as such: before a
+    name that looks like one of them stands ``./``.
+    """
+    if text.startswith(EXPRESSION):
+        return Expression(text)
+    if text in ("", "null"):
+        return None
+    if text.startswith(("[", *_QUOTES)):
+        value = _yaml(text, yaml.BaseLoader)  # in which a number is a name, too
+        return [path_value(str(one)) for one in value] if isinstance(value, list) else str(absolute_path(value))
+    return str(absolute_path(text))
+
+
+def _yaml(text: str, loader: type) -> Any:
     try:
-        value = yaml.safe_load(text)
+        return yaml.load(text, loader)
     except yaml.YAMLError as error:
         raise InputError(f"{text}: this value cannot be read as YAML; put quotes around it.") from error
-    if isinstance(value, str) and _NUMBER.fullmatch(value):
-        return float(value)
-    return value if value is None or isinstance(value, (bool, int, float, str, list, dict)) else text
-
-
-def _absolute_where_path(key: str, value: Any) -> Any:
-    """Make a value absolute where its key names a path, or paths, since a bundle runs in its own folder."""
-    if isinstance(value, list):
-        return [_absolute_where_path(key, one) for one in value]
-    if isinstance(value, str) and value and _PATH_KEY.fullmatch(key) and not value.startswith(EXPRESSION):
-        return str(absolute_path(value))
-    return value

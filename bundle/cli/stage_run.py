@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A stage run in this process, with messages as they were asked for; or shown, as MONAI's command line and as YAML."""
 
-import ast
 import contextlib
 import logging.config
 import re
@@ -18,6 +17,7 @@ import yaml
 from tqdm import tqdm
 
 from bundle.cli.dialect import Spelling, respelt
+from bundle.config_files import Expression, fire_text, inert
 from bundle.console import error_text
 from bundle.errors import InputError
 
@@ -53,7 +53,7 @@ def run_stage(root: Path, run_id: str, configs: Sequence[str], keys: Mapping[str
         from monai.bundle import run  # takes seconds
 
         _set_up_logging(root / "configs" / "logging.conf", messages)
-        run(run_id, config_file=list(configs), logging_file=False, **keys)
+        run(run_id, config_file=list(configs), logging_file=False, **inert(dict(keys)))
 
 
 def _set_up_logging(file: Path, messages: Messages) -> None:
@@ -123,31 +123,27 @@ def _is_log(file: Path) -> bool:
         return re.fullmatch(rb"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)?", stream.read(19)) is not None
 
 
+class _Dumper(yaml.SafeDumper):
+    """Write expressions as the texts that they are."""
+
+
+_Dumper.add_representer(Expression, lambda dumper, text: dumper.represent_str(str(text)))
+
+
 def command_words(run_id: str, configs: Sequence[str], keys: Mapping[str, Any]) -> list[str]:
     """Return MONAI's command line, word by word, for ``run_id`` of configs, each laid over those before."""
     files = configs[0] if len(configs) == 1 else repr(list(configs))
     words = [sys.executable, "-m", "monai.bundle", "run", run_id, f"--config_file={files}"]
-    return [*words, *(f"--{key}={fire_text(value)}" for key, value in keys.items())]
+    return [*words, *(f"--{key}={fire_text(inert(value))}" for key, value in keys.items())]
 
 
 def command_lines(root: Path, run_id: str, configs: Sequence[str], keys: Mapping[str, Any]) -> str:
     """Return a run in the bundle's folder ``root`` as lines for a shell, and its keys as YAML in comments."""
     interpreter, *words = [_quoted(word) for word in command_words(run_id, configs, keys)]
     command = " \\\n    ".join([" ".join([interpreter, *words[:4]]), *words[4:]])
-    text = yaml.safe_dump(dict(keys), sort_keys=False, allow_unicode=True) if keys else "none\n"
+    text = yaml.dump(dict(keys), Dumper=_Dumper, sort_keys=False, allow_unicode=True) if keys else "none\n"
     comments = "".join(f"#   {line}\n" for line in text.splitlines())
     return f"cd {shlex.quote(str(root))}\n{command}\n\n# keys of {configs[0]} that this sets:\n{comments}"
-
-
-def fire_text(value: Any) -> str:
-    """Write a value such that Fire, MONAI's command line, reads the same: text that looks like a literal is quoted."""
-    if not isinstance(value, str):
-        return repr(value)
-    try:
-        body = ast.parse(value, mode="eval").body
-    except (SyntaxError, ValueError):
-        return value
-    return value if isinstance(body, ast.Name) and body.id == value else repr(value)
 
 
 def _quoted(word: str) -> str:

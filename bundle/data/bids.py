@@ -42,10 +42,13 @@ def bids_sidecar(pair: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def write_dataset_description(output_dir: PathLike, pairs: Iterable[Mapping[str, Any]]) -> None:
+def write_dataset_description(
+    output_dir: PathLike, pairs: Iterable[Mapping[str, Any]], only_check: bool = False
+) -> None:
     """Describe the folder of results as a derived data set, where pairs are of a BIDS data set and it is not yet.
 
-    ``InputError`` if the folder holds a data set that is not derived, such as the source itself, or cannot be written.
+    ``InputError`` if the folder holds a data set that is not derived, such as the source itself, or cannot be written;
+    ``only_check`` writes nothing.
     """
     source = next((Path(pair[DATASET]) for pair in pairs if DATASET in pair), None)
     if source is None:
@@ -57,6 +60,8 @@ def write_dataset_description(output_dir: PathLike, pairs: Iterable[Mapping[str,
                 f"{output}: this output folder holds a BIDS data set that is not derived; choose another, "
                 f"such as {source / 'derivatives' / _GENERATOR}."
             )
+        return
+    if only_check:
         return
     description = {
         "Name": f"Super-resolution of {_read(source / DESCRIPTION_FILE).get('Name') or source.name}",

@@ -9,10 +9,11 @@ from typing import Any
 from tqdm import tqdm
 
 from bundle.data.bids import with_outputs
-from bundle.data.pairs import find_pairs
+from bundle.data.pairs import survey
 from bundle.data.splits import read_split
 from bundle.dicom.series import is_series
 from bundle.errors import InputError, SomeFailedError, reason_of
+from bundle.found import Found, refuse_fault
 from bundle.keys import CASE, IMAGE, REFERENCE, REFERENCE_CONTRAST, SUBJECT, Pair
 from bundle.settings import PathLike
 from bundle.volumes.names import NIFTI_ENDING, REFERENCE_NAMES, absolute_path, parse_name, safe_name
@@ -22,31 +23,40 @@ logger = logging.getLogger(__name__)
 Check = Callable[[Mapping[Any, Any]], Any]  # reads one pair and raises where it cannot be used, as LoadPaird does
 
 
-def requested_pairs(
+def requested_cases(
     dataset_dir: PathLike,
     reference_contrast: str = "auto",
     image: PathLike | None = None,
     reference: PathLike | None = None,
     needs_reference: bool = True,
-) -> list[Pair]:
-    """Return the one pair that is named, files or folders of a DICOM series, or else all pairs of a data set.
+) -> Found:
+    """Return the one pair that is named, or else what :func:`survey` finds in a data set.
 
-    A name that is neither BIDS-like nor IXI's is case and subject; so is that of a DICOM folder, after its parent's.
     Pairs of a BIDS data set get ``output``. Unless one ``needs_reference``, targets without one stand among them.
     ``InputError`` if ``image`` or ``reference`` is given alone though both are needed, or the data set has no pairs.
     """
     if image is None and reference is None:
-        return with_outputs(find_pairs(dataset_dir, reference_contrast, needs_reference), dataset_dir)
+        found = survey(dataset_dir, reference_contrast, needs_reference)
+        found.pairs = with_outputs(found.pairs, dataset_dir)
+        return found
     if image is None or (reference is None and needs_reference):
         given, missing = (IMAGE, REFERENCE) if reference is None else (REFERENCE, IMAGE)
         raise InputError(f"--{given} is given without its {missing}; add --{missing} FILE.")
+    return Found([named_pair(image, reference)])
+
+
+def named_pair(image: PathLike, reference: PathLike | None) -> Pair:
+    """Return a pair of files, or of folders of a DICOM series.
+
+    A name that is neither BIDS-like nor IXI's is case and subject; so is that of a DICOM folder, after its parent's.
+    """
     path = absolute_path(image)
     scan, stem = parse_name(path), NIFTI_ENDING.sub("", path.name)
     if is_series(path):  # its own name is often that of the sequence, the same for all patients
         stem = "_".join(filter(None, (path.parent.name, stem)))
     case, subject = (scan.case, scan.entities["sub"]) if scan else (stem, stem)
     guide = {} if reference is None else {REFERENCE: str(absolute_path(reference))}
-    return [{IMAGE: str(path), **guide, SUBJECT: subject, CASE: safe_name(case)}]
+    return {IMAGE: str(path), **guide, SUBJECT: subject, CASE: safe_name(case)}
 
 
 def pairs_of_subset(
@@ -101,6 +111,7 @@ def check_pairs(data: Sequence[Pair], check: Check) -> tuple[list[Pair], dict[st
     usable, failures = [], {}
     for pair in tqdm(data, desc="checking inputs", unit="case", leave=False, disable=not data):
         try:
+            refuse_fault(pair)
             check(pair)
         except Exception as error:
             failures[pair[CASE]] = reason_of(error)

@@ -16,8 +16,10 @@ import numpy as np
 
 from bundle.dicom.headers import Tag, numbers_of
 from bundle.dicom.stacks import stacks_in
-from bundle.errors import InputError
+from bundle.errors import InputError, reason_of
+from bundle.found import UNPAIRED, Found
 from bundle.keys import CASE, IMAGE, REFERENCE, REFERENCE_CONTRAST, SUBJECT, Pair
+from bundle.pseudonyms import pseudonym
 from bundle.volumes import names
 from bundle.volumes.header_facts import HeaderFacts
 
@@ -85,35 +87,40 @@ class Series:
         return HeaderFacts(self._times(), self.tags[Tag.SCANNING_SEQUENCE], self.tags[Tag.BODY_PART], self._words())
 
 
-def study_pairs(folders: Iterable[Path], top: Path, reference_contrast: str = "auto") -> tuple[list[Pair], str]:
-    """Pair the T2w series of each study with a reference of the same person and study.
+def add_studies(
+    found: Found,
+    folders: Iterable[Path],
+    top: Path,
+    reference_contrast: str = "auto",
+    needs_reference: bool = True,
+) -> str:
+    """Add the T2w series of each study, with a reference of the same person and study, and return the contrast taken.
 
     A reference is taken, in this order of preference, that was scanned without contrast agent, in the target's frame
     of reference, at its orientation, beside its folder, with the smallest pixels. Where no header says which study it
-    is, the two must lie side by side. Cases are named by their path from ``top``. The contrast of the references is
-    returned too. ``InputError`` if there is no pair, saying what series there are.
+    is, the two must lie side by side. Cases are named by their path from ``top``. What is no part of a case is passed
+    over with the reason. ``InputError`` if there is no case, saying what series there are.
     """
-    series = [one for folder in folders for one in _series_of(folder)]
+    series = [one for folder in folders for one in _series_of(folder, top, found)]
     studies = _studies(series)
-    found = {name: list(_pairs_of(studies, name)) for name in names.REFERENCE_CONTRASTS}
-    n_pairs = {name: sum(bool(references) for _, references in pairs) for name, pairs in found.items()}
+    matches = {name: list(_pairs_of(studies, name)) for name in names.REFERENCE_CONTRASTS}
+    n_pairs = {name: sum(bool(references) for _, references in pairs) for name, pairs in matches.items()}
     contrast = names.choose_contrast(n_pairs, reference_contrast)
+    if not n_pairs[contrast] and (needs_reference or not matches[contrast]) and not found.pairs:
+        raise InputError(_nothing_paired(top, series, reference_contrast))
     for one in series:
         if reason := one.judged[1]:
-            logger.info("%s is left out: %s.", one.name, reason)
-    pairs = []
-    for target, references in found[contrast]:
-        if len(references) == 1:
-            pairs.append(_pair(target, references[0], top, contrast))
-            logger.info("%s with %s", target.name, references[0].name)
-        elif n_pairs[contrast]:
-            both = " and ".join(str(one.path) for one in references[:2])
-            fits = f"two {contrast} references fit equally well, {both}"
-            why = fits if references else f"there is no {contrast} series in its study"
-            logger.warning("%s is left out: %s; list it in a CSV table to have it done.", target.name, why)
-    if not pairs:
-        raise InputError(_nothing_paired(top, series, reference_contrast))
-    return pairs, contrast
+            found.pass_over(one.path, reason)
+    found.add_matched(
+        matches[contrast],
+        lambda target, reference: _pair(target, reference, top, contrast),
+        contrast,
+        alone=not needs_reference,
+    )
+    for one in series:
+        if str(one.path) not in found.told:
+            found.pass_over(one.path, UNPAIRED)
+    return contrast
 
 
 def _contrasts() -> str:
@@ -135,13 +142,16 @@ def _because(series: Series) -> str:
     return f", since {series.judged[1]}" if series.judged[1] else ""
 
 
-def _series_of(folder: Path) -> list[Series]:
-    """Return the series of a folder; none, with a warning, where one of its images is damaged."""
+def _series_of(folder: Path, top: Path, found: Found) -> list[Series]:
+    """Return the series of a folder; none where it holds no MR image, or one is damaged: it may be anybody's case."""
     try:
         stacks = stacks_in(folder)
     except (InputError, OSError) as error:
-        logger.warning("%s is left out: %s", folder, error)
+        case = _case(folder, top)
+        found.add({IMAGE: str(folder), SUBJECT: case, CASE: case}, fault=reason_of(error))
         return []
+    if not stacks:
+        found.pass_over(folder, "it holds no MR images")
     return [Series(stack.path, stack.tags, stack.folder, stack.part) for stack in stacks]
 
 
@@ -193,11 +203,15 @@ def _rank(target: Series, reference: Series) -> tuple[bool, bool, bool, bool, fl
     return bool(reference.tags[Tag.AGENT]), elsewhere, turned, apart, round(pixel, 4)
 
 
-def _pair(target: Series, reference: Series, top: Path, contrast: str) -> Pair:
+def _pair(target: Series, reference: Series | None, top: Path, contrast: str) -> Pair:
     """Return a pair that names neither patient nor study, unless folders do."""
     patient = target.tags[Tag.PATIENT] or target.tags[Tag.STUDY]
-    folders = target.folder.relative_to(top).parts or (target.folder.name,)
-    subject = hashlib.sha256(patient.encode()).hexdigest()[:12]
-    series = {IMAGE: str(target.path), REFERENCE: str(reference.path), REFERENCE_CONTRAST: contrast}
-    case = names.safe_name("_".join(filter(None, (*folders, target.part))))
-    return series | {SUBJECT: subject, CASE: case}
+    subject = pseudonym(hashlib.sha256(patient.encode()).hexdigest()[:12])
+    pair = {IMAGE: str(target.path), SUBJECT: subject, CASE: _case(target.folder, top, target.part)}
+    logger.info("%s with %s", target.name, reference.name if reference else "no reference")
+    return pair | ({REFERENCE: str(reference.path), REFERENCE_CONTRAST: contrast} if reference else {})
+
+
+def _case(folder: Path, top: Path, part: str = "") -> str:
+    folders = folder.relative_to(top).parts or (folder.name,)
+    return names.safe_name("_".join(filter(None, (*folders, part))))

@@ -2,6 +2,7 @@
 """A DICOM series as a volume, placed in space as NIfTI counts it."""
 
 import itertools
+import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +25,7 @@ _ONE_SERIES: Final = "give a folder that holds one series, or name one of its fi
 
 def is_series(path: Path) -> bool:
     """Tell whether a path is a folder, a DICOM file, or the number of a volume among those of a file."""
-    return path.is_dir() or is_dicom(path) or is_dicom(path.parent)
+    return os.path.isdir(path) or is_dicom(path) or is_dicom(path.parent)  # noqa: PTH112 - no path is too long for it
 
 
 def read_series(path: Path, with_voxels: bool = True) -> Volume:
@@ -45,7 +46,8 @@ def read_series(path: Path, with_voxels: bool = True) -> Volume:
     affine = from_matvec(LPS_TO_RAS @ steps, LPS_TO_RAS @ first.position)
     voxels = _read_voxels(frames) if with_voxels else no_voxels(shape)
     header = _nifti_header(affine, shape, _stored_type(frames))
-    return Volume(voxels, affine, path, header, fields=acquisition_fields(first.tags))
+    fields, patient = acquisition_fields(first.tags), first.tags[Tag.PATIENT]
+    return Volume(voxels, affine, path, header, fields=fields, patient=patient)
 
 
 def find_stack(path: Path) -> Stack:
@@ -68,8 +70,10 @@ def find_stack(path: Path) -> Stack:
 
 
 def series_folder(path: Path) -> Path:
-    """Return the folder of a series."""
-    return path if path.is_dir() else path.parent if path.is_file() else path.parent.parent
+    """Return the folder of a series, however long its path is."""
+    if os.path.isdir(path):  # noqa: PTH112
+        return path
+    return path.parent if os.path.isfile(path) else path.parent.parent  # noqa: PTH113
 
 
 def _where_instead(folder: Path) -> str:

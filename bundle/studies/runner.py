@@ -23,7 +23,7 @@ from typing import Any, Literal
 import torch
 
 from bundle.batch.results import read_json
-from bundle.config_files import SEPARATOR, read_config
+from bundle.config_files import SEPARATOR, fire_text, inert, marked, read_config
 from bundle.engines import supports_bfloat16
 from bundle.errors import InputError
 from bundle.files import writable_folder, write_json
@@ -148,7 +148,7 @@ def _hash(content: Any) -> str:
 def _as_flag(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return "null" if value is None else str(value).lower()
-    return value if isinstance(value, str) else repr(value)
+    return fire_text(inert(marked(value)))
 
 
 def _hardware() -> str:

@@ -23,6 +23,7 @@ from bundle.case import Case
 from bundle.data.reading import read_volume
 from bundle.doubts import Doubt
 from bundle.errors import InputError
+from bundle.found import refuse_fault
 from bundle.keys import CASE, IMAGE, OUTPUT, PRED, REFERENCE
 from bundle.volumes.enlarge import regrid
 from bundle.volumes.geometry import Volume, check_same_grid, no_voxels, reorient_like
@@ -32,6 +33,10 @@ from bundle.volumes.volume_checks import two_places
 logger = logging.getLogger(__name__)
 
 Item = dict[Hashable, Any]
+_OTHER_PATIENT: Final = (
+    "{path}: by its header (PatientID) this reference is of another patient than the image; do not use the result "
+    "unless you know that both are of one person."
+)
 RESULT_POSTFIX: Final = "sr"
 SPACING: Final = "spacing"  # beside MONAI's metadata: voxel size in mm, float64 (3,)
 
@@ -60,6 +65,7 @@ class LoadPaird(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> Item:
         """Return an item with volumes; ``InputError`` if a path is missing, a file is refused, or the grids differ."""
         item = dict(data)
+        refuse_fault(item)
         target_key, *reference_keys = self.keys
         if isinstance(item.get(target_key), MetaTensor):
             return item
@@ -78,6 +84,8 @@ class LoadPaird(MapTransform):
                 reference = reorient_like(reference, target)
                 if self.check_grid:
                     check_same_grid(target, reference)
+                if target.patient and reference.patient not in ("", target.patient):
+                    item[CASE].warn(Doubt.OTHER_PATIENT, _OTHER_PATIENT.format(path=reference.path))
                 item[CASE].read_from(key, reference.source)
                 item[key] = _loaded(reference)
             elif self.allow_missing_keys:

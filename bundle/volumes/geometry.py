@@ -30,6 +30,7 @@ class Volume:
     source: Mapping[str, Any] | None = None  # what was read, see bundle.files.fingerprint; None without voxels
     # how it was acquired, see bundle.volumes.header_facts.acquisition_fields
     fields: Mapping[str, Sequence[float]] = dataclasses.field(default_factory=dict)
+    patient: str = dataclasses.field(default="", repr=False)  # DICOM's identifier, which is written nowhere
 
     @property
     def spacing(self) -> tuple[float, float, float]:

@@ -61,6 +61,7 @@ REFERENCE_NAMES: Final = {
 }
 DICOM_DIRECTORY: Final = "DICOMDIR"  # the file by which a CD of images is entered
 NIFTI_ENDING: Final = re.compile(r"\.nii(\.gz)?$")
+_IMAGE_ENDING: Final = re.compile(r"\.(nii|img|hdr|mg[zh]|n(rrd|hdr)|mh[ad])(\.gz)?$", re.IGNORECASE)
 
 _BY_IXI_NAME: Final = {contrast.ixi: contrast.name for contrast in CONTRASTS if contrast.ixi}
 _BIDS_NAME: Final = re.compile(
@@ -92,6 +93,17 @@ def parse_name(path: Path) -> Scan | None:
     return None
 
 
+def is_image_name(name: str) -> bool:
+    """Tell whether a file is a volume by its ending, of a format that is read here or of another."""
+    return _IMAGE_ENDING.search(name) is not None
+
+
+def is_misspelt(name: str) -> bool:
+    """Tell whether a name is one of BIDS or IXI but for its upper and lower case."""
+    patterns = (re.compile(one.pattern, re.IGNORECASE) for one in (_BIDS_NAME, _IXI_NAME))
+    return parse_name(Path(name)) is None and any(one.fullmatch(name) for one in patterns)
+
+
 def choose_contrast(n_pairs: Mapping[str, int], wanted: str) -> str:
     """Return the wanted reference contrast, or for ``auto`` the one with most pairs, the first of them on a tie."""
     return max(n_pairs, key=n_pairs.__getitem__) if wanted == "auto" else wanted  # the first of equals
@@ -104,7 +116,7 @@ def absolute_path(path: str | os.PathLike[str]) -> Path:
 
 def is_there(path: Path) -> bool:
     """Tell whether there is such a file or folder, or it is a file's part, such as a volume of several in DICOM."""
-    return path.exists() or path.parent.is_file()
+    return os.path.exists(path) or os.path.isfile(path.parent)  # noqa: PTH110, PTH113 - no path is too long for these
 
 
 def safe_name(name: str) -> str:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A batch goes on, stops and resumes as it should."""
 
+import contextlib
 import errno
 import json
 import os
@@ -8,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from monai.data import MetaTensor
 
+from bundle.batch.locks import Lock
 from bundle.batch.stopping import is_disk_full
 from bundle.errors import InputError, SomeFailedError
 
@@ -247,6 +251,67 @@ def test_an_output_outside_the_folder_is_refused(output, make_pairs, make_batch)
     (pair,) = make_pairs("a")
     with pytest.raises(InputError, match="must lie below the output folder"):
         make_batch([pair | {"output": output}]).run()
+
+
+def test_a_case_that_could_not_be_done_when_it_was_found_fails_alone(make_pairs, make_batch, treated, tmp_path) -> None:
+    first, second, third = make_pairs("a", "b", "c")
+    lost = second | {"image": "", "fault": "list.csv, line 3: image is missing; name one file."}
+    long = third | {"image": f"/{'n' * 300}.nii", "fault": "list.csv, line 4: it does not exist."}
+    del lost["reference"]
+    with pytest.raises(SomeFailedError, match=r"2 of 3 cases .* b: list\.csv, line 3: image is missing"):
+        make_batch([first, lost, long]).run()
+    assert treated() == ["a"]
+    assert statuses(tmp_path / "out") == {"a": "done", "b": "failed", "c": "failed"}
+    assert report_of(tmp_path / "out")["cases"][1]["reason"] == lost["fault"]
+
+
+@pytest.mark.parametrize("fits", [True, False])
+def test_a_name_that_is_too_long_fails_its_case_alone(fits, make_pairs, make_batch, treated) -> None:
+    """Beside the longest name that fits with its temporary one, the folder makes that of the lock too long."""
+    first, second = make_pairs("a", "b")
+    name = "n" * (255 - len(".0123456789ab.partial.") - len(".nii.gz") + (not fits))
+    pairs = [first | {"output": f"sub-{'s' * 100}/{name}"}, second]
+    for dry_run in (True, False):
+        refused = pytest.raises(SomeFailedError, match=f"1 of 2 .* a: .*{name}.*: this name is too long for the file")
+        with contextlib.nullcontext() if fits else refused:
+            make_batch(pairs, item_of if dry_run else dict).run(dry_run=dry_run)
+    assert treated() == (["a", "b"] if fits else ["b"])
+
+
+def item_of(_: Any) -> dict[str, Any]:
+    return {"image": MetaTensor(torch.zeros(1, 4, 4, 1)), "reference": None}
+
+
+def test_a_lock_that_cannot_be_had_fails_its_case_alone(make_pairs, make_batch, treated, monkeypatch) -> None:
+    acquire = Lock.acquire
+
+    def refuse(self: Lock, wait: bool = False) -> bool:
+        if "a_sr" in self.path.name:
+            raise InputError(f"{self.path}: cannot be locked.")
+        return acquire(self, wait)
+
+    monkeypatch.setattr(Lock, "acquire", refuse)
+    with pytest.raises(SomeFailedError, match=r"a: .*a_sr\.nii\.gz\.lock: cannot be locked"):
+        make_batch(make_pairs("a", "b")).run()
+    assert treated() == ["b"]
+
+
+def test_what_looking_for_earlier_results_stumbles_over_fails_its_case_alone(make_pairs, make_batch, treated) -> None:
+    first, second = make_pairs("a", "b")
+    outside = first | {"output": "../a"}
+    with pytest.raises(SomeFailedError, match=r"a: .*must lie below the output folder"):
+        make_batch([outside, second]).run()
+    assert treated() == ["b"]
+
+
+def test_the_report_names_what_was_passed_over_with_the_reason(make_pairs, make_batch, caplog, tmp_path) -> None:
+    passed_over = {"a result of an earlier run": ["/in/x.nii.gz", "/in/y.nii.gz"], "its format is not read": ["/in/z"]}
+    make_batch(make_pairs("a"), passed_over=passed_over).run()
+    assert report_of(tmp_path / "out")["passed_over"] == [
+        {"reason": "a result of an earlier run", "files": ["/in/x.nii.gz", "/in/y.nii.gz"]},
+        {"reason": "its format is not read", "files": ["/in/z"]},
+    ]
+    assert "; 3 files or series passed over" in caplog.text
 
 
 def test_the_report_may_lie_elsewhere_and_counts_all_cases(make_pairs, make_batch, tmp_path) -> None:

@@ -9,7 +9,7 @@ from monai.data import MetaTensor
 from bundle.acquisition import AxisEstimate
 from bundle.batch.dry_run import Plan, duration
 from bundle.case import Case, LowResFinding
-from bundle.errors import SomeFailedError
+from bundle.errors import InputError, SomeFailedError
 
 PAIR = {"case": "sub-1", "image": "in/sub-1_T2w.nii.gz", "reference": "in/sub-1_T1w.nii.gz"}
 
@@ -80,3 +80,45 @@ def test_a_dry_run_checks_and_tells_and_writes_nothing(make_pairs, make_batch, t
 def test_a_dry_run_makes_no_folder(make_pairs, make_batch, tmp_path) -> None:
     make_batch(make_pairs("a"), lambda _: item()).run(dry_run=True)
     assert not Path(tmp_path / "out").exists()
+
+
+def test_a_dry_run_names_what_would_fail_and_counts_what_is_passed_over(
+    make_pairs, make_batch, caplog, tmp_path
+) -> None:
+    pairs = make_pairs("a", "b", "c")
+    pairs[1]["fault"] = "b.nii: it leaves a guess."
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "c_sr.nii.gz").write_text("somebody's own")
+    with pytest.raises(SomeFailedError, match=r"2 of 3 .* b: b\.nii: it leaves a guess\.; c: .*this is there already"):
+        make_batch(pairs, lambda _: item(), passed_over={"its format is not read": ["x.mgz"]}).run(dry_run=True)
+    assert "1 cases to do or done, 2 that fail; 1 files or series passed over" in caplog.text
+
+
+@pytest.mark.parametrize("n_bytes", [4 * 20 * 30 * 4, 4 * 20 * 30 * 4 - 1])
+def test_a_dry_run_tells_where_the_disk_has_too_little_room(n_bytes, make_pairs, make_batch, caplog, monkeypatch):
+    monkeypatch.setattr("bundle.batch.batch.free_bytes", lambda _: n_bytes)
+    make_batch(make_pairs("a"), lambda _: item()).run(dry_run=True)
+    assert ("the results may take 0.0 GB where 0.0 GB are free" in caplog.text) is (n_bytes % 2 == 1)
+
+
+@pytest.mark.parametrize("place", ["out", "report"])
+def test_a_dry_run_refuses_a_folder_that_cannot_be_written(place, make_pairs, make_batch, tmp_path) -> None:
+    blocked = tmp_path / "out" if place == "out" else tmp_path / "file"
+    blocked.touch()
+    report = None if place == "out" else blocked / "r.json"
+    with pytest.raises(InputError, match=f"{blocked}: cannot write into this output folder .*Not a directory"):
+        make_batch(make_pairs("a"), lambda _: item()).run(dry_run=True, report=report)
+
+
+def test_a_dry_run_refuses_the_folder_of_a_data_set_that_is_not_derived(make_pairs, make_batch, tmp_path) -> None:
+    (pair,) = make_pairs("a")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "dataset_description.json").write_text('{"Name": "raw"}')
+    with pytest.raises(InputError, match="holds a BIDS data set that is not derived"):
+        make_batch([pair | {"dataset": str(tmp_path / "in")}], lambda _: item()).run(dry_run=True)
+    derived = tmp_path / "out" / "dataset_description.json"
+    derived.unlink()
+    make_batch([pair | {"dataset": str(tmp_path / "in")}], lambda _: item()).run(dry_run=True)
+    assert not derived.exists()
+    make_batch([pair | {"dataset": str(tmp_path / "in")}]).run()
+    assert derived.exists()

@@ -122,6 +122,10 @@ def test_enhance_tells_one_image_from_many(
             {"output_dtype": "input", "slices_per_batch": 2},
         ),
         (["--output_ext=.nii"], {"output_ext": ".nii"}),
+        (["--output_dtype", "in #put", "--output_ext='.nii #'"], {"output_dtype": "in #put", "output_ext": ".nii #"}),
+        (["--report", "study #2", "--ckpt_path=2024"], {"report": "{here}/study #2", "ckpt_path": "{here}/2024"}),
+        (["--report", "'$a'", "--ckpt_path", "./$m"], {"report": "{here}/$a", "ckpt_path": "{here}/$m"}),
+        (["--report", "null", "--set", "ensemble=[010, 1e5]"], {"report": None, "ensemble": ["010", "1e5"]}),
         (["--inferer#progress", "false"], {"inferer::progress": False}),
         (["--set", "factor=2", "--factor", "4"], {"factor": 2}),  # the more particular wins
     ],
@@ -131,6 +135,8 @@ def test_options_of_enhance_set_keys(arguments: list[str], expected: dict[str, A
     usual = recorder.keys_of(*ENHANCE)
     found = recorder.keys_of(*ENHANCE, *arguments)
     filled = {k: v.replace("{here}", str(here)) if isinstance(v, str) else v for k, v in expected.items()}
+    if "ensemble" in filled:
+        filled["ensemble"] = [str(here / name) for name in filled["ensemble"]]
     assert found == usual | filled
 
 
@@ -148,7 +154,7 @@ def test_options_of_enhance_set_keys(arguments: list[str], expected: dict[str, A
         (["train", "-o", "out", "--initial-weights", "model.pt"], {"initial_weights": "{here}/model.pt"}),
         (["train", "-o", "out", "--initial_weights", "model.pt"], {"initial_weights": "{here}/model.pt"}),
         (["train", "-o", "out", "--initial-weights", "T1w_3x"], {"initial_weights": "{root}/models/T1w_3x.pt"}),
-        (["train", "-o", "out", "--initial-weights", "$@mine"], {"initial_weights": "$@mine"}),
+        (["train", "-o", "out", "--initial_weights", "$@mine"], {"initial_weights": "$@mine"}),
         (["train", "-o", "out", "--tracking", "mlflow"], {"tracking": "mlflow"}),
         (["evaluate", "-t", "data", "-o", "out", "--all"], {"training_dir": "{here}/data", "split_file": None}),
         (

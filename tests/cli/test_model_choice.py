@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from bundle.cli.model_choice import named_weights
+from bundle.config_files import Expression
 from bundle.errors import InputError
 
 
@@ -18,7 +19,8 @@ def folder(tmp_path: Path) -> Path:
 def test_a_file_is_itself_and_so_is_an_expression(folder: Path) -> None:
     file = str(folder / "several" / "other.pt")
     assert named_weights(file, folder) == file
-    assert named_weights("$@training_dir + '/model.pt'", folder) == "$@training_dir + '/model.pt'"
+    expression = Expression("$@training_dir + '/model.pt'")
+    assert named_weights(expression, folder) is expression
 
 
 def test_a_folder_is_its_only_weights_or_those_called_model(folder: Path) -> None:

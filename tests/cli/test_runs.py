@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command line as its users run it, on small volumes, from a folder that is not the bundle's."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -151,3 +152,57 @@ def test_dicom_of_what_is_no_dicom_is_refused_before_the_first_case(
     pair = [f"{stem}_T2w.nii.gz", "--reference", f"{stem}_PDw.nii.gz"]
     assert main(["enhance", *pair, "-m", "model.pt", "-o", "out", "--dicom", "--dry-run", *AS_IT_IS]) == 2
     assert "this is no DICOM, so its result cannot become DICOM; leave out --dicom" in capfd.readouterr().err
+
+
+HOSTILE = "$(touch pwned) #1 @image @#a %output_dir a::b 'q' \"d\" \\ [x], {y} <b>&amp; \n é " + os.fsdecode(b"\xff")
+
+
+def test_names_of_any_character_work_and_nothing_in_them_is_evaluated(
+    small_dataset: Path, weights: Path, tmp_path: Path
+) -> None:
+    stem = small_dataset / "sub-D" / "anat" / "sub-D"
+    place = tmp_path / HOSTILE
+    place.mkdir()
+    for contrast in ("T2w", "PDw"):
+        shutil.copy(f"{stem}_{contrast}.nii.gz", place / f"{HOSTILE} {contrast}.nii.gz")
+    weights.rename(place / "$m#1.pt")
+    before = sorted(tmp_path.iterdir())
+    pair = [f"{HOSTILE}/{HOSTILE} T2w.nii.gz", "-r", f"{HOSTILE}/{HOSTILE} PDw.nii.gz", "-m", f"{HOSTILE}/$m#1.pt"]
+    assert main(["enhance", *pair, "-o", f"{HOSTILE}/out #2", *AS_IT_IS]) == 0
+    assert len(written(place / "out #2")) == 1
+    assert sorted(tmp_path.iterdir()) == before
+
+
+CODE = ["$__import__('os').mkdir('pwned')", "@output_dir", "%image", "=1+1", "#b"]
+
+
+@pytest.mark.parametrize("ending", ["csv", "json"])
+def test_cells_of_a_list_are_never_evaluated(ending: str, small_dataset: Path, weights: Path, tmp_path: Path) -> None:
+    stem = small_dataset / "sub-D" / "anat" / "sub-D"
+    rows = [("image", "reference", "subject", "case")]
+    for number, cell in enumerate(CODE):
+        files = [f"{cell}.nii.gz", f"{cell} reference.nii.gz"]
+        for file, contrast in zip(files, ("T2w", "PDw"), strict=True):
+            shutil.copy(f"{stem}_{contrast}.nii.gz", tmp_path / file)
+        rows.append((*files, cell, f"{cell}{number}"))
+    if ending == "csv":
+        text = "\n".join(";".join(row) for row in rows)
+    else:
+        text = json.dumps([dict(zip(rows[0], row, strict=True)) for row in rows[1:]])
+    (tmp_path / f"list #1.{ending}").write_text(text)
+    before = sorted(tmp_path.iterdir())
+    assert main(["enhance", f"list #1.{ending}", "-m", "model.pt", "-o", "out", *AS_IT_IS, "--dry-run"]) == 0
+    assert main(["enhance", f"list #1.{ending}", "-m", "model.pt", "-o", "out", *AS_IT_IS]) == 0
+    assert len(written(tmp_path / "out")) == len(CODE)
+    assert sorted(tmp_path.iterdir()) == sorted([*before, tmp_path / "out"])
+
+
+def test_folders_whose_names_are_numbers_or_hold_a_hash_are_those_that_are_meant(
+    small_dataset: Path, weights: Path, tmp_path: Path
+) -> None:
+    for folder, subject in (("study", "A"), ("study #2", "B"), ("2024", "C"), ("null", "D")):
+        shutil.copytree(small_dataset / f"sub-{subject}", tmp_path / folder / f"sub-{subject}")
+    for folder, subject in (("study #2", "B"), ("2024", "C"), ("./null", "D")):
+        words = ["--dataset_dir", folder, "--ckpt_path", "model.pt", "--set", f"output_dir=out/{folder} #1", *AS_IT_IS]
+        assert main(["enhance", *words]) == 0
+        assert list(written(tmp_path / "out" / f"{folder} #1")) == [f"sub-{subject}_sr.nii.gz"]

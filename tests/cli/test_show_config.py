@@ -14,7 +14,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bundle.cli import main
-from bundle.cli.stage_run import command_lines, command_words, fire_text
+from bundle.cli.stage_run import command_lines, command_words
+from bundle.config_files import fire_text
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = st.text(st.characters(exclude_categories=["C", "Zl", "Zp"]), max_size=8)

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from monai.bundle import ConfigParser
 from tqdm import tqdm
 
 from bundle.cli.stage_run import Messages, run_stage
+from bundle.config_files import Expression
 from bundle.errors import InputError
 
 monai_bundle = pytest.importorskip("monai.bundle")
@@ -65,6 +67,17 @@ def test_a_stage_runs_in_the_bundle_and_comes_back(tmp_path: Path, monkeypatch: 
         "folder": ROOT,
     }
     assert Path.cwd() == tmp_path
+
+
+def test_texts_reach_a_stage_such_that_nothing_in_them_is_evaluated(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, Any] = {}
+    monkeypatch.setattr(monai_bundle, "run", lambda *_, **keys: given.update(keys))
+    keys = {"test_subjects": ["$1", "P#1", "7"], "image": "/a@b", "device": Expression("$torch.device('cpu')")}
+    run_stage(ROOT, "training", ["configs/train.yaml"], keys, Messages())
+    assert ConfigParser({"image": given["image"]}).get_parsed_content("image") == "/a@b"
+    subjects = ConfigParser({"a": given["test_subjects"]}).get_parsed_content("a")
+    assert subjects == ["$1", "P#1", "7"]
+    assert given["device"] == "$torch.device('cpu')"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 
 from bundle.data.bids import bids_sidecar, with_outputs, write_dataset_description
 from bundle.data.pairs import find_pairs
-from bundle.data.selection import requested_pairs
+from bundle.data.selection import requested_cases
 from bundle.errors import InputError
 
 
@@ -35,14 +35,14 @@ def make_dataset(folder: Path, *cases: str) -> Path:
     ],
 )
 def test_a_result_is_named_as_derivatives_are(case: str, output: str, tmp_path: Path) -> None:
-    (pair,) = requested_pairs(make_dataset(tmp_path, case))
+    (pair,) = requested_cases(make_dataset(tmp_path, case)).pairs
     assert pair["output"] == output
 
 
 def test_a_folder_that_is_no_bids_data_set_gets_no_outputs(tmp_path: Path) -> None:
     pairs = find_pairs(make_dataset(tmp_path, "sub-1", "sub-2"))
     (tmp_path / "dataset_description.json").unlink()
-    assert requested_pairs(tmp_path) == pairs
+    assert requested_cases(tmp_path).pairs == pairs
     assert bids_sidecar(pairs[0]) == {}
     write_dataset_description(tmp_path / "out", pairs)
     assert not (tmp_path / "out").exists()
@@ -53,7 +53,7 @@ def test_names_that_are_not_bids_keep_their_usual_output(tmp_path: Path) -> None
     image = str(tmp_path / "IXI002-Guys-0828-T2.nii.gz")
     for name in ("IXI002-Guys-0828-T2.nii.gz", "IXI002-Guys-0828-PD.nii.gz"):
         (tmp_path / name).touch()
-    (pair,) = requested_pairs(tmp_path)
+    (pair,) = requested_cases(tmp_path).pairs
     assert pair["image"] == image
     assert not {"output", "dataset"} & pair.keys()
 
@@ -66,7 +66,7 @@ def test_outputs_are_as_many_as_cases(tmp_path: Path) -> None:
 
 def test_a_sidecar_traces_the_result_to_files_of_the_source(tmp_path: Path) -> None:
     source, output = make_dataset(tmp_path / "raw data", "sub-1/anat/sub-1"), tmp_path / "results" / "sr"
-    (pair,) = requested_pairs(source)
+    (pair,) = requested_cases(source).pairs
     sidecar = bids_sidecar(pair)
     write_dataset_description(output, [pair])
     links = json.loads((output / "dataset_description.json").read_text())["DatasetLinks"]
@@ -81,13 +81,13 @@ def test_a_sidecar_traces_the_result_to_files_of_the_source(tmp_path: Path) -> N
 
 def test_a_reference_outside_the_data_set_is_traced_by_its_address(tmp_path: Path) -> None:
     source = make_dataset(tmp_path / "raw", "sub-1")
-    pair = requested_pairs(source)[0] | {"reference": str(tmp_path / "elsewhere" / "T1 w.nii.gz")}
+    pair = requested_cases(source).pairs[0] | {"reference": str(tmp_path / "elsewhere" / "T1 w.nii.gz")}
     assert bids_sidecar(pair)["Sources"][1] == f"file://{tmp_path}/elsewhere/T1%20w.nii.gz"
 
 
 def test_the_derived_data_set_is_described_with_what_bids_requires(tmp_path: Path) -> None:
     source = make_dataset(tmp_path / "raw", "sub-1")
-    write_dataset_description(source / "derivatives" / "mcsr", requested_pairs(source))
+    write_dataset_description(source / "derivatives" / "mcsr", requested_cases(source).pairs)
     description = json.loads((source / "derivatives" / "mcsr" / "dataset_description.json").read_text())
     assert description["Name"] == "Super-resolution of Ward 7"
     assert description["DatasetType"] == "derivative"
@@ -101,7 +101,7 @@ def test_the_derived_data_set_is_described_with_what_bids_requires(tmp_path: Pat
 def test_a_damaged_description_of_the_source_does_no_harm(content: str, tmp_path: Path) -> None:
     source = make_dataset(tmp_path / "ward", "sub-1")
     (source / "dataset_description.json").write_text(content)
-    write_dataset_description(tmp_path / "out", requested_pairs(source))
+    write_dataset_description(tmp_path / "out", requested_cases(source).pairs)
     assert "Super-resolution of ward" in (tmp_path / "out" / "dataset_description.json").read_text()
 
 
@@ -110,7 +110,7 @@ def test_the_description_of_derivatives_that_are_there_is_left_alone(tmp_path: P
     (tmp_path / "out").mkdir()
     before = json.dumps({"Name": "mine", "DatasetType": "derivative"})
     (tmp_path / "out" / "dataset_description.json").write_text(before)
-    write_dataset_description(tmp_path / "out", requested_pairs(source))
+    write_dataset_description(tmp_path / "out", requested_cases(source).pairs)
     assert (tmp_path / "out" / "dataset_description.json").read_text() == before
 
 
@@ -118,5 +118,5 @@ def test_results_never_go_into_the_source_itself(tmp_path: Path) -> None:
     source = make_dataset(tmp_path, "sub-1")
     before = (source / "dataset_description.json").read_bytes()
     with pytest.raises(InputError, match=r"that is not derived; choose another, such as .*mcsr"):
-        write_dataset_description(source, requested_pairs(source))
+        write_dataset_description(source, requested_cases(source).pairs)
     assert (source / "dataset_description.json").read_bytes() == before

@@ -146,7 +146,7 @@ def test_targets_without_reference_are_named_in_a_warning(tmp_path: Path, caplog
     make_files(tmp_path, "sub-1_T2w.nii.gz", "sub-1_PDw.nii.gz", "sub-2_T2w.nii.gz", "sub-2_T1w.nii.gz")
     assert list(matched(tmp_path)) == ["sub-1_T2w.nii.gz"]
     assert [record.levelname for record in caplog.records] == ["WARNING"]
-    assert "1 targets have no PDw reference and are left out: sub-2_T2w.nii.gz" in caplog.text
+    assert "1 passed over (there is no PDw of its session or study): sub-2_T2w.nii.gz" in caplog.text
 
 
 def test_hidden_partial_and_derived_files_are_left_out(tmp_path: Path) -> None:

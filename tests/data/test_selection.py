@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bundle.data import find_pairs, pairs_of_subset, requested_pairs, split_pairs
+from bundle.data import find_pairs, pairs_of_subset, requested_cases, split_pairs
 from bundle.data.datalist import Pair
 from bundle.data.splits import SPLITS, SplitPlan
 from bundle.errors import InputError
@@ -34,7 +34,7 @@ def test_a_named_pair_takes_subject_and_case_from_the_image_name(
 ) -> None:
     image, reference = tmp_path / name, tmp_path / "other" / "sub-9_T1w.nii.gz"
     expected = {"image": str(image), "reference": str(reference), "subject": subject, "case": case}
-    assert requested_pairs("not looked at", image=image, reference=str(reference)) == [expected]
+    assert requested_cases("not looked at", image=image, reference=str(reference)).pairs == [expected]
 
 
 @pytest.mark.parametrize("name", ["sub-L12_ses-1_T2w.nii.gz", "IXI002-Guys-0828-T2.nii.gz"])
@@ -42,14 +42,14 @@ def test_a_named_pair_is_the_one_its_folder_would_give(tmp_path: Path, name: str
     reference = name.replace("T2", "T1")
     for file in (name, reference):
         (tmp_path / file).touch()
-    named = requested_pairs(tmp_path, image=tmp_path / name, reference=tmp_path / reference)
-    assert named == find_pairs(tmp_path) == requested_pairs(tmp_path)
+    named = requested_cases(tmp_path, image=tmp_path / name, reference=tmp_path / reference).pairs
+    assert named == find_pairs(tmp_path) == requested_cases(tmp_path).pairs
 
 
 @pytest.mark.parametrize(("name", "case"), [("p 1/T2", "p-1_T2"), ("sub-1/T2w", "sub-1_T2w")])
 def test_a_dicom_folder_is_named_after_its_parent_too(tmp_path: Path, name: str, case: str) -> None:
     (tmp_path / name).mkdir(parents=True)
-    (pair,) = requested_pairs(".", image=tmp_path / name, reference=tmp_path / "T1")
+    (pair,) = requested_cases(".", image=tmp_path / name, reference=tmp_path / "T1").pairs
     assert pair["case"] == case
     assert pair["subject"] == name.replace("/", "_")
 
@@ -60,7 +60,7 @@ def test_a_named_pair_is_absolute_and_its_links_keep_their_names(
     (tmp_path / "store").mkdir()
     (tmp_path / "here").symlink_to(tmp_path / "store")
     monkeypatch.chdir(tmp_path)
-    (pair,) = requested_pairs(".", image="here/a.nii", reference=Path("./b.nii"))
+    (pair,) = requested_cases(".", image="here/a.nii", reference=Path("./b.nii")).pairs
     assert pair["image"] == str(tmp_path / "here" / "a.nii")
     assert pair["reference"] == str(tmp_path / "b.nii")
 
@@ -68,10 +68,10 @@ def test_a_named_pair_is_absolute_and_its_links_keep_their_names(
 def test_a_named_pair_may_lie_in_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    (pair,) = requested_pairs(".", image="~/sub-1_T2w.nii", reference=Path("~") / "r.nii")
+    (pair,) = requested_cases(".", image="~/sub-1_T2w.nii", reference=Path("~") / "r.nii").pairs
     assert (pair["image"], pair["reference"]) == (str(tmp_path / "sub-1_T2w.nii"), str(tmp_path / "r.nii"))
     # A tilde before what is nobody's name is a part of the name.
-    (pair,) = requested_pairs(".", image="~backup.nii", reference="r.nii")
+    (pair,) = requested_cases(".", image="~backup.nii", reference="r.nii").pairs
     assert pair["image"] == str(tmp_path / "~backup.nii")
 
 
@@ -80,7 +80,7 @@ def test_a_data_set_may_lie_in_the_home_folder(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "data").mkdir()
     for name in ("sub-1_T2w.nii", "sub-1_T1w.nii", "sub-1_PDw.nii"):
         (tmp_path / "data" / name).touch()
-    (pair,) = requested_pairs("~/data", "T1w")
+    (pair,) = requested_cases("~/data", "T1w").pairs
     assert pair["reference"] == str(tmp_path / "data" / "sub-1_T1w.nii")
 
 
@@ -95,12 +95,12 @@ def test_half_a_pair_is_refused_naming_the_other_half(
     tmp_path: Path, given: dict[str, str | os.PathLike[str]], message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
-        requested_pairs(tmp_path, **given)
+        requested_cases(tmp_path, **given)
 
 
 def test_without_a_named_pair_an_empty_data_set_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no pairs"):
-        requested_pairs(tmp_path)
+        requested_cases(tmp_path)
 
 
 def test_without_a_split_file_every_pair_is_chosen() -> None:

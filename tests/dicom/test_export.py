@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bundle.data.pairs import find_pairs
+from bundle.data.pairs import find_pairs, survey
 from bundle.data.selection import contrast_of
 from bundle.dicom.export import Series
 from bundle.dicom.headers import Tag
@@ -145,10 +145,20 @@ def test_what_leaves_a_guess_is_left_out_by_name(write: Any, tmp_path: Path, cap
     write("b/t1", "t1", study="2")
     write("b/t1 again", "t1", study="2")
     write("c/t2", "t2", study="3")
-    assert chosen(tmp_path) == {"a_t2": "a/t1"}
-    assert "two T1w references fit equally well" in caplog.text
-    assert str(tmp_path / "b" / "t1 again") in caplog.text
-    assert f"{tmp_path / 'c' / 't2'} (t2) is left out: there is no T1w series in its study" in caplog.text
+    found = survey(tmp_path)
+    assert {pair["case"]: "fault" in pair for pair in found.pairs} == {"a_t2": False, "b_t2": True}
+    (fault,) = (pair["fault"] for pair in found.pairs if "fault" in pair)
+    assert "has two references that fit equally well" in fault
+    assert str(tmp_path / "b" / "t1 again") in fault
+    assert found.passed_over == {"there is no T1w of its session or study": [str(tmp_path / "c" / "t2")]}
+    assert "1 passed over (there is no T1w of its session or study): c/t2" in caplog.text
+    alone = survey(tmp_path, needs_reference=False)  # of weights that take none, too
+    assert {pair["case"]: ("reference" in pair, "fault" in pair) for pair in alone.pairs} == {
+        "a_t2": (True, False),
+        "b_t2": (False, True),
+        "c_t2": (False, False),
+    }
+    assert alone.passed_over == {}
 
 
 def test_series_that_share_a_folder_are_paired_with_each_other(write: Any, tmp_path: Path, write_dicom: Any) -> None:
@@ -159,13 +169,18 @@ def test_series_that_share_a_folder_are_paired_with_each_other(write: Any, tmp_p
     assert chosen(tmp_path) == {"a_series-0": "a/5.1-0.dcm", "b_t2": "b/t1"}
 
 
-def test_damaged_files_are_left_out_by_name(write: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_folder_with_a_damaged_file_is_a_case_that_cannot_be_done(write: Any, tmp_path: Path) -> None:
     write("a/t2", "t2")
     write("a/t1", "t1")
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "IM1").write_bytes(bytes(128) + b"DICM")
-    assert chosen(tmp_path) == {"a_t2": "a/t1"}
-    assert f"{tmp_path / 'b'} is left out: {tmp_path / 'b' / 'IM1'}: this file is cut short or damaged" in caplog.text
+    found = survey(tmp_path)
+    faults = {pair["case"]: pair.get("fault", "") for pair in found.pairs}
+    assert faults.keys() == {"a_t2", "b"}
+    assert faults["a_t2"] == ""
+    assert faults["b"].startswith(f"{tmp_path / 'b' / 'IM1'}: this file is cut short or damaged")
+    assert found.passed_over == {}
+    assert ["fault" in pair for pair in survey(tmp_path / "b").pairs] == [True]  # and nothing else is there
 
 
 def test_series_that_make_no_pair_are_listed_with_what_they_were_taken_for(write: Any, tmp_path: Path) -> None:
@@ -225,7 +240,7 @@ def test_what_is_passed_over_is_told_with_the_reason(
     write("t1", "t1")
     write("mpr", "t1 mpr", ImageType=["DERIVED", "SECONDARY"])
     assert chosen(tmp_path) == {"t2": "t1"}
-    assert f"{tmp_path / 'mpr'} (t1 mpr) is left out: it was computed from other images" in caplog.text
+    assert "1 passed over (it was computed from other images (DERIVED)): mpr" in caplog.text
 
 
 def test_the_echoes_of_one_series_are_target_and_reference(write_dicom: Any, tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from monai.bundle import run
+from fire.parser import DefaultParseValue
+from monai.bundle import ConfigParser, run
 
 from bundle.errors import InputError
 from bundle.studies import Row, Study, StudyPlan, StudyRunner, data_fingerprint, runner
@@ -81,6 +82,13 @@ def test_every_row_is_trained_where_it_can_be_and_evaluated(calls, tmp_path) -> 
         ("evaluating", str(tmp_path / "runs" / "sr1_2x")),
         ("evaluating", str(tmp_path / "runs" / "zero_filling_factor=2")),
     ]
+
+
+def test_folders_of_any_name_reach_the_stages(calls, tmp_path) -> None:
+    study(tmp_path / "runs #1 @here").run()
+    given = [value(a, "training_dir" if stage == "evaluating" else "output_dir") for stage, a in calls[:2]]
+    read = [ConfigParser({"a": DefaultParseValue(text)}).get_parsed_content("a") for text in given]
+    assert read == [str(tmp_path / "runs #1 @here" / "runs" / "one_level_2x")] * 2
 
 
 def test_trainings_lay_scale_and_variant_over_the_paper_s_settings(calls, tmp_path) -> None:

@@ -169,6 +169,17 @@ def test_load_paird_passes_on_what_is_wrong_with_a_file(pair: dict[str, str]) ->
         LoadPaird()(pair)
 
 
+@pytest.mark.parametrize(("patients", "n_warnings"), [(("1", "2"), 1), (("1", "1"), 0), (("", "2"), 0), (("1", ""), 0)])
+def test_load_paird_warns_of_a_reference_of_another_patient(
+    patients: tuple[str, str], n_warnings: int, write_dicom: Callable[..., Path], tmp_path: Path
+) -> None:
+    voxels = np.random.default_rng(0).integers(1, 999, (3, 24, 20))
+    folders = [write_dicom(tmp_path / str(n), voxels, PatientID=patient) for n, patient in enumerate(patients)]
+    item = LoadPaird()({"image": str(folders[0]), "reference": str(folders[1]), "case": "a"})
+    assert len(item["case"].warnings) == n_warnings
+    assert all("1: by its header (PatientID)" in warning for warning in item["case"].warnings)
+
+
 @pytest.mark.parametrize("ext", [".nii", ".nii.gz"])
 @pytest.mark.parametrize(("output_dtype", "stored"), [("float32", "float32"), ("input", "int16")])
 def test_save_volumed_writes_under_the_image_s_header(
