@@ -15,7 +15,7 @@ OF_EDGES: Final = 0.02  # part of the edges of a volume's box that has one value
 OF_VOLUME: Final = 0.005  # part of all voxels from which a constant border counts
 # Above the darkest by this many times the range of the tissue, a single voxel is no tissue; real volumes reach 3.2.
 HOT: Final = 4.0
-COLD: Final = 0.25  # below the darkest by this part of the range; ringing of interpolations stays above
+COLD: Final = 0.25  # below the darkest, and below 0, by this part of the range; ringing stays above
 AROUND: Final = 2  # pixels to each side in the plane that tell what a single voxel should be
 
 
@@ -75,7 +75,7 @@ def stray_voxels(voxels: np.ndarray, slice_axis: int) -> tuple[np.ndarray, np.nd
     """
     darkest, brightest = robust_range(_some(voxels))
     length = brightest - darkest
-    low, high = darkest - COLD * length, darkest + HOT * length
+    low, high = min(darkest, 0.0) - COLD * length, darkest + HOT * length  # what is dark and not below 0 is air
     places = np.argwhere((voxels < low) | (voxels > high)) if length > 0 else np.empty((0, 3), dtype=int)
     reach = [0 if axis == slice_axis else AROUND for axis in range(3)]
     boxes = (tuple(slice(max(p - r, 0), p + r + 1) for p, r in zip(place, reach, strict=True)) for place in places)

@@ -123,6 +123,12 @@ def test_a_bright_region_stays_and_a_single_voxel_does_not(head) -> None:
     assert [100, 100, 2] in stray_voxels(large, 2)[0].tolist()
 
 
+def test_a_dark_voxel_of_a_volume_without_air_is_no_stray_one(head) -> None:
+    tissue = head + 700
+    tissue[20, 20, 3] = 90  # such as a vessel
+    assert len(stray_voxels(tissue, 2)[0]) == 0
+
+
 def test_the_range_is_that_of_all_but_one_in_a_thousand() -> None:
     ramp = np.arange(1, 10001, dtype=np.float32)
     lowest, highest = robust_range(np.concatenate([ramp, [1e6]]))
