@@ -345,7 +345,7 @@ def night(folder: Path, studies: list[Study]) -> bool:
 
 def files_below(folder: Path) -> dict[str, Path]:
     """Return the results below a folder."""
-    return {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*.nii.gz"))}
+    return {str(path.relative_to(folder)): path for path in sorted(folder.rglob("[!.]*.nii.gz"))}
 
 
 def kills(folder: Path, studies: list[Study], n_kills: int) -> bool:

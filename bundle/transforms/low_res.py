@@ -212,8 +212,8 @@ def _said(before: Sequence[int], axes: Sequence[AxisEstimate]) -> str:
     resolution = f"in plane {_times([axis.factor for axis in axes], always=True)} times coarser than its grid {grid}"
     known = f"{resolution}, {' and '.join(sources)}{spread_text}"
     if all(axis.is_sure and axis.window for axis in axes):
-        return f"{known}: sharpened, with what was measured put back"
-    return f"{known}, which is unsure: sharpened, and what was measured is put back as far as it is known"
+        return f"{known}: what was measured is put back"
+    return f"{known}, unsure: what was measured is put back as far as it is known"
 
 
 def _nothing_to_do(item: Item) -> str:

@@ -92,9 +92,9 @@ class ThickSlicesd(Transform):
         if abs(thickness / apart - 1) > 0.02:
             said = f"{found.said}; slices of {thickness:.3g} mm, {apart:.3g} mm apart, become {spacing[axis]:.3g} mm"
         if REFERENCE in item and apart / self._across_reference(item, found) < THICK_FROM:
-            said += ", with little help of the reference, whose slices are hardly finer"
+            said += " (those of the reference are hardly finer, and help little)"
         if ratio < 0.95 * apart / wanted:
-            said += f", not {wanted:.3g}: more than {MOST:.0f} of one are not made"
+            said += f", not {wanted:.3g} (no more than {MOST:.0f} of one)"
         return dataclasses.replace(found, said=said, matrix_after=matrix, spacing_after=spacing, slices=slices)
 
     def _by_header(self, item: Item, apart: float) -> float:

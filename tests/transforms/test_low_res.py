@@ -90,7 +90,7 @@ def test_zero_filled_target_is_taken_as_it_is_and_its_block_is_measured(factor, 
     assert facts["matrix_before"] == facts["matrix_after"] == list(SHAPE)
     assert facts["factor"] == pytest.approx([rows, columns], rel=0.04)
     assert "of 128 x 144 pixels, by its own k-space" in facts["said"]
-    assert facts["said"].endswith(": sharpened, with what was measured put back")
+    assert facts["said"].endswith(": what was measured is put back")
     json.dumps(facts)
 
 
@@ -232,7 +232,7 @@ def test_what_is_unsure_is_done_and_said(tmp_path, monkeypatch) -> None:
     out = MeasuredBlockd()(pair(tmp_path, head()))
     assert out["case"].low_res.said == (
         "in plane 1.4 x 1.4 times coarser than its grid of 128 x 144 pixels, by its header, +-15%, "
-        "which is unsure: sharpened, and what was measured is put back as far as it is known"
+        "unsure: what was measured is put back as far as it is known"
     )
 
 

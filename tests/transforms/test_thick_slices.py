@@ -89,7 +89,7 @@ def test_what_is_found_once_is_not_looked_for_again(tmp_path: Path) -> None:
     [
         ({"thickness": 4.0}, "slices of 4 mm, 5 mm apart, become 0.938 mm"),
         ({"spacing": 2.0}, "slices 5 mm apart become 2 mm"),
-        ({"spacing": 0.5}, "become 0.714 mm, not 0.5: more than 7 of one are not made"),
+        ({"spacing": 0.5}, "become 0.714 mm, not 0.5 (no more than 7 of one)"),
     ],
 )
 def test_what_is_asked_for_is_done_and_said(settings: dict[str, float], said: str, tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_slices_get_as_fine_as_a_finer_reference_and_no_finer(tmp_path: Path) ->
     reference = save(tmp_path / "b.nii", (40, 44, 15), AFFINE @ np.diag([1, 1, 0.4, 1]))
     item = fine(save(tmp_path / "a.nii"), reference=reference)
     assert item["image"].shape[1:] == (40, 44, 15)
-    assert "little help" not in item["case"].low_res.said
+    assert "help little" not in item["case"].low_res.said
 
 
 def test_a_reference_of_thick_slices_is_said_to_help_little(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_a_reference_of_thick_slices_is_said_to_help_little(tmp_path: Path) -> N
         save(tmp_path / "a.nii"), reference=save(tmp_path / "b.nii", (40, 44, 7), AFFINE @ np.diag([1, 1, 0.9, 1]))
     )
     assert item["image"].shape[1:] == (40, 44, 32)
-    assert item["case"].low_res.said.endswith("with little help of the reference, whose slices are hardly finer")
+    assert item["case"].low_res.said.endswith("mm (those of the reference are hardly finer, and help little)")
 
 
 @pytest.mark.parametrize(("shape", "apart"), [((40, 44, 6), 0.22), ((40, 44, 1), 1.0)])
