@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What registration looks at: a volume in its place, a coarse copy of it, and where the head is."""
 
+import contextlib
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -68,9 +69,11 @@ class StoredVolume:
         voxels = volume.voxels.T if self._reversed else volume.voxels
         failed = None
         try:
-            self._file = tempfile.TemporaryFile(prefix="mcsr-")  # noqa: SIM115
-            np.ascontiguousarray(voxels, dtype=np.float32).tofile(self._file)
-            self._file.flush()
+            with contextlib.ExitStack() as stack:
+                self._file = stack.enter_context(tempfile.TemporaryFile(prefix="mcsr-"))
+                np.ascontiguousarray(voxels, dtype=np.float32).tofile(self._file)
+                self._file.flush()
+                stack.pop_all()  # stays open, where all has been written
         except OSError as error:
             failed = error.strerror or str(error)
             if hasattr(self, "_file"):

@@ -130,7 +130,9 @@ def test_resample_refuses_sheared_axes() -> None:
 
 def test_a_full_temporary_folder_is_told_of_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
     volume = PlacedVolume(np.ones((40, 40, 40), np.float32), np.eye(4), "T1w.nii.gz")
-    monkeypatch.setattr("tempfile.TemporaryFile", lambda **_: Path("/dev/full").open("wb", buffering=0))  # noqa: SIM115
+    file = Path("/dev/full").open("wb", buffering=0)  # noqa: SIM115
+    monkeypatch.setattr("tempfile.TemporaryFile", lambda **_: file)
     with pytest.raises(InputError, match=r"T1w\.nii\.gz: the temporary folder cannot hold this reference") as caught:
         StoredVolume(volume)
     assert not is_disk_full(caught.value)  # which would be told of the outputs' folder, and end the batch
+    assert file.closed
