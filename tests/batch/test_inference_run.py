@@ -4,6 +4,7 @@
 import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -67,15 +68,43 @@ def test_a_second_run_does_nothing_and_a_changed_setting_does_all(keys, tmp_path
     assert record["settings"]["trained"]["factor"] == 4
 
 
-@pytest.mark.parametrize("settings", [{}, {"low_res": "auto", "degrade": True, "uncertainty": True}], ids=["", "all"])
-def test_two_runs_of_a_case_give_equal_bytes(settings, keys, tmp_path) -> None:
+def without_times(value: Any) -> Any:
+    """Leave out of JSON values when something was done, and how long it took."""
+    if isinstance(value, dict):
+        return {key: without_times(v) for key, v in value.items() if key not in ("started", "finished", "time")}
+    return [without_times(one) for one in value] if isinstance(value, list) else value
+
+
+def contents(folder: Path) -> dict[str, Any]:
+    """Return all that a run has written, by name, apart from times."""
+    found: dict[str, Any] = {}
+    for file in filter(Path.is_file, folder.rglob("*")):
+        found[str(file.relative_to(folder))] = content = file.read_bytes()
+        if file.suffix == ".json":
+            found[str(file.relative_to(folder))] = without_times(json.loads(content))
+        if file.suffix == ".html":
+            found[str(file.relative_to(folder))] = re.sub(rb"<time .*?</time>|<td[^>]*>[^<]* s</td>", b"", content)
+    return found
+
+
+@pytest.mark.parametrize("kind", ["NIfTI", "NIfTI with all that can be asked for", "DICOM"])
+def test_two_runs_of_a_case_give_equal_bytes(kind, keys, write_dicom, tmp_path) -> None:
+    expected = {"NIfTI": 1}.get(kind, 2)
+    settings: dict[str, Any] = {"quality_page": True}
+    if kind == "DICOM":
+        voxels = np.random.default_rng(0).integers(1, 999, (3, 24, 20)).astype("u2")
+        for number, key in enumerate(("image", "reference")):
+            folder = write_dicom(tmp_path / key, voxels * (number + 1), series=f"1.2.826.0.1.3680043.8.{number}")
+            settings |= {key: str(folder), "dicom": True, "uncertainty": True}
+    elif expected == 2:
+        settings |= {"low_res": "auto", "degrade": True, "uncertainty": True}
     for by in ("first", "second"):
         run("inference", config_file=CONFIG, output_dir=str(tmp_path / by), **keys | settings)
-    written = {
-        by: {file.name: file.read_bytes() for file in (tmp_path / by).glob("*.nii.gz")} for by in ("first", "second")
-    }
-    assert len(written["first"]) == (2 if settings else 1)
-    assert written["first"] == written["second"]
+    first, second = contents(tmp_path / "first"), contents(tmp_path / "second")
+    assert sum(name.endswith(".nii.gz") for name in first) == expected
+    assert sum(name.endswith(".dcm") for name in first) == (3 if kind == "DICOM" else 0)
+    assert sum(name.endswith((".json", ".html")) for name in first) == 4
+    assert first == second
 
 
 def test_a_stray_voxel_and_borders_change_nothing_beside_them_and_borders_come_back(keys, tmp_path) -> None:
