@@ -100,8 +100,8 @@ def refuse_fault(pair: Mapping[Any, Any]) -> None:
 
 
 def is_record(content: object) -> bool:
-    """Tell whether the content of a JSON file is a record that stands beside a result."""
-    return isinstance(content, dict) and isinstance(content.get("inputs"), dict) and {CASE, "settings"} <= set(content)
+    """Tell whether the content of a JSON file is a record, damaged or not, that stands beside a result."""
+    return isinstance(content, dict) and {CASE, "inputs", "settings"} <= set(content)
 
 
 def is_result(path: Path) -> bool:

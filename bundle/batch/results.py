@@ -66,7 +66,7 @@ class Results:
         return paths
 
     def is_own(self, pair: Pair) -> bool:
-        """Tell whether a record shows that what lies in the place of a pair's output was made here."""
+        """Tell whether a record, damaged or not, shows that what lies in the place of a pair's output was made here."""
         return is_record(read_json(self.record_path(pair)))
 
     def finished(self, pair: Pair) -> dict[str, Any] | None:

@@ -60,6 +60,10 @@ class PlacedVolume:
         return self.voxels[slices]
 
 
+class NoRoomError(InputError):
+    """Report that the temporary folder cannot hold a volume."""
+
+
 class StoredVolume:
     """Keep the voxels of a volume in a file without a name, and none in memory, as long as a ``with`` block lasts."""
 
@@ -76,11 +80,9 @@ class StoredVolume:
                 stack.pop_all()  # stays open, where all has been written
         except OSError as error:
             failed = error.strerror or str(error)
-            if hasattr(self, "_file"):
-                self._file.close()
         if failed:  # with no cause, which would be taken for a full disk of the outputs
             remedy = "free some space there, or name another folder by TMPDIR"
-            raise InputError(f"{volume.name}: the temporary folder cannot hold this reference ({failed}); {remedy}.")
+            raise NoRoomError(f"{volume.name}: the temporary folder cannot hold this reference ({failed}); {remedy}.")
 
     def __enter__(self) -> Self:
         return self

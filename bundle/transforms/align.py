@@ -24,7 +24,7 @@ from bundle.registration.plausibility import (
     registration_doubts,
     registration_failure,
 )
-from bundle.registration.volumes import head, head_places, is_sheared, overlap_fraction
+from bundle.registration.volumes import NoRoomError, head, head_places, is_sheared, overlap_fraction
 from bundle.transforms.io import Item, as_meta_tensor, file_name
 from bundle.volumes.geometry import same_grid
 
@@ -85,6 +85,8 @@ class AlignReferenced(Transform):
                 item[REFERENCE] = as_meta_tensor(voxels, target.affine, meta)
             finding.resampled = matrix is not None
             doubts = [*doubts, *self._doubts(target, reference, finding)]
+        except NoRoomError:  # no fault of the reference
+            raise
         except InputError as error:
             return self._failed(item, meta, error)
         for doubt, sentence in doubts:

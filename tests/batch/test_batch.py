@@ -390,6 +390,18 @@ def test_a_record_of_the_wrong_type_stops_nothing(spoilt, make_pairs, make_batch
     assert (tmp_path / "out" / "index.html").is_file() is ("output" not in spoilt)  # which says where the page is
 
 
+@pytest.mark.parametrize("inputs", [None, 3, [], {"image": None}], ids=str)
+def test_a_record_of_spoilt_inputs_has_its_case_done_again(inputs, make_pairs, make_batch, treated, tmp_path) -> None:
+    pairs = make_pairs("a", "b")
+    make_batch(pairs).run()
+    treated()
+    file = tmp_path / "out" / "a_sr.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"inputs": inputs}))
+    make_batch(pairs).run()
+    assert treated() == ["a"]
+    assert json.loads(file.read_text())["inputs"].keys() == {"image", "reference"}
+
+
 def test_a_path_that_is_no_unicode_is_done_recorded_and_known_again(make_pairs, make_batch, treated, tmp_path) -> None:
     (pair,) = make_pairs("a")
     folder = tmp_path / os.fsdecode(b"M\xfcller")

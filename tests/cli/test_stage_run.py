@@ -115,7 +115,7 @@ def test_progress_is_hidden_on_request_whoever_draws_it(
 def test_a_log_holds_all_messages_with_their_date_however_quiet_the_screen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    log = tmp_path / "new folder" / "rün.log"
+    log = tmp_path / "new folder" / "rün 100%.log"
     for _ in range(2):  # the second run is added
         stage(monkeypatch, say)(Messages(log=log, quiet=True))
     lines = log.read_text(encoding="utf-8").splitlines()

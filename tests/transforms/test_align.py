@@ -312,6 +312,14 @@ def test_a_crash_of_itk_costs_a_reference_and_no_more(on_failure, paths, monkeyp
     assert correlation(AlignReferenced()(load(paths))) > 0.97
 
 
+@pytest.mark.parametrize("on_failure", ["skip", "single_contrast"])
+def test_a_full_temporary_folder_fails_the_case_and_costs_no_reference(on_failure, paths, monkeypatch) -> None:
+    pretend(monkeypatch)
+    monkeypatch.setattr("tempfile.TemporaryFile", lambda **_: Path("/dev/full").open("wb", buffering=0))  # noqa: SIM115
+    with pytest.raises(InputError, match=r"the temporary folder cannot hold this reference .* by TMPDIR\.$"):
+        AlignReferenced(on_failure=on_failure)(load(paths))
+
+
 def test_the_item_given_keeps_its_reference(paths, monkeypatch) -> None:
     pretend(monkeypatch)
     loaded = load(paths)
