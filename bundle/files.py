@@ -3,10 +3,11 @@
 
 import contextlib
 import errno
-import glob
+import fcntl
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -20,6 +21,7 @@ from bundle.errors import InputError
 _LARGEST_TEXT: Final = 2**26  # bytes of a list, a record or a report
 _DEEPEST: Final = 100  # levels of JSON
 _NOT_WRITABLE: Final = "{path}: cannot write into this output folder ({reason}); choose one that you may write to."
+_TEMPORARY: Final = re.compile(r"\.[0-9a-f]+\.partial\.")
 _TOO_DEEP: Final = f"nested more than {_DEEPEST} levels deep"
 
 
@@ -81,12 +83,16 @@ def atomic_path(path: str | os.PathLike[str], check: Callable[[], object] | None
     writable_folder(final.parent)
     temporary = _temporary(final)
     try:
-        yield temporary
-        with temporary.open("rb") as stream:
-            os.fsync(stream.fileno())
-        if check:
-            check()
-        temporary.replace(final)
+        temporary.touch(exist_ok=False)
+        with _in_use(temporary):
+            yield temporary
+            if not temporary.stat().st_size:
+                raise FileNotFoundError(errno.ENOENT, "nothing was written", str(final))
+            with temporary.open("rb") as stream:
+                os.fsync(stream.fileno())
+            if check:
+                check()
+            temporary.replace(final)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -95,22 +101,52 @@ def atomic_path(path: str | os.PathLike[str], check: Callable[[], object] | None
 def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary folder; it takes the place of ``path``, and of what is there, when the block succeeds.
 
-    What earlier, killed runs have left is removed. On any exception ``path`` is left as it was.
+    On any exception ``path`` is left as it was.
     """
     final = Path(path).expanduser()
-    parent = writable_folder(final.parent)
-    for leftover in parent.glob(f".*.partial.{glob.escape(final.name)}"):
-        shutil.rmtree(leftover, ignore_errors=True)
+    writable_folder(final.parent)
     temporary, former = (_temporary(final) for _ in range(2))
     temporary.mkdir()
     try:
-        yield temporary
-        if final.exists():
-            final.replace(former)
-        temporary.replace(final)
+        with _in_use(temporary):
+            yield temporary
+            if final.exists():
+                final.replace(former)
+            temporary.replace(final)
     finally:
         for leftover in (temporary, former):
             shutil.rmtree(leftover, ignore_errors=True)
+
+
+def remove_leftovers(folder: str | os.PathLike[str]) -> None:
+    """Remove the temporary files and folders of processes that were killed; where there are no locks, they stay."""
+    for path in Path(folder).glob(".*.partial.*"):
+        with contextlib.suppress(OSError):
+            if _TEMPORARY.match(path.name) and not path.is_symlink() and not _is_in_use(path):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+@contextlib.contextmanager
+def _in_use(path: Path) -> Iterator[None]:
+    """Hold a lock, as far as the file system has them, that ends with this process however it ends."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _is_in_use(path: Path) -> bool:
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def open_file(path: str | os.PathLike[str]) -> BinaryIO:

@@ -2,8 +2,10 @@
 """A file appears whole under its final name, or not at all."""
 
 import hashlib
+import multiprocessing
 import os
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from bundle.files import (
     json_content,
     open_file,
     read_text,
+    remove_leftovers,
     sha256,
     writable_folder,
     write_json,
@@ -79,7 +82,7 @@ def test_atomic_path_leaves_no_partial_where_renaming_fails(tmp_path: Path) -> N
 @pytest.mark.parametrize("name", ["a.nii.gz", "model.pt", "noending"])
 def test_temporary_name_keeps_the_endings_and_is_hidden_in_the_same_folder(tmp_path: Path, name: str) -> None:
     with atomic_path(tmp_path / name) as temporary:
-        temporary.touch()
+        temporary.write_text("whole")
         assert temporary.parent == tmp_path
         assert temporary.name != name
         assert temporary.name.endswith(name)
@@ -160,7 +163,6 @@ def test_atomic_folder_leaves_the_former_one_and_no_partial_on_failure(
 ) -> None:
     final = tmp_path / "a"
     final.mkdir()
-    (tmp_path / ".0a1b.partial.a").mkdir()  # of a run that was killed
 
     def fail() -> None:
         with atomic_folder(final) as temporary:
@@ -171,6 +173,30 @@ def test_atomic_folder_leaves_the_former_one_and_no_partial_on_failure(
         fail()
     assert names_in(tmp_path) == ["a"]
     assert names_in(final) == []
+
+
+def write_for_ever(folder: Path) -> None:
+    with atomic_path(folder / "a.txt") as file, atomic_folder(folder / "b") as below:
+        file.write_text("half")
+        (below / "c").write_text("half")
+        time.sleep(60)
+
+
+def test_leftovers_are_what_killed_processes_wrote_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "kept").write_text("another's")
+    (tmp_path / ".0a1b.partial.link").symlink_to(tmp_path / "kept")
+    (tmp_path / ".name.partial.txt").write_text("somebody's")
+    others = names_in(tmp_path)
+    process = multiprocessing.get_context("fork").Process(target=write_for_ever, args=(tmp_path,))
+    process.start()
+    while not list(tmp_path.glob(".*.partial.b/c")):
+        time.sleep(0.01)
+    remove_leftovers(tmp_path)
+    assert len(names_in(tmp_path)) == len(others) + 2
+    process.kill()
+    process.join()
+    remove_leftovers(tmp_path)
+    assert names_in(tmp_path) == others
 
 
 @pytest.fixture(params=["pipe", "socket", "folder", "device"])

@@ -6,12 +6,13 @@ import os
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from torch import Tensor
 
 from bundle.batch.dry_run import Plan, duration
-from bundle.batch.locks import Lock
+from bundle.batch.locks import Lock, Note, find_notes
 from bundle.batch.ownership import check_outputs
 from bundle.batch.pipeline import Pipeline
 from bundle.batch.report import DONE, FAILED, SKIPPED, WAITING, Report
@@ -23,7 +24,7 @@ from bundle.data.bids import write_dataset_description
 from bundle.data.selection import check_pairs, raise_failures
 from bundle.doubts import Verdict
 from bundle.errors import InputError, reason_of
-from bundle.files import check_writable, free_bytes
+from bundle.files import check_writable, free_bytes, remove_leftovers
 from bundle.keys import CASE, FAULT, Pair
 
 logger = logging.getLogger(__name__)
@@ -36,8 +37,8 @@ class Batch:
     """Do the cases of a list one by one, or of it this process's share, see :func:`bundle.batch.share.find_share`.
 
     A case that fails is named with its reason and left out. What is done, by an earlier run or another process, is
-    not done again: see :class:`Results` and :class:`Lock`. Ctrl-C, SIGTERM and a full disk end the batch with whole
-    outputs alone, and the same command goes on from there.
+    not done again: see :class:`Results` and :class:`Lock`. Ctrl-C, SIGTERM, SIGHUP and a full disk end the batch with
+    whole outputs alone, and the same command goes on from there.
     """
 
     def __init__(
@@ -55,15 +56,15 @@ class Batch:
         self.index, self.count = find_share(share)
         self.own = self.pairs[self.index :: self.count]  # neighbours in a list, such as sessions, are alike in size
         self._faults: dict[str, str] = {}
-        self._started = time.time()
+        self._old_notes: set[Note] = set()
         self._seconds: list[float] = []
         self._read: dict[str, dict[Any, Any]] = {}
 
     def run(self, dry_run: bool = False, report: str | os.PathLike[str] | None = None) -> None:
         """Do the batch and write its report, by default ``report.json`` beside the outputs; or log what would be done.
 
-        Raises ``InputError`` if a case could not be done, once all others are, or at once if none can be. Ctrl-C and
-        SIGTERM raise ``SystemExit``, as :func:`bundle.batch.stopping.exit_on_signals` says.
+        Raises ``InputError`` if a case could not be done, once all others are, or at once if none can be. Ctrl-C,
+        SIGTERM and SIGHUP raise ``SystemExit``, as :func:`bundle.batch.stopping.exit_on_signals` says.
         """
         kept = Report(self.results.output_dir, report, self.results.settings, self.passed_over)
         self._faults = check_outputs(self.results, [pair for pair in self.pairs if FAULT not in pair], kept.path)
@@ -77,6 +78,7 @@ class Batch:
                 check_writable(folder)
             self._plan()
             return
+        self._clean(kept.path.parent)
         with exit_on_signals():
             interrupted = True
             try:
@@ -88,6 +90,14 @@ class Batch:
             finally:
                 self._write(kept, interrupted)
         raise_failures(kept.failures(), len(self.own))
+
+    def _clean(self, folder: Path) -> None:
+        """Remove what killed processes have left in the folder of the report and those of the outputs."""
+        output_dir = self.results.output_dir
+        sound = (pair for pair in self.own if FAULT not in pair and pair[CASE] not in self._faults)
+        for each in {folder, output_dir, *(self.results.path(pair).parent for pair in sound)}:
+            remove_leftovers(each)
+        self._old_notes = find_notes(output_dir)
 
     def _do_all(self, report: Report) -> None:
         def check(pair: Any) -> None:
@@ -134,7 +144,7 @@ class Batch:
         except InputError as error:
             self._fail(pair, report, error)
             return True
-        failed_elsewhere = lock.read_note(self._started)
+        failed_elsewhere = lock.read_note(self._old_notes)
         try:
             if failed_elsewhere:
                 report.add(pair[CASE], FAILED, reason=failed_elsewhere)

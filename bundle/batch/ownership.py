@@ -53,8 +53,8 @@ def _check_case(
 ) -> None:
     """Raise ``InputError`` if one of a case's outputs cannot be written.
 
-    Whether something is there is asked first: another process on the same folder may write it in between, and then
-    its record is there too.
+    Another process on the same folder may write an output, with its record, in between, or take both back: whether
+    something is there is asked before the record is read, and again after.
     """
     for path in outputs:
         check_name(path)
@@ -63,7 +63,7 @@ def _check_case(
     for path, found in zip(outputs, there, strict=True):
         if len(owners[path]) > 1:
             raise InputError(f"{owners[path][0]} and {owners[path][1]} would both become {path}; {_OWN_NAME}.")
-        _check_place(path, inputs, found and is_foreign)
+        _check_place(path, inputs, found and is_foreign and os.path.lexists(path))
 
 
 def _check_place(path: Path, inputs: Mapping[str, str], is_foreign: bool) -> None:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where results are, and the record beside each that says what it was made of: what is done is not done again."""
 
-import glob
 import json
 import os
 from collections.abc import Mapping
@@ -13,9 +12,10 @@ from bundle.case import Case
 from bundle.data.bids import bids_sidecar
 from bundle.data.reading import source_of
 from bundle.errors import InputError
-from bundle.files import json_content, stamp, write_json
+from bundle.files import json_content, remove_leftovers, stamp, write_json
 from bundle.found import is_record
 from bundle.keys import CASE, IMAGE, REFERENCE, UNCERTAINTY, Pair
+from bundle.transforms.dicom_output import DICOM_ENDING
 from bundle.transforms.io import result_path
 from bundle.version import package_version
 from bundle.volumes.names import absolute_path
@@ -27,7 +27,7 @@ class Results:
     Beside each output, ``<output>.json`` records its inputs, the settings, the warnings and facts of the case, and
     how long it took. It is written first without the output's size, by which what a kill leaves is known, and last with
     it: an output with such a record is whole. An output is made again where the
-    settings (JSON values) differ, where a quality page is missing that ``pages`` asks for, and without ``resume``.
+    settings (JSON values) differ, where a page, map or series beside it is missing, and without ``resume``.
     """
 
     def __init__(
@@ -63,6 +63,8 @@ class Results:
             paths.append(result_path(self.output_dir, pair, ext=".html"))
         if self.settings.get(UNCERTAINTY):
             paths.append(result_path(self.output_dir, pair, UNCERTAINTY, self.ext))
+        if self.settings.get("dicom"):
+            paths.append(result_path(self.output_dir, pair, ext=DICOM_ENDING))
         return paths
 
     def is_own(self, pair: Pair) -> bool:
@@ -72,10 +74,10 @@ class Results:
     def finished(self, pair: Pair) -> dict[str, Any] | None:
         """Return the record of a pair that is done, by the same inputs and settings; otherwise ``None``."""
         record = self._record(pair)
-        output, page = self.path(pair), result_path(self.output_dir, pair, ext=".html")
         same = record.get("settings") == self.settings and _are_same(record.get("inputs"), pair)
-        whole = output.is_file() and output.stat().st_size == record.get("bytes")
-        return record if same and whole and (page.is_file() or not self.pages) else None
+        files = self.files(pair)
+        whole = all(path.exists() for path in files) and files[0].stat().st_size == record.get("bytes")
+        return record if same and whole else None
 
     def check_free(self, pair: Pair) -> None:
         """Refuse to replace the output of another image by an ``InputError`` that names both."""
@@ -90,9 +92,7 @@ class Results:
 
     def begin(self, pair: Pair) -> None:
         """Remove what a killed process has left half-written, and record that the output is not made yet."""
-        for path in self.files(pair):
-            for leftover in path.parent.glob(f".*.partial.{glob.escape(path.name)}"):
-                leftover.unlink(missing_ok=True)
+        remove_leftovers(self.path(pair).parent)
         inputs = {key: stamp(path) for key, path in _paths(pair).items()}
         write_json(self.record_path(pair), {"case": pair[CASE], "inputs": inputs, "settings": self.settings})
 

@@ -8,13 +8,16 @@ import threading
 from collections.abc import Iterator
 from typing import Final, NoReturn
 
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextlib.contextmanager
 def exit_on_signals() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM raise ``SystemExit``, 130 and 143, once: a second one must not interrupt what follows."""
+    """Let Ctrl-C, SIGTERM and SIGHUP raise ``SystemExit``, 130, 143 and 129, once: none interrupts what follows.
+
+    SIGHUP, of a terminal that is closed, stays ignored where it is, as below ``nohup``.
+    """
     if threading.current_thread() is not threading.main_thread():  # others never see a signal
         yield
         return
@@ -24,7 +27,9 @@ def exit_on_signals() -> Iterator[None]:
             signal.signal(each, signal.SIG_IGN)
         raise SystemExit(128 + number)
 
-    before = {number: signal.signal(number, stop) for number in _SIGNALS}
+    hung_up = signal.getsignal(signal.SIGHUP)
+    caught = [number for number in _SIGNALS if number != signal.SIGHUP or hung_up != signal.SIG_IGN]
+    before = {number: signal.signal(number, stop) for number in caught}
     try:
         yield
     finally:

@@ -18,7 +18,7 @@ from bundle.transforms.io import file_name, native_result, result_path
 
 logger = logging.getLogger(__name__)
 
-_ENDING: Final = "_dicom"  # of the folder, behind the name of the result
+DICOM_ENDING: Final = "_dicom"  # of the folder, behind the name of the result
 
 
 class CheckDicomOutputd(Transform):
@@ -57,4 +57,4 @@ class SaveDicomd(SaveImaged):
 
 
 def _folder(output_dir: str | os.PathLike[str], item: Mapping[Hashable, Any]) -> Path:
-    return result_path(output_dir, {**item, CASE: str(Case.of(item))}, ext=_ENDING)
+    return result_path(output_dir, {**item, CASE: str(Case.of(item))}, ext=DICOM_ENDING)

@@ -12,9 +12,10 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from bundle.batch.locks import Lock
+from bundle.batch.locks import FOLDER, Lock
 from bundle.batch.stopping import is_disk_full
 from bundle.errors import InputError, SomeFailedError
+from bundle.files import atomic_path
 
 
 def report_of(folder: Path) -> dict[str, Any]:
@@ -193,14 +194,48 @@ def test_the_record_tells_of_what_was_read_not_of_what_lies_there_now(make_pairs
     assert treated() == ["a", "a"]
 
 
-def test_half_written_files_of_a_killed_process_are_removed(make_pairs, make_batch, tmp_path) -> None:
-    (tmp_path / "out").mkdir()
-    for name in (".0123456789ab.partial.a_sr.nii.gz", ".0123456789ab.partial.a_sr.json"):
-        (tmp_path / "out" / name).write_text("half")
-    other = tmp_path / "out" / ".0123456789ab.partial.b_sr.nii.gz"
-    other.write_text("another process may be writing this")
-    make_batch(make_pairs("a")).run()
-    assert names(tmp_path / "out") == {"a_sr.nii.gz", "a_sr.json", "report.json", other.name}
+def test_what_killed_processes_left_is_removed_and_what_others_work_on_stays(make_pairs, make_batch, tmp_path) -> None:
+    out = tmp_path / "out"
+    pairs = make_pairs("a", "b", "refused")
+    make_batch(pairs[:2]).run()
+    for name in ("a_sr.nii.gz", "b_sr.json", "refused_sr.nii.gz", "report.json", "index.html"):
+        (out / f".0123456789ab.partial.{name}").write_text("half")
+    (out / ".0123456789ab.partial.a_sr_dicom").mkdir()
+    (out / FOLDER).mkdir()
+    (out / FOLDER / "gone_sr.nii.gz.lock").touch()
+
+    def check(pair: Any) -> None:
+        if pair["case"] == "refused":
+            raise InputError("refused.nii: it is bad; mend it.")
+
+    with atomic_path(out / "c_sr.nii.gz") as temporary, Lock(out, "c_sr.nii.gz") as lock:
+        with pytest.raises(SomeFailedError):
+            make_batch(pairs, check).run()
+        assert {path.name for path in out.iterdir() if path.name.startswith(".")} == {temporary.name, FOLDER}
+        assert list((out / FOLDER).iterdir()) == [lock.path]
+        temporary.write_text("whole")
+    assert (out / "c_sr.nii.gz").read_text() == "whole"
+    assert not [path for path in out.iterdir() if path.name.startswith(".")]
+
+
+def test_an_old_failure_is_tried_again_whatever_the_clock_says(make_pairs, make_batch, treated, tmp_path) -> None:
+    for _ in range(2):
+        with pytest.raises(SomeFailedError):
+            make_batch(make_pairs("bad", "a")).run()
+        (note,) = (tmp_path / "out" / FOLDER).iterdir()
+        os.utime(note, (2**32, 2**32))  # of a clock that was set back since
+    assert treated() == ["bad", "a", "bad"]
+
+
+def test_a_link_in_the_place_of_a_lock_fails_its_case_alone(make_pairs, make_batch, treated, tmp_path) -> None:
+    (tmp_path / "target").write_text("another's")
+    (tmp_path / "out" / FOLDER).mkdir(parents=True)
+    (tmp_path / "out" / FOLDER / "bad_sr.nii.gz.lock").symlink_to(tmp_path / "target")
+    with pytest.raises(SomeFailedError, match=r"bad: .*lock: a link is where a lock goes; move it away"):
+        make_batch(make_pairs("bad", "a")).run()
+    assert treated() == ["a"]
+    assert (tmp_path / "target").read_text() == "another's"
+    assert "another's" not in (tmp_path / "out" / "report.json").read_text()
 
 
 def test_what_a_kill_leaves_of_a_case_is_done_again(make_pairs, make_batch, treated, tmp_path) -> None:

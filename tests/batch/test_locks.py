@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bundle.batch.locks import FOLDER, Lock
+from bundle.batch.locks import FOLDER, Lock, find_notes
 from bundle.errors import InputError
 
 
@@ -64,16 +64,52 @@ def test_a_lock_is_still_held_while_its_file_is_removed(tmp_path: Path, monkeypa
     assert taken == [False]
 
 
-def test_a_note_is_read_by_the_next_unless_it_is_from_before(tmp_path: Path) -> None:
+def test_a_note_is_read_by_the_next_unless_it_is_known_from_before(tmp_path: Path) -> None:
     first = Lock(tmp_path, "a")
     first.acquire()
-    first.note("it is bad.")
-    time_of_note = first.path.stat().st_mtime
+    first.note("it was bad, and is so no more.")
+    first.note("it is bad: M\udcfcller.")
     first.release(keep=True)
     second = Lock(tmp_path, "a")
     assert second.acquire()
-    assert second.read_note(time_of_note - 1) == "it is bad."
-    assert second.read_note(time_of_note + 1) == ""
+    assert second.read_note() == "it is bad: M\udcfcller."
+    assert second.read_note(find_notes(tmp_path)) == ""
+
+
+def test_locks_without_a_note_that_nobody_holds_are_removed(tmp_path: Path) -> None:
+    with Lock(tmp_path, "held") as held:
+        (tmp_path / FOLDER / "killed.lock").touch()
+        (tmp_path / FOLDER / "failed.lock").write_text("it is bad.")
+        assert len(find_notes(tmp_path)) == 1
+        assert {path.name for path in (tmp_path / FOLDER).iterdir()} == {held.path.name, "failed.lock"}
+        assert not Lock(tmp_path, "held").acquire()
+
+
+@pytest.mark.parametrize("kind", ["symbolic link", "hard link", "pipe", "link that comes later", "link to a folder"])
+def test_nothing_is_written_to_or_read_from_what_a_lock_points_to(kind: str, tmp_path: Path) -> None:
+    target, lock = tmp_path / "target", Lock(tmp_path / "out", "a")
+    target.write_text("another's")
+    lock.path.parent.mkdir(parents=True)
+    if kind == "symbolic link":
+        lock.path.symlink_to(target)
+    elif kind == "hard link":
+        lock.path.hardlink_to(target)
+    elif kind == "pipe":
+        os.mkfifo(lock.path)
+    elif kind == "link to a folder":
+        lock.path.parent.rmdir()
+        lock.path.parent.symlink_to(tmp_path)
+    else:
+        assert lock.acquire()
+        lock.path.unlink()
+        lock.path.symlink_to(target)
+        lock.note("it is bad.")
+        assert lock.read_note() == "it is bad."
+    if kind != "link that comes later":
+        with pytest.raises(InputError, match=r"is where .* lock.*; move it away"):
+            lock.acquire()
+        assert lock.read_note() == ""
+    assert target.read_text() == "another's"
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS], ids=errno.errorcode.get)
@@ -85,7 +121,8 @@ def test_a_file_system_without_locks_is_warned_of(number: int, tmp_path: Path, m
     lock = Lock(tmp_path, "a")
     assert lock.acquire()
     assert "this file system has no locks" in caplog.text
-    assert lock.read_note(lock.path.stat().st_mtime) == ""
+    lock.note("it is bad.")
+    assert lock.read_note() == ""
     lock.release()
     assert list(tmp_path.iterdir()) == []
 
@@ -131,5 +168,5 @@ def test_a_folder_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
 
 def test_a_file_in_the_place_of_the_locks_is_reported(tmp_path: Path) -> None:
     (tmp_path / FOLDER).touch()
-    with pytest.raises(InputError, match="a file is where the locks go; move it away"):
+    with pytest.raises(InputError, match="a file or a link is where the locks go; move it away"):
         Lock(tmp_path, "a").acquire()

@@ -95,6 +95,23 @@ def test_a_link_to_nowhere_in_the_place_of_an_output_is_refused(make_pairs, refu
     refused(make_pairs("a"), "this is there already")
 
 
+def test_what_another_process_takes_back_meanwhile_is_not_foreign(
+    make_pairs, make_batch, treated, monkeypatch, tmp_path
+) -> None:
+    batch = make_batch(make_pairs("a"))
+    record = batch.results.record_path(batch.pairs[0])
+    record.parent.mkdir()
+    record.write_text("{}")
+
+    def is_own(_: object) -> bool:
+        record.unlink()
+        return False
+
+    monkeypatch.setattr(batch.results, "is_own", is_own)
+    batch.run()
+    assert treated() == ["a"]
+
+
 def test_own_results_report_and_page_are_known(make_pairs, make_batch, treated, tmp_path) -> None:
     for _ in range(2):
         make_batch(make_pairs("a", "b"), pages=True).run()

@@ -82,7 +82,7 @@ def test_the_case_of_a_killed_process_is_done_by_another(make_pairs, make_batch,
     assert (tmp_path / "out" / "a_sr.nii.gz").read_text() == "a"
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_ends_the_batch_with_its_status_and_whole_files(
     number, status, make_pairs, make_batch, tmp_path, capfd
 ) -> None:
@@ -101,6 +101,18 @@ def test_a_signal_ends_the_batch_with_its_status_and_whole_files(
     assert "Traceback" not in capfd.readouterr().err
     make_batch(pairs).run()
     assert statuses(tmp_path / "out") == ["skipped", "done", "done"]
+
+
+def test_a_closed_terminal_does_not_end_what_runs_without_it(make_pairs, make_batch, tmp_path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    process = start(make_batch(make_pairs("a"), seconds=0.5))
+    signal.signal(signal.SIGHUP, before)
+    wait_for(lambda: list((tmp_path / "out").glob(".*.partial.a_sr.nii.gz")))
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGHUP)
+    process.join(30)
+    assert process.exitcode == 0
+    assert statuses(tmp_path / "out") == ["done"]
 
 
 def test_shares_in_processes_write_one_report(make_pairs, make_batch, tmp_path) -> None:

@@ -55,17 +55,25 @@ def test_a_folder_of_slices_is_changed_where_one_of_them_is(tmp_path: Path) -> N
     assert results.finished(pair) is None
 
 
-def test_an_output_is_not_done_without_the_page_that_was_asked_for(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("asked", "name"),
+    [
+        ({"pages": True}, "a_sr.html"),
+        ({"settings": {"uncertainty": True}}, "a_uncertainty.nii.gz"),
+        ({"settings": {"dicom": True}}, "a_sr_dicom"),
+    ],
+    ids=["page", "uncertainty", "DICOM"],
+)
+def test_an_output_is_not_done_without_what_was_asked_for_beside_it(asked, name, tmp_path: Path) -> None:
     (tmp_path / "t.nii").write_text("image")
     pair = {"case": "a", "image": str(tmp_path / "t.nii")}
-    results = Results(tmp_path / "out", {}, pages=True)
+    results = Results(tmp_path / "out", **{"settings": {}, **asked})
     output = results.path(pair)
     output.parent.mkdir()
     output.write_text("output")
     results.mark(pair, read(pair))
     assert results.finished(pair) is None
-    assert Results(tmp_path / "out", {}).finished(pair)
-    output.with_name(output.name.replace(".nii.gz", ".html")).write_text("page")
+    output.with_name(name).write_text("beside it")
     assert results.finished(pair)
 
 

@@ -213,7 +213,6 @@ def test_a_failure_leaves_the_former_series_and_nothing_half_written(
     out = tmp_path / "results" / "out"
     write_derived_series(out, result_of(source), find_stack(source))
     former = {file.name: file.read_bytes() for file in out.iterdir()}
-    (out.parent / ".0a.partial.out").mkdir()  # of a run that was killed
 
     filled = writing._fill
 
