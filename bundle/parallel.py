@@ -60,10 +60,11 @@ def stop() -> None:
 
 def require_joined() -> None:
     """Refuse, by an ``InputError``, to run beside processes of torchrun that know nothing of each other."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
+    if os.environ.get("WORLD_SIZE", "1") != "1" and not dist.is_initialized():
         raise InputError(
             "torchrun has started several processes, each of which would do the whole work: lay "
-            "configs/multi_gpu_train.yaml over train.yaml, or configs/multi_gpu_evaluate.yaml over evaluate.yaml."
+            "configs/multi_gpu_train.yaml over train.yaml, or configs/multi_gpu_evaluate.yaml over evaluate.yaml; or, "
+            "where it has not, unset WORLD_SIZE, which another job has left."
         )
 
 

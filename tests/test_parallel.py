@@ -171,8 +171,9 @@ def test_items_are_shared_out_and_too_few_are_done_by_all(
     assert parallel.share("ab") == ["a", "b"]
 
 
-def test_processes_that_know_nothing_of_each_other_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
+@pytest.mark.parametrize("size", ["2", "0", "many"])
+def test_processes_that_know_nothing_of_each_other_are_refused(size, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", size)
     with pytest.raises(InputError, match=r"lay configs/multi_gpu_train\.yaml over train\.yaml"):
         parallel.require_joined()
     monkeypatch.delenv("LOCAL_RANK", raising=False)

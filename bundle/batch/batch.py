@@ -53,8 +53,8 @@ class Batch:
         self.pipeline = pipeline
         self.results = results
         self.passed_over = passed_over or {}  # files that are no part of a case, by the reason, for the report
-        self.index, self.count = find_share(share)
-        self.own = self.pairs[self.index :: self.count]  # neighbours in a list, such as sessions, are alike in size
+        self.share = find_share(share)
+        self.own = self.share.of(self.pairs)
         self._faults: dict[str, str] = {}
         self._old_notes: set[Note] = set()
         self._seconds: list[float] = []
@@ -71,8 +71,10 @@ class Batch:
         write_dataset_description(self.results.output_dir, self.pairs, only_check=dry_run)
         if not self.pairs:
             raise InputError("there are no pairs; check dataset_dir.")
-        if self.count > 1:
-            logger.info("share %d/%d: %d of %d cases", self.index + 1, self.count, len(self.own), len(self.pairs))
+        if self.share.count > 1:
+            kept.shares[str(self.share)] = said = self._say_share()
+            aloud = self.share.told_by or not self.own
+            logger.log(logging.WARNING if aloud else logging.INFO, "share %s: %s", self.share, said)
         if dry_run:
             for folder in (self.results.output_dir, kept.path.parent):
                 check_writable(folder)
@@ -90,6 +92,14 @@ class Batch:
             finally:
                 self._write(kept, interrupted)
         raise_failures(kept.failures(), len(self.own))
+
+    def _say_share(self) -> str:
+        """Return how many cases the share has, and who says so where it is not the user."""
+        said = f"{len(self.own)} of {len(self.pairs)} cases"
+        if not self.share.told_by:
+            return said
+        remedy = "if they are left from another job, unset them, or give --share 1/1 for all"
+        return f"{said}, as told by the variables {self.share.told_by}; {remedy}"
 
     def _clean(self, folder: Path) -> None:
         """Remove what killed processes have left in the folder of the report and those of the outputs."""
@@ -207,8 +217,9 @@ class Batch:
         counts = ", ".join(f"{found[status]} {status}" for status in (DONE, SKIPPED, FAILED))
         made = Counter(entry.get("verdict") for entry in report.entries.values() if entry["status"] in (DONE, SKIPPED))
         verdicts = ", ".join(f"{made[verdict]} {verdict}" for verdict in Verdict if made[verdict])
-        judged = f"; of the results {verdicts}" if verdicts else ""
-        logger.info("%s: %s%s%s", report.path, counts, judged, self._told_of_others())
+        others = len(self.pairs) - len(self.own)
+        told = [f"of the results {verdicts}"] * bool(verdicts) + [f"{others} are in other shares"] * bool(others)
+        logger.info("%s: %s", report.path, "; ".join([counts, *told]) + self._told_of_others())
 
     def _plan(self) -> None:
         plan = Plan(self.pipeline.seconds_per_pixel(), self.results.settings.get("register"))

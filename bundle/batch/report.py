@@ -50,6 +50,7 @@ class Report:
         self.path = output_dir / "report.json" if path is None else Path(path).expanduser()
         self.settings = settings
         self.passed_over = passed_over or {}  # files and series by the reason why they are no part of a case
+        self.shares: dict[str, str] = {}  # where there are several: which this process takes, and who says so
         self.entries: dict[str, dict[str, Any]] = {}
         self.started = datetime.now().astimezone()
 
@@ -64,7 +65,8 @@ class Report:
     def write(self, cases: Sequence[str], interrupted: bool = False) -> None:
         """Write the report of all cases of the list, in its order; of those not known here the one there is tells."""
         with Lock(self.output_dir, "report"):
-            known = _entries_of(read_json(self.path)) | self.entries
+            earlier = read_json(self.path)
+            known = _entries_of(earlier) | self.entries
             entries = [known.get(case, {"case": case, "status": WAITING}) for case in cases]
             counts = Counter(entry["status"] for entry in entries)
             verdicts = Counter(entry["verdict"] for entry in entries if "verdict" in entry)
@@ -75,6 +77,7 @@ class Report:
                 "totals": {"cases": len(entries)} | {status: counts[status] for status in STATUSES},
                 "verdicts": {str(verdict): verdicts[verdict] for verdict in Verdict},
                 "version": package_version(),
+                "shares": self._all_shares(earlier),
                 "settings": self.settings,
                 "cases": entries,
                 "passed_over": [{"reason": reason, "files": files} for reason, files in self.passed_over.items()],
@@ -82,6 +85,13 @@ class Report:
             write_json(self.path, content)
             if any(page_of(entry, self.output_dir) for entry in entries if "output" in entry):
                 self._write_page([entry for entry in entries if entry["status"] != WAITING])
+
+    def _all_shares(self, earlier: Mapping[str, Any] | None) -> dict[str, str]:
+        """Return this process's share, and those of the others that an earlier report tells of."""
+        before = (earlier or {}).get("shares")
+        counts = {share.partition("/")[2] for share in self.shares}
+        others = before.items() if isinstance(before, dict) else ()
+        return {share: said for share, said in others if share.partition("/")[2] in counts} | self.shares
 
     def _write_page(self, told: Sequence[Mapping[str, Any]]) -> None:
         path = self.output_dir / PAGE_OF_ALL

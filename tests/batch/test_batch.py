@@ -375,6 +375,37 @@ def test_a_share_without_a_case_has_nothing_to_do(make_pairs, make_batch, treate
     assert statuses(tmp_path / "out") == {"a": "waiting", "b": "waiting"}
 
 
+def warnings_in(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [one.message for one in caplog.records if one.levelname == "WARNING" and one.name.endswith("batch")]
+
+
+@pytest.mark.parametrize(("rank", "n_own"), [("0", 2), ("1", 1), ("3", 0)])
+def test_a_share_that_variables_tell_is_told_aloud_and_in_the_report(
+    rank, n_own, make_pairs, make_batch, treated, monkeypatch, caplog, tmp_path
+) -> None:
+    monkeypatch.setenv("RANK", rank)
+    monkeypatch.setenv("WORLD_SIZE", "2" if n_own else "4")
+    batch = make_batch(make_pairs("a", "b", "c"))
+    batch.run()
+    share = f"{int(rank) + 1}/{2 if n_own else 4}"
+    (aloud,) = warnings_in(caplog)
+    assert aloud.startswith(f"share {share}: {n_own} of 3 cases, as told by the variables RANK and WORLD_SIZE; if")
+    assert report_of(tmp_path / "out")["shares"] == {share: aloud.removeprefix(f"share {share}: ")}
+    assert f"{n_own} done, 0 skipped, 0 failed" in caplog.text
+    assert f"; {3 - n_own} are in other shares" in caplog.text
+    assert len(treated()) == n_own
+
+
+def test_a_share_that_takes_no_case_is_told_aloud(make_pairs, make_batch, caplog, tmp_path) -> None:
+    for share in ("1/3", "2/3", "3/3"):
+        make_batch(make_pairs("a", "b"), share=share).run()
+    assert warnings_in(caplog) == ["share 3/3: 0 of 2 cases"]
+    report = report_of(tmp_path / "out")
+    assert report["shares"] == {"1/3": "1 of 2 cases", "2/3": "1 of 2 cases", "3/3": "0 of 2 cases"}
+    make_batch(make_pairs("a", "b")).run()
+    assert report_of(tmp_path / "out")["shares"] == {}
+
+
 def test_a_list_without_a_case_is_refused(make_batch) -> None:
     with pytest.raises(InputError, match="there are no pairs; check dataset_dir"):
         make_batch([]).run()
