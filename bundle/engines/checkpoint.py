@@ -16,7 +16,7 @@ from ignite.engine import Engine, Events
 from torch import nn
 
 from bundle.errors import InputError
-from bundle.files import atomic_path, sha256
+from bundle.files import atomic_path, remove_leftovers, sha256
 from bundle.parallel import is_first
 from bundle.settings import TrainingRecord, record_path, recorded
 from bundle.tensor_files import load_tensors
@@ -83,8 +83,10 @@ class TrainingCheckpoint:
         """Load the checkpoint, if there is one, and bring the weights up to it that a kill has left one save behind.
 
         ``InputError`` where it is damaged or of other settings, and without one if training would write over the
-        weights that it goes on from.
+        weights that it goes on from. What killed trainings have left half-written is removed.
         """
+        if is_first():
+            remove_leftovers(Path(self.path).parent)
         if not (self.resume and Path(self.path).is_file()):
             self._require_other_start()
             return

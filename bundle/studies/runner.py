@@ -206,12 +206,16 @@ def _follow(command: Sequence[str], root: Path, log: int, lock: int) -> int:
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[int]:
     """Keep others out of a folder while a process that inherits the descriptor yielded lives."""
-    with (folder / ".lock").open("w") as file:
+    try:
+        descriptor = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW)
+    except OSError as error:
+        raise InputError(f"{folder / '.lock'}: this cannot be locked ({error.strerror}); move it away.") from error
+    with os.fdopen(descriptor):
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise InputError(f"{folder}: another process is working here; wait for it, or stop it first.") from error
-        yield file.fileno()
+        yield descriptor
 
 
 def _reason(status: int, written: str) -> str:

@@ -58,6 +58,16 @@ def test_a_failed_save_leaves_the_previous_checkpoint(tmp_path, monkeypatch) -> 
     assert {path.name for path in tmp_path.iterdir()} == {"checkpoint.pt", "model.pt", "model.json"}
 
 
+@pytest.mark.parametrize("resume", [False, True])
+def test_what_a_killed_training_has_left_half_written_is_removed(resume, tmp_path) -> None:
+    saver = checkpoint(tmp_path, nn.Linear(3, 2))
+    saver.resume = resume
+    saver.save(engine(3))
+    (tmp_path / ".0123456789ab.partial.checkpoint.pt").write_text("half")
+    saver.restore(engine(0))
+    assert {path.name for path in tmp_path.iterdir()} == {"checkpoint.pt", "model.pt", "model.json"}
+
+
 def test_training_record_lies_beside_the_weights(tmp_path) -> None:
     checkpoint(tmp_path, nn.Linear(3, 2), factor=3).save(engine(7))
     checksum = hashlib.sha256((tmp_path / "model.pt").read_bytes()).hexdigest()

@@ -58,6 +58,14 @@ def test_two_processes_cannot_work_in_one_folder(tmp_path: Path) -> None:
         run_in_subprocess(tmp_path, "training", [], tmp_path)
 
 
+def test_a_link_in_the_place_of_the_lock_is_refused_and_its_target_kept(tmp_path: Path) -> None:
+    (tmp_path / "target").write_text("another's")
+    (tmp_path / ".lock").symlink_to(tmp_path / "target")
+    with pytest.raises(InputError, match=r"\.lock: this cannot be locked .*; move it away"):
+        run_in_subprocess(tmp_path, "training", [], tmp_path)
+    assert (tmp_path / "target").read_text() == "another's"
+
+
 def test_a_terminated_study_takes_its_stage_with_it(tmp_path: Path) -> None:
     stage = "import os, time; open('pid', 'w').write(str(os.getpid())); time.sleep(60)"
     study = f"""
