@@ -35,6 +35,7 @@ from bundle.engines import GeneratorLoader
 from bundle.engines.precision import autocast
 from bundle.metrics import psnr, ssim
 from bundle.networks import build
+from bundle.reports.spreadsheet import write_csv
 from bundle.settings import recorded
 from bundle.volumes.geometry import through_plane_axis
 from bundle.volumes.intensity import IntensityScale, tissue_slices
@@ -301,7 +302,7 @@ def main() -> None:
     scores = pd.DataFrame(rows(targets, networks, chosen))
     scores["gain"] = scores["super_res_dc_psnr"] - scores["low_res_psnr"]
     if options.csv:
-        scores.round(4).to_csv(options.csv, index=False)
+        write_csv(options.csv, scores.round(4))
     order = list(dict.fromkeys(scores["degradation"]))
     columns = ["data", "reference"] if len(networks) == 1 else ["data", "reference", "weights"]
     table = scores.pivot_table(index="degradation", columns=columns, values="gain", sort=False).loc[order]

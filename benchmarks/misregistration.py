@@ -36,6 +36,7 @@ from bundle.metrics import psnr, ssim
 from bundle.networks import build
 from bundle.registration import PlacedVolume, resample
 from bundle.registration.volumes import head_places
+from bundle.reports.spreadsheet import write_csv
 from bundle.reports.text_table import markdown_table
 from bundle.settings import recorded
 from bundle.studies.plots import axis_title, quieten
@@ -255,7 +256,7 @@ def main() -> None:
         print(f"{trial.case}: {time.perf_counter() - begin:.0f} s", flush=True)
     print(table(rows))
     if arguments.csv:
-        pd.DataFrame(rows).to_csv(arguments.csv, index=False)
+        write_csv(arguments.csv, pd.DataFrame(rows))
     if arguments.plot:
         plot(rows, arguments.plot)
 

@@ -23,7 +23,7 @@ from bundle.config_files import (
     read_config,
     refuse_unknown_keys,
 )
-from bundle.console import explain_input_errors
+from bundle.console import escape_messages, explain_input_errors
 from bundle.errors import InputError
 from bundle.settings import place_of
 
@@ -31,13 +31,14 @@ _ADDED_BY_MONAI: Final = {"_meta_", "finalize"}.union(*(one["configs"] for one i
 
 
 def start(base: str | os.PathLike[str]) -> None:
-    """Begin a run: one sentence where the input is at fault, every key known, YAML's words read.
+    """Begin a run: one sentence where the input is at fault, names escaped, every key known, YAML's words read.
 
     For use as an expression in ``initialize``, once the bundle's folder is on Python's path and before anything else is
     evaluated from the values: it finds the parser that evaluates it. Settings of ``model`` and ``recipe`` that were
     given by their own names go to where ``base``, the YAML file of the stage, has them.
     """
     explain_input_errors()
+    escape_messages()
     keep_names()
     read_yaml_words()
     known = read_config(Path(base))

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One clear sentence instead of a traceback, where the fault is in the input."""
+"""One clear sentence instead of a traceback, where the fault is in the input; names that do nothing to a terminal."""
 
 import logging
 import sys
 import traceback
 from types import TracebackType
 
-from bundle.errors import input_error
+from bundle.errors import input_error, printable
 
 
 def error_text(error: BaseException) -> str:
@@ -14,7 +14,7 @@ def error_text(error: BaseException) -> str:
     found = input_error(error)
     if isinstance(error, KeyboardInterrupt):
         return "\ninterrupted: nothing is half-written; run the same command again to go on.\n"
-    return f"error: {found}\n" if found else "".join(traceback.format_exception(error))
+    return f"error: {found}\n" if found else _trace(error)
 
 
 def explain_input_errors() -> None:
@@ -28,4 +28,23 @@ def explain_input_errors() -> None:
 
 def _show(_: type[BaseException], error: BaseException, __: TracebackType | None) -> None:
     debugging = logging.getLogger().isEnabledFor(logging.DEBUG) and not isinstance(error, KeyboardInterrupt)
-    sys.stderr.write("".join(traceback.format_exception(error)) if debugging else error_text(error))
+    sys.stderr.write(_trace(error) if debugging else error_text(error))
+
+
+def _trace(error: BaseException) -> str:
+    return printable("".join(traceback.format_exception(error)), keep="\n")
+
+
+def escape_messages() -> None:
+    """Let all that is logged show what a name of a file holds, instead of obeying it."""
+    for name in (None, "bundle", "ignite"):  # those with handlers of their own
+        for handler in logging.getLogger(name).handlers:
+            handler.addFilter(_escape)
+
+
+def _escape(record: logging.LogRecord) -> bool:
+    keep = "\n" if "\n" in str(record.msg) else ""  # of a message that is written as several lines
+    record.msg, record.args = printable(record.getMessage(), keep), None
+    if record.exc_info and record.exc_info[1]:
+        record.exc_text = _trace(record.exc_info[1]).rstrip("\n")
+    return True

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from bundle.errors import InputError
+from bundle.errors import InputError, printable
 
 _LARGEST_TEXT: Final = 2**26  # bytes of a list, a record or a report
 _DEEPEST: Final = 100  # levels of JSON
@@ -186,10 +186,11 @@ def _below(value: dict[str, Any] | list[Any]) -> Iterable[Any]:
 
 
 def write_json(path: str | os.PathLike[str], content: Mapping[str, Any]) -> None:
-    """Write a JSON file, whole or not at all; what UTF-8 cannot hold, as half of a file name, is escaped."""
+    """Write a JSON file, whole or not at all; what a terminal would obey, or UTF-8 cannot hold, is escaped."""
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    odd = (one for one in set(text) - {"\n"} if printable(one) != one)
     with atomic_path(path) as temporary:
-        text = json.dumps(content, indent=2, ensure_ascii=False)
-        temporary.write_text(f"{text}\n", encoding="utf-8", errors="backslashreplace")
+        temporary.write_text(text.translate({ord(one): json.dumps(one)[1:-1] for one in odd}), encoding="utf-8")
 
 
 def sha256(path: str | os.PathLike[str] | None) -> str | None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from monai.bundle import ConfigParser
 
-from bundle.console import explain_input_errors
+from bundle.console import error_text, escape_messages, explain_input_errors
 from bundle.errors import InputError, input_error
 
 SENTENCE = "a.nii: there is no such file; check the path."
@@ -148,3 +148,25 @@ def test_a_defect_met_while_refusing_keeps_its_traceback(capsys: pytest.CaptureF
     text = shown(fail_while_refusing, capsys)
     assert text.rstrip().endswith("KeyError: 'a defect on the way out'")
     assert "Traceback" in text
+
+
+def test_a_traceback_shows_what_a_name_holds() -> None:
+    text = error_text(ZeroDivisionError("a\x1b[2Jb\nc"))
+    assert r"ZeroDivisionError: a\x1b[2Jb" in text
+    assert "\x1b" not in text
+
+
+def test_messages_show_what_a_name_holds(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    logger = logging.getLogger("bundle")
+    monkeypatch.setattr(logger, "handlers", [logging.StreamHandler(sys.stderr)])
+    escape_messages()
+    escape_messages()
+    logger.warning("%s: gone", "a\x1b[2J\nINFO b")
+    logger.warning("%s:\n\n%s", "a\x1b", "| b |\n| c |")
+    try:
+        raise ZeroDivisionError("a\x1b")
+    except ZeroDivisionError:
+        logger.exception("it failed")
+    shown = capsys.readouterr().err
+    assert shown.startswith("a\\x1b[2J\\nINFO b: gone\na\\x1b:\n\n| b |\n| c |\nit failed\nTraceback")
+    assert "\x1b" not in shown

@@ -234,6 +234,16 @@ def test_json_of_usual_depth_is_read(tmp_path: Path) -> None:
     assert json_content(tmp_path / "a.json")
 
 
+def test_json_shows_what_a_terminal_would_obey_and_reads_as_it_was(tmp_path: Path) -> None:
+    content = {"name": "a\x1b[2J\n\x7f\x9b\u202e M\udcfcller \u4e00 \U000e0001"}
+    write_json(tmp_path / "a.json", content)
+    assert json_content(tmp_path / "a.json") == content
+    lines = (tmp_path / "a.json").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 3
+    assert all(line.isprintable() for line in lines)
+    assert "\u4e00" in lines[1]
+
+
 def test_a_text_larger_than_any_list_is_refused_before_it_is_read(tmp_path: Path) -> None:
     with (tmp_path / "a.csv").open("wb") as stream:
         stream.truncate(2**40)

@@ -17,7 +17,7 @@ from bundle.cli.options import count, path, read_settings, split_keys
 from bundle.cli.stage_run import Messages, command_lines, run_stage
 from bundle.cli.stages import OWN, STAGES, Stage, add_common_options
 from bundle.config_files import bundle_root, read_config, refuse_unknown_keys
-from bundle.console import error_text
+from bundle.console import error_text, escape_messages
 from bundle.errors import InputError, SomeFailedError, input_error
 from bundle.version import package_version
 
@@ -133,6 +133,7 @@ def _run(
     if (name := _command_of(words)) not in STAGES:
         namespace = parser.parse_args(words)
         logging.basicConfig(level=logging.INFO, format="%(message)s")
+        escape_messages()
         namespace.run(namespace)
         return
     names = commands[name]._option_string_actions  # argparse tells its options nowhere else

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from bundle.cli.dialect import Spelling, respelt
 from bundle.config_files import Expression, fire_text, inert
-from bundle.console import error_text
+from bundle.console import error_text, escape_messages
 from bundle.errors import InputError
 
 _TALKATIVE: Final = ("monai.bundle.scripts", "monai.bundle.workflows")  # repeat the settings
@@ -68,6 +68,7 @@ def _set_up_logging(file: Path, messages: Messages) -> None:
         log.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         for name in (None, "bundle", "ignite"):  # those of the file, each for itself
             logging.getLogger(name).addHandler(log)
+    escape_messages()  # first: it tells line breaks of a message from those of a name
     for handler in (h for name in (None, "bundle", "ignite") for h in logging.getLogger(name).handlers):
         handler.addFilter(lambda record: _respell(record, messages.spelling))
     for name in _TALKATIVE:

@@ -11,12 +11,14 @@ import numpy as np
 import numpy.typing as npt
 import PIL.Image
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 from matplotlib.colors import Colormap, to_hex, to_rgba
 from scipy.ndimage import gaussian_gradient_magnitude, gaussian_laplace
 
 from bundle.doubts import Verdict
 from bundle.drawing.slice_choice import Image
 from bundle.drawing.tile import GREY, MARK, Scale
+from bundle.errors import printable
 from bundle.files import atomic_path
 
 # Classes of colours by verdict.
@@ -30,6 +32,7 @@ _TEMPLATES = Environment(
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
+    finalize=lambda value: printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
 )
 
 
@@ -39,9 +42,9 @@ def render(template: str, **values: Any) -> str:
 
 
 def save_page(path: str | os.PathLike[str], page: str) -> Path:
-    """Write a page whole, or raise ``InputError``; what UTF-8 cannot hold, as half of a file name, becomes ``?``."""
+    """Write a page whole, or raise ``InputError``."""
     with atomic_path(path) as temporary:
-        temporary.write_text(page, encoding="utf-8", errors="replace")
+        temporary.write_text(page, encoding="utf-8")
     return Path(path)
 
 

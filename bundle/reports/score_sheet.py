@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from bundle.files import atomic_path
 from bundle.keys import LOW_RES, SUBJECT
 from bundle.metrics.score_text import Spread, image_title, metric_title, whole_and_head
+from bundle.reports.spreadsheet import write_csv
 from bundle.reports.text_table import markdown_table
 
 KEYS = ("subject", "case", "slice", "image")  # of slices.csv: person, session, index through-plane, what was scored
@@ -96,10 +96,8 @@ class ScoreSheet:
                 name = f"{image}_{metric}{'_gain' * is_gain}"
                 row |= {f"{name}_mean": spread.mean, f"{name}_sd": spread.sd}
             rows.append(row)
-        with atomic_path(Path(folder) / "slices.csv") as temporary:
-            slices.to_csv(temporary, lineterminator="\n")
-        with atomic_path(Path(folder) / "subjects.csv") as temporary:
-            pd.DataFrame(rows).to_csv(temporary, index=False, lineterminator="\n", float_format="%.6f")
+        write_csv(Path(folder) / "slices.csv", slices.reset_index())
+        write_csv(Path(folder) / "subjects.csv", pd.DataFrame(rows), float_format="%.6f")
 
     def _series(self) -> pd.Series:
         """Return all scores by slice, image and metric."""

@@ -11,6 +11,7 @@ import pandas as pd
 from bundle.errors import InputError
 from bundle.files import atomic_path
 from bundle.keys import CASE, LOW_RES, SUPER_RES
+from bundle.reports.spreadsheet import write_csv
 from bundle.reports.text_table import markdown_table
 from bundle.settings import read_record
 from bundle.studies.comparisons import comparable
@@ -66,8 +67,7 @@ class Study:
             return folders[0]
         merged = self.output_dir / "folds" / row.run
         tables = [pd.read_csv(folder / "slices.csv", dtype=object, keep_default_na=False) for folder in folders]
-        with atomic_path(merged / "slices.csv") as temporary:
-            pd.concat(tables).to_csv(temporary, index=False, lineterminator="\n")
+        write_csv(merged / "slices.csv", pd.concat(tables))
         for panels in (file for folder in folders for file in (folder / "panels").glob("*.npz")):
             with atomic_path(merged / "panels" / panels.name) as temporary:
                 temporary.write_bytes(panels.read_bytes())

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from bundle.files import atomic_path
 from bundle.keys import LOW_RES, SUPER_RES, SUPER_RES_CONSISTENT
 from bundle.metrics.score_text import format_score, metric_title, whole_and_head
+from bundle.reports.spreadsheet import write_csv
 from bundle.reports.text_table import markdown_table
 from bundle.studies import statistics
 from bundle.studies.comparisons import SIGNIFICANT, Comparison, PaperFigures, Published, compare, least_p
@@ -91,8 +91,7 @@ class StudyTable:
             tested = [one.test.p, one.p_holm, one.test.n, one.test.over if one.test.n else None]
             differences.append([*compared, *tested, one.published, one.verdict])
         for name, rows in {"table": summaries, "differences": differences}.items():
-            with atomic_path(Path(folder) / f"{name}.csv") as temporary:
-                pd.DataFrame(rows, columns=_HEADERS[name]).to_csv(temporary, index=False, lineterminator="\n")
+            write_csv(Path(folder) / f"{name}.csv", pd.DataFrame(rows, columns=_HEADERS[name]))
 
     def _score_table(self, metrics: Sequence[str]) -> str:
         columns = [["method", *(line.label for line in self.lines)]]

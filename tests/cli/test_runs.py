@@ -70,6 +70,21 @@ def test_what_show_config_prints_does_the_same_when_it_is_run(
         np.testing.assert_array_equal(voxels, theirs[name])
 
 
+def test_names_are_shown_and_not_obeyed(
+    small_dataset: Path, weights: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(small_dataset, tmp_path / "a\x1b[2J\nINFO forged\u202e")
+    (folder,) = tmp_path.glob("a*")
+    (folder / "sub-A" / "anat" / "sub-A_T2w.nii.gz").write_bytes(b"damaged")
+    assert main(["enhance", str(folder), "-o", "out", "-m", "model.pt", "--log", "out.log", *AS_IT_IS]) == 1
+    said = [capfd.readouterr().err, *((tmp_path / "out" / name).read_text() for name in ("report.json", "index.html"))]
+    for text in (*said, (tmp_path / "out.log").read_text()):
+        assert "\x1b" not in text
+        assert "\u202e" not in text
+        assert not [line for line in text.splitlines() if line.startswith("INFO forged")]
+    assert r"a\x1b[2J\nINFO forged\u202e/sub-A/anat/sub-A_T2w.nii.gz: this is not a NIfTI file" in said[0]
+
+
 def test_a_bids_data_set_becomes_derivatives(small_dataset: Path, weights: Path, tmp_path: Path) -> None:
     shutil.copytree(small_dataset / "sub-D", tmp_path / "bids" / "sub-D")
     (tmp_path / "bids" / "dataset_description.json").write_text('{"Name": "tiny", "BIDSVersion": "1.8.0"}')

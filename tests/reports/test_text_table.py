@@ -17,6 +17,10 @@ def test_table_without_rows_is_its_header() -> None:
     assert markdown_table(["a", "b"], []) == "| a   |   b |\n| --- | --: |"
 
 
+def test_a_name_breaks_no_line() -> None:
+    assert markdown_table(["a"], [["b\n\x1b"]]).splitlines()[2] == r"| b\n\x1b |"
+
+
 def test_table_refuses_a_row_of_another_length() -> None:
     with pytest.raises(ValueError, match="shorter"):
         markdown_table(["a", "b"], [["1"]])
