@@ -49,6 +49,11 @@ def start(base: str | os.PathLike[str]) -> None:
         parser.parse(reset=True)
     settings = {key: value for key, value in parser.config.items() if key not in _ADDED_BY_MONAI}
     refuse_unknown_keys(settings, known, Path(base).name)
+    for key, value in settings.items():
+        if isinstance(known.get(key), bool):
+            found = parser.get_parsed_content(key) if str(value).startswith(EXPRESSION) else value
+            if not isinstance(found, bool):
+                raise InputError(f"{key} is {found!r}; write true or false.")
 
 
 def read_yaml_words() -> None:

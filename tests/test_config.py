@@ -133,3 +133,12 @@ def test_a_name_that_monai_has_changed_for_good_is_refused(content, named, tmp_p
     with pytest.raises(RuntimeError) as caught:
         run("show", config_file=[named, str(tmp_path / "more.yaml")])
     assert f"{content.partition(':')[0]} is /data/run::2: is there a # in this" in str(input_error(caught.value))
+
+
+@pytest.mark.parametrize("value", ["maybe", 5, "no!", None, [], "$'maybe'"])
+def test_a_switch_is_true_or_false(value, tmp_path) -> None:
+    known = KNOWN | {"resume": True}
+    with pytest.raises(InputError, match=r"resume is .*; write true or false"):
+        check(KNOWN | {"resume": value}, known, tmp_path)
+    for fine in (True, False, "$1 == 2"):
+        check(KNOWN | {"resume": fine}, known, tmp_path)
