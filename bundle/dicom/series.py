@@ -11,6 +11,7 @@ from typing import Final
 import nibabel as nib
 import numpy as np
 from nibabel.affines import from_matvec
+from pydicom.dataset import Dataset
 
 from bundle.dicom.headers import Frame, Tag, is_dicom, read_dataset
 from bundle.dicom.stacks import Stack, heights_of, stacks_in, tolerance_of
@@ -20,6 +21,7 @@ from bundle.volumes.header_facts import acquisition_fields, check_spacing
 from bundle.volumes.names import first_few
 
 LPS_TO_RAS: Final = np.diag([-1.0, -1.0, 1.0])  # from DICOM's positions to NIfTI's
+_NO_MAGNITUDE: Final = {"P", "PHASE", "PHASE MAP", "R", "REAL", "I", "IMAGINARY"}  # image types
 _ONE_SERIES: Final = "give a folder that holds one series, or name one of its files"
 
 
@@ -41,6 +43,7 @@ def read_series(path: Path, with_voxels: bool = True) -> Volume:
     for frame in frames:
         if frame.tags[Tag.SAMPLES] not in ("", "1"):
             raise InputError(f"{frame.path}: this DICOM image is in colour; give a grey-scale series.")
+    _check_alike(frames)
     first, shape = frames[0], (*frames[0].matrix, len(frames))
     steps = np.column_stack([first.axes[:, :2] * first.spacing, _step_between(stack)])
     affine = from_matvec(LPS_TO_RAS @ steps, LPS_TO_RAS @ first.position)
@@ -144,15 +147,51 @@ def _stored_pixels(path: Path) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of values that are not used, and of bytes behind the pixels
         try:
-            return np.asarray(read_dataset(path, with_pixels=True).pixel_array)
+            image = read_dataset(path, with_pixels=True)
+            pixels = np.asarray(image.pixel_array)
         except Exception as error:  # a damaged image fails in as many ways as there are compressions
             raise InputError(
                 f"{path}: the image is cut short, damaged or compressed in an unknown way; copy or export the series "
                 "again."
             ) from error
+    if reason := _other_than_brightness(image, pixels):
+        raise InputError(f"{path}: {reason}; export the series as grey values, the brighter the larger.")
+    return pixels
+
+
+def _other_than_brightness(image: Dataset, pixels: np.ndarray) -> str:
+    """Return why pixels are no numbers that grow with the brightness; empty where they are."""
+    if (kind := str(image.get("PhotometricInterpretation"))) != "MONOCHROME2":
+        return f"its pixels are {kind}"
+    if image.get("HighBit") not in (None, image.BitsStored - 1):
+        return f"its pixels end at bit {image.HighBit} where {image.BitsStored} bits are stored"
+    if image.get("ModalityLUTSequence"):
+        return "its pixels are to be looked up in a table"
+    padding = image.get("PixelPaddingValue")
+    if isinstance(padding, int) and padding != pixels.min() and (pixels == padding).any():
+        return f"it is padded with pixels of {padding}, which are no brightness"
+    return ""
+
+
+def _check_alike(frames: Sequence[Frame]) -> None:
+    """Refuse images of one volume that are no magnitudes, or of several contrasts."""
+    for frame in frames:
+        if found := _NO_MAGNITUDE.intersection(frame.tags[Tag.IMAGE_TYPE].split("\\")[2:]):
+            raise InputError(
+                f"{frame.path}: this is no magnitude image (image type {found.pop()}); give another series."
+            )
+    times = sorted(time for frame in frames for time in frame.numbers(Tag.ECHO_TIME))
+    if times and times[-1] > 1.1 * times[0]:
+        raise InputError(
+            f"{frames[0].path.parent}: the slices have echo times of {times[0]:g} to {times[-1]:g} ms, so they are of "
+            "several images; move those of one into a folder of its own."
+        )
 
 
 def _rescale(frame: Frame) -> tuple[list[float], list[float]]:
+    for tag in (Tag.SLOPE, Tag.INTERCEPT):
+        if frame.tags[tag] and not frame.numbers(tag):
+            raise InputError(f"{frame.path}: its {tag} reads {frame.tags[tag]!r}, which is no number; export it again.")
     return frame.numbers(Tag.SLOPE) or [1.0], frame.numbers(Tag.INTERCEPT) or [0.0]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+from pydicom.dataset import Dataset
 
 from bundle.data.reading import read_volume
 from bundle.dicom.headers import is_dicom
@@ -316,3 +317,62 @@ def test_pixels_of_another_size_than_the_header_s_are_refused(
     write_dicom(tmp_path, voxels_of().T)
     monkeypatch.setattr("bundle.dicom.series._stored_pixels", lambda path: np.ones((20, 24)))  # whatever decodes them
     assert "the image is not of the size that its header says" in refusal(tmp_path)
+
+
+def shift(_: int, one: Any) -> None:
+    one.BitsStored, one.HighBit = 12, 15
+
+
+def padded(_: int, one: Any) -> None:
+    one.PixelPaddingValue = 65535
+    one.PixelData = b"\xff\xff" * 20 + one.PixelData[40:]
+
+
+def looked_up(_: int, one: Any) -> None:
+    table = Dataset()
+    table.LUTDescriptor, table.LUTData, table.ModalityLUTType = [2, 0, 16], b"\0\1\0\0", "US"
+    one.ModalityLUTSequence = [table]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda _, one: setattr(one, "PhotometricInterpretation", "MONOCHROME1"), "its pixels are MONOCHROME1"),
+        (shift, "its pixels end at bit 15 where 12 bits are stored"),
+        (padded, "it is padded with pixels of 65535"),
+        (looked_up, "its pixels are to be looked up in a table"),
+    ],
+)
+def test_pixels_that_are_no_brightness_are_refused(change: Any, said: str, tmp_path: Path, write_dicom: Any) -> None:
+    write_dicom(tmp_path, voxels_of().T, change=change)
+    assert f"{tmp_path / '1.2.3-0.dcm'}: {said}" in refusal(tmp_path)
+
+
+def test_padding_that_is_the_darkest_of_the_pixels_is_no_obstacle(tmp_path: Path, write_dicom: Any) -> None:
+    voxels = voxels_of()
+    voxels[:3] = 0
+    write_dicom(tmp_path, voxels.T, PixelPaddingValue=0)
+    np.testing.assert_array_equal(read_series(tmp_path).voxels, voxels)
+
+
+@pytest.mark.parametrize("kind", ["P", "PHASE MAP", "REAL"])
+def test_what_is_no_magnitude_is_refused(kind: str, tmp_path: Path, write_dicom: Any) -> None:
+    write_dicom(tmp_path, voxels_of().T, ImageType=["ORIGINAL", "PRIMARY", kind, "ND"])
+    assert f"this is no magnitude image (image type {kind})" in refusal(tmp_path)
+
+
+def test_slices_of_several_echoes_are_no_volume(tmp_path: Path, write_dicom: Any) -> None:
+    write_dicom(tmp_path / "one", voxels_of().T, change=lambda index, one: setattr(one, "EchoTime", 80 + index % 2))
+    assert read_series(tmp_path / "one").voxels.shape == (20, 24, 5)
+    write_dicom(tmp_path / "two", voxels_of().T, change=lambda index, one: setattr(one, "EchoTime", 20 + 20 * index))
+    assert "two: the slices have echo times of 20 to 100 ms" in refusal(tmp_path / "two")
+
+
+@pytest.mark.parametrize("keyword", ["RescaleSlope", "RescaleIntercept"])
+def test_a_scale_that_is_no_number_is_refused_as_it_reads(keyword: str, tmp_path: Path, write_dicom: Any) -> None:
+    def spoil(index: int, one: Any) -> None:
+        if index == 2:
+            one.add_new(keyword, "LO", "a lot")
+
+    write_dicom(tmp_path, voxels_of().T, change=spoil)
+    assert f"1.2.3-2.dcm: its {keyword} reads 'a lot', which is no number" in refusal(tmp_path)
