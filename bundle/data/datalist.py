@@ -5,6 +5,7 @@ import csv
 import json
 import logging
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,6 +128,8 @@ def _table_entries(path: Path) -> list[_Entry]:
     except csv.Error as error:
         raise InputError(f"{path}, line {table.line_num}: this is no table ({error}); save it as CSV UTF-8.") from error
     names = [name.strip().lower() for name in (rows.pop(0)[0] if rows else [])]
+    if doubled := [name for name, count in Counter(filter(None, names)).items() if count > 1]:
+        raise InputError(f"{path}: its first line names {doubled[0]} more than once; keep one of these columns.")
     if not {IMAGE, REFERENCE} <= set(names):
         raise InputError(f"{path}: its first line is {', '.join(names) or 'empty'}; name columns image and reference.")
     cells_by_line = ((dict(zip(names, map(str.strip, cells), strict=False)), line) for cells, line in rows)

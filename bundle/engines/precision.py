@@ -2,13 +2,14 @@
 """What the hardware can do: devices that are there, mixed precision where it has bfloat16 arithmetic, memory layout."""
 
 import contextlib
-from typing import Literal
+from typing import Final, Literal
 
 import torch
 from torch import nn
 
 from bundle.errors import InputError
 
+_MOST_THREADS: Final = 1024  # PyTorch crashes where a system has not as many
 MixedPrecision = Literal["auto"] | bool
 
 
@@ -41,8 +42,8 @@ def use_machine(device: torch.device | str, n_threads: int | None = None) -> Non
         raise InputError(f"--device {device} cannot be used here; this machine and PyTorch have: {found}.") from error
     torch.backends.cudnn.allow_tf32 = False  # convolutions would round operands to 11 bits
     if n_threads is not None:
-        if isinstance(n_threads, bool) or not isinstance(n_threads, int) or n_threads < 1:
-            raise InputError(f"threads is {n_threads!r}; give 1 or more, or null for all.")
+        if isinstance(n_threads, bool) or not isinstance(n_threads, int) or not 1 <= n_threads <= _MOST_THREADS:
+            raise InputError(f"threads is {n_threads!r}; give 1 or more, or null for all cores.")
         torch.set_num_threads(n_threads)
 
 

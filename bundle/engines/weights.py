@@ -57,6 +57,10 @@ class GeneratorLoader:
                 "give the settings they were trained with (fusion, levels, residual, bias ...) or another "
                 f"--{self.option}."
             ) from error
+        # by what the file holds, since loading turns numbers of one kind into another
+        read = [weights[name] for name, own in self.network.state_dict().items() if own.is_floating_point()]
+        if not all(tensor.is_floating_point() and tensor.isfinite().all() for tensor in read):
+            raise InputError(f"{self.path}: not all of these weights are finite numbers; give another --{self.option}.")
 
     def expected(self) -> dict[str, Any]:
         """Return what the weights must have been trained for, as JSON values."""

@@ -153,7 +153,7 @@ def test_weights_that_need_a_reference_are_not_run_without_one(keys, tmp_path) -
     assert not list(tmp_path.glob("*.json"))
 
 
-@pytest.mark.parametrize("threads", [0, "many"])
+@pytest.mark.parametrize("threads", [0, "many", 10**5])
 def test_a_number_of_threads_that_makes_no_sense_is_refused(threads, keys, tmp_path) -> None:
     with pytest.raises((RuntimeError, InputError)) as caught:
         run("inference", config_file=CONFIG, output_dir=str(tmp_path), threads=threads, **keys)

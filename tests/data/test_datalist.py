@@ -129,6 +129,7 @@ def test_dicom_folders_of_one_name_get_distinct_cases(tmp_path: Path) -> None:
         ("", "utf-8", "its first line is empty; name columns image and reference"),
         ("a.nii,b.nii\n", "utf-8", "its first line is a.nii, b.nii; name columns image and reference"),
         ("image,reference\n", "utf-8", "lists no pairs"),
+        ("image,reference,Image \na.nii,b.nii,b.nii\n", "utf-8", "its first line names image more than once"),
         ("image,reference\na.nii,b.nii\nb.nii\n", "utf-8", "line 3: reference is missing; name one file"),
         ("image,reference\na.nii,c.nii\n", "utf-8", r"line 2: .*c\.nii does not exist; paths count from"),
         ("image,reference\nä.nii,b.nii\n", "latin-1", "cannot be read as a table .*save it as CSV UTF-8"),

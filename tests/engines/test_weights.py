@@ -106,6 +106,22 @@ def test_half_precision_weights_load_into_a_network(tmp_path) -> None:
     torch.testing.assert_close(network.weight, trained.weight.half().float(), rtol=0, atol=0)
 
 
+@pytest.mark.parametrize(
+    "spoil",
+    [lambda w: w * float("nan"), lambda w: w / 0, lambda w: w.long(), lambda w: w.bool()],
+    ids=["nan", "infinite", "integers", "bits"],
+)
+def test_loader_refuses_weights_that_are_no_finite_numbers(spoil, tmp_path) -> None:
+    torch.save({name: spoil(value) for name, value in nn.Linear(3, 2).state_dict().items()}, tmp_path / "w.pt")
+    with pytest.raises(InputError, match=r"w\.pt: not all of these weights are finite numbers; give another --ckpt"):
+        GeneratorLoader(tmp_path / "w.pt", nn.Linear(3, 2)).load()
+
+
+def test_loader_takes_whole_numbers_where_the_network_counts(tmp_path) -> None:
+    torch.save(nn.BatchNorm1d(3).state_dict(), tmp_path / "w.pt")
+    GeneratorLoader(tmp_path / "w.pt", nn.BatchNorm1d(3)).load()
+
+
 def flip(file: Path) -> None:
     """Change one bit in the middle of a file."""
     content = bytearray(file.read_bytes())
