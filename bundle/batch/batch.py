@@ -209,10 +209,15 @@ class Batch:
         try:
             report.write([pair[CASE] for pair in self.pairs], interrupted)
         except (InputError, OSError) as error:
-            if not interrupted:
+            if interrupted:
+                logger.error("%s: the report could not be written (%s)", report.path, error)
+                return
+            if isinstance(error, InputError):
                 raise
-            logger.error("%s: the report could not be written (%s)", report.path, error)
-            return
+            raise InputError(
+                f"{report.path}: the report cannot be written ({error.strerror}); see to that and run the same command "
+                "again, which does only what is not done."
+            ) from error
         found = Counter(entry["status"] for entry in report.entries.values())
         counts = ", ".join(f"{found[status]} {status}" for status in (DONE, SKIPPED, FAILED))
         made = Counter(entry.get("verdict") for entry in report.entries.values() if entry["status"] in (DONE, SKIPPED))

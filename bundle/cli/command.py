@@ -44,6 +44,7 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line ``mcsr``, of this process by default, and return the exit status, as its help explains."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    _open_streams()
     # before PyTorch is there: its threads would otherwise spin while they wait for one that another program holds up
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     parser, commands = build_parser()
@@ -61,6 +62,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return os.EX_SOFTWARE
         return 1 if isinstance(found, SomeFailedError) else 2
     return 0
+
+
+def _open_streams() -> None:
+    """Open what is closed of the standard streams, or the next file that is opened would get what is meant for them."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+    sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115
+    sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
 
 
 def build_parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
@@ -174,7 +184,13 @@ def _report_printed(output_dir: Path) -> Iterator[None]:
         yield
     finally:
         if file.is_file() and file.stat().st_mtime_ns != before:
-            sys.stdout.write(file.read_text(encoding="utf-8"))
+            try:
+                sys.stdout.write(file.read_text(encoding="utf-8"))
+                sys.stdout.flush()
+            except OSError as error:
+                with Path(os.devnull).open("wb") as nowhere:  # for what is left of it, which is written on leaving
+                    os.dup2(nowhere.fileno(), sys.stdout.fileno())
+                raise InputError(f"the report cannot be printed ({error.strerror}); it is in {file}.") from error
 
 
 def _overlay(name: str, root: Path) -> str:

@@ -349,6 +349,16 @@ def test_the_report_names_what_was_passed_over_with_the_reason(make_pairs, make_
     assert "; 3 files or series passed over" in caplog.text
 
 
+def test_a_report_that_cannot_be_written_is_told_in_a_sentence(make_pairs, make_batch, treated, monkeypatch) -> None:
+    def fail(*_: Any) -> None:
+        raise OSError(errno.EFBIG, "File too large")
+
+    monkeypatch.setattr("bundle.batch.report.write_json", fail)
+    with pytest.raises(InputError, match=r"report\.json: the report cannot be written \(File too large\); see to that"):
+        make_batch(make_pairs("a")).run()
+    assert treated() == ["a"]
+
+
 def test_the_report_may_lie_elsewhere_and_counts_all_cases(make_pairs, make_batch, tmp_path) -> None:
     with pytest.raises(SomeFailedError):
         make_batch(make_pairs("a", "bad")).run(report=tmp_path / "elsewhere" / "r.json")

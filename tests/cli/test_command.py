@@ -307,6 +307,30 @@ def test_the_report_is_printed_alone_however_the_batch_ends(
     assert "report" not in recorder.runs[0][2]
 
 
+def test_a_report_that_cannot_be_printed_is_told_with_its_place(
+    here: Path, recorder: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    recorder.effect = lambda: write_report(here / "out", "{}")
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert main([*ENHANCE, "--json", "-"]) == 2
+    assert "the report cannot be printed (No space left on device); it is in " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("closed", [(0, 1, 2), (2,)], ids=str)
+def test_no_file_takes_the_place_of_a_closed_stream(closed: tuple[int, ...], bundle_root: Path, tmp_path: Path) -> None:
+    """What libraries write as errors would go into a result."""
+    program = "import bundle.cli as c; status = c.main(['no']); raise SystemExit(10 * open('a', 'w').fileno() + status)"
+    close = "".join(f"{descriptor}>&- " for descriptor in closed)
+    words = ["sh", "-c", f'exec "$0" -c "$1" {close}', sys.executable, program]
+    environment = os.environ | {"PYTHONPATH": str(bundle_root)}
+    descriptor, status = divmod(subprocess.run(words, cwd=tmp_path, env=environment, check=False).returncode, 10)
+    assert descriptor > 2
+    assert status == 2
+
+
 def test_the_report_of_an_earlier_batch_is_not_printed(
     here: Path, recorder: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
