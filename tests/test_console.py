@@ -159,6 +159,7 @@ def test_a_traceback_shows_what_a_name_holds() -> None:
 def test_messages_show_what_a_name_holds(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     logger = logging.getLogger("bundle")
     monkeypatch.setattr(logger, "handlers", [logging.StreamHandler(sys.stderr)])
+    monkeypatch.setattr(logger, "propagate", False)
     escape_messages()
     escape_messages()
     logger.warning("%s: gone", "a\x1b[2J\nINFO b")

@@ -88,3 +88,12 @@ def test_every_package_has_a_page_of_its_docstrings(bundle_root) -> None:
     listed = set(re.findall(r"^   (\w+)$", pages.pop("index"), re.MULTILINE))
     assert listed == set(pages) == folders | {"kspace"}
     assert all(f".. automodule:: bundle.{name}\n" in page for name, page in pages.items())
+
+
+def test_every_promise_of_security_has_tests_that_are_there(bundle_root) -> None:
+    table = (bundle_root / "SECURITY.md").read_text().split("| --- |")[1].split("\n\n")[0]
+    for row in table.splitlines()[1:]:
+        named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", row)
+        assert named, row
+        for file, name in named:
+            assert f"def {name}(" in (bundle_root / file).read_text(), name
