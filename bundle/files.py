@@ -80,11 +80,8 @@ def atomic_path(path: str | os.PathLike[str], check: Callable[[], object] | None
     file is removed and ``path`` is left as it was. Its folder is made where missing, see :func:`writable_folder`.
     """
     final = Path(path).expanduser()
-    writable_folder(final.parent)
-    temporary = _temporary(final)
-    try:
-        temporary.touch(exist_ok=False)
-        with _in_use(temporary):
+    with _in_use(final, folder=False) as temporary:
+        try:
             yield temporary
             if not temporary.stat().st_size:
                 raise FileNotFoundError(errno.ENOENT, "nothing was written", str(final))
@@ -93,8 +90,8 @@ def atomic_path(path: str | os.PathLike[str], check: Callable[[], object] | None
             if check:
                 check()
             temporary.replace(final)
-    finally:
-        temporary.unlink(missing_ok=True)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -104,49 +101,50 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     On any exception ``path`` is left as it was.
     """
     final = Path(path).expanduser()
-    writable_folder(final.parent)
-    temporary, former = (_temporary(final) for _ in range(2))
-    temporary.mkdir()
-    try:
-        with _in_use(temporary):
+    with _in_use(final, folder=True) as temporary:
+        former = _temporary(final)
+        try:
             yield temporary
             if final.exists():
                 final.replace(former)
             temporary.replace(final)
-    finally:
-        for leftover in (temporary, former):
-            shutil.rmtree(leftover, ignore_errors=True)
+        finally:
+            for leftover in (temporary, former):
+                shutil.rmtree(leftover, ignore_errors=True)
 
 
 def remove_leftovers(folder: str | os.PathLike[str]) -> None:
     """Remove the temporary files and folders of processes that were killed; where there are no locks, they stay."""
     for path in Path(folder).glob(".*.partial.*"):
+        if not _TEMPORARY.match(path.name) or path.is_symlink():
+            continue
         with contextlib.suppress(OSError):
-            if _TEMPORARY.match(path.name) and not path.is_symlink() and not _is_in_use(path):
+            descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # and nobody takes it while it is removed
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
+            finally:
+                os.close(descriptor)
 
 
 @contextlib.contextmanager
-def _in_use(path: Path) -> Iterator[None]:
-    """Hold a lock, as far as the file system has them, that ends with this process however it ends."""
-    descriptor = os.open(path, os.O_RDONLY)
+def _in_use(final: Path, folder: bool) -> Iterator[Path]:
+    """Make a temporary file or folder, and hold a lock on it that ends with this process however it ends."""
+    writable_folder(final.parent)
+    while True:
+        path = _temporary(final)
+        path.mkdir() if folder else path.touch(exist_ok=False)
+        with contextlib.suppress(FileNotFoundError):  # of one that another process has taken for a leftover just now
+            descriptor = os.open(path, os.O_RDONLY)
+            with contextlib.suppress(OSError):  # where the file system has no locks
+                fcntl.flock(descriptor, fcntl.LOCK_SH)
+            if os.fstat(descriptor).st_nlink:
+                break
+            os.close(descriptor)
     try:
-        with contextlib.suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        yield
+        yield path
     finally:
         os.close(descriptor)
-
-
-def _is_in_use(path: Path) -> bool:
-    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
 
 
 def open_file(path: str | os.PathLike[str]) -> BinaryIO:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A file appears whole under its final name, or not at all."""
 
+import fcntl
 import hashlib
 import multiprocessing
 import os
@@ -8,6 +9,7 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -180,6 +182,27 @@ def write_for_ever(folder: Path) -> None:
         file.write_text("half")
         (below / "c").write_text("half")
         time.sleep(60)
+
+
+@pytest.mark.parametrize("removed", ["before it is opened", "before it is locked"])
+@pytest.mark.parametrize("atomic", [atomic_path, atomic_folder])
+def test_what_is_removed_before_it_is_locked_is_made_again(atomic, removed, tmp_path: Path, monkeypatch) -> None:
+    seen: list[Path] = []
+    module, name = (os, "open") if removed == "before it is opened" else (fcntl, "flock")
+    function = getattr(module, name)
+
+    def remove_first(*arguments: Any) -> Any:
+        if not seen and (found := list(tmp_path.glob(".*.partial.*"))):
+            seen.extend(found)
+            found[0].rmdir() if found[0].is_dir() else found[0].unlink()
+        return function(*arguments)
+
+    monkeypatch.setattr(module, name, remove_first)
+    with atomic(tmp_path / "a") as temporary:
+        assert seen
+        assert temporary not in seen
+        (temporary / "b" if temporary.is_dir() else temporary).write_text("whole")
+    assert names_in(tmp_path) == ["a"]
 
 
 def test_leftovers_are_what_killed_processes_wrote_and_nothing_else(tmp_path: Path) -> None:
