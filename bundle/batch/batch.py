@@ -6,9 +6,11 @@ import os
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 from torch import Tensor
 
 from bundle.batch.dry_run import Plan, duration
@@ -30,6 +32,7 @@ from bundle.keys import CASE, FAULT, Pair
 logger = logging.getLogger(__name__)
 
 KEPT_BYTES: Final = 2**29  # of volumes that stay in memory between the check of all inputs and their turn
+BYTES_A_VOXEL: Final = 16  # of a prepared case: its volumes and the network's input
 POLL_SECONDS: Final = 1.0  # how often a case that another process has is looked at again
 
 
@@ -59,6 +62,7 @@ class Batch:
         self._old_notes: set[Note] = set()
         self._seconds: list[float] = []
         self._read: dict[str, dict[Any, Any]] = {}
+        self._ahead: dict[str, Future[dict[Any, Any]]] = {}  # the one case that is prepared before its turn
 
     def run(self, dry_run: bool = False, report: str | os.PathLike[str] | None = None) -> None:
         """Do the batch and write its report, by default ``report.json`` beside the outputs; or log what would be done.
@@ -119,11 +123,15 @@ class Batch:
         for case, reason in failures.items():
             report.add(case, FAILED, reason=reason)
         usable = [pair for pair in checked if pair[CASE] not in report.entries]
-        elsewhere = [pair for i, pair in enumerate(usable) if not self._try(pair, report, len(usable) - i - 1)]
-        if elsewhere:
-            logger.info("waiting for another process that works on %s", ", ".join(pair[CASE] for pair in elsewhere))
-        while elsewhere := [pair for pair in elsewhere if not self._try(pair, report, 0)]:
-            time.sleep(POLL_SECONDS)
+        self._beside = ThreadPoolExecutor(1, "prepare")
+        try:
+            elsewhere = [pair for i, pair in enumerate(usable) if not self._try(pair, report, usable[i + 1 :])]
+            if elsewhere:
+                logger.info("waiting for another process that works on %s", ", ".join(pair[CASE] for pair in elsewhere))
+            while elsewhere := [pair for pair in elsewhere if not self._try(pair, report, [])]:
+                time.sleep(POLL_SECONDS)
+        finally:
+            self._beside.shutdown(wait=False, cancel_futures=True)
 
     def _check_outputs(self, pair: Pair) -> None:
         """Refuse a case whose outputs cannot be written."""
@@ -137,6 +145,16 @@ class Batch:
         fits = sum(value.nbytes for value in values if isinstance(value, Tensor)) <= KEPT_BYTES
         self._read[pair[CASE]] = item if fits else {**pair, CASE: item[CASE]}
 
+    def _look_ahead(self, pair: Pair) -> None:
+        """Prepare a case while another is computed, if memory allows; what was prepared and not used is let go."""
+        item = self._read[pair[CASE]]
+        case: Case = item[CASE]
+        self._ahead.clear()
+        matrix = case.low_res.matrix_after if case.low_res else case.header.voxels.shape if case.header else None
+        if matrix and BYTES_A_VOXEL * int(np.prod(matrix)) <= KEPT_BYTES:
+            self._read[case] = {**pair, CASE: case}
+            self._ahead[case] = self._beside.submit(self.pipeline.prepare, item)
+
     def _is_done(self, pair: Pair, report: Report) -> bool:
         """Tell whether a pair is done, and report it if so."""
         record = self.results.finished(pair)
@@ -145,7 +163,7 @@ class Batch:
             logger.info("%s is done: %s", pair[CASE], self.results.path(pair))
         return record is not None
 
-    def _try(self, pair: Pair, report: Report, n_left: int) -> bool:
+    def _try(self, pair: Pair, report: Report, following: Sequence[Pair]) -> bool:
         """Do a pair unless another process has it, and tell whether something became of it."""
         lock = Lock(self.results.output_dir, self.results.name(pair))
         try:
@@ -159,7 +177,7 @@ class Batch:
             if failed_elsewhere:
                 report.add(pair[CASE], FAILED, reason=failed_elsewhere)
             elif not self._is_done(pair, report):
-                self._do(pair, report, n_left)
+                self._do(pair, report, following)
                 if reason := report.failures().get(pair[CASE]):
                     lock.note(reason)
                     failed_elsewhere = reason
@@ -167,14 +185,17 @@ class Batch:
             lock.release(keep=bool(failed_elsewhere))
         return True
 
-    def _do(self, pair: Pair, report: Report, n_left: int) -> None:
-        item = self._read.pop(pair[CASE])
+    def _do(self, pair: Pair, report: Report, following: Sequence[Pair]) -> None:
+        item, ahead, start = self._read.pop(pair[CASE]), self._ahead.pop(pair[CASE], None), time.monotonic()
         case: Case = item[CASE]
         finished = None
         try:
             self.results.check_free(pair)
             self.results.begin(pair)
-            self.pipeline.run(item)
+            prepared = ahead.result() if ahead else self.pipeline.prepare(item)
+            if following:
+                self._look_ahead(following[0])
+            self.pipeline.run(prepared)
             finished = self.results.mark(pair, case)
         except Exception as error:
             if is_disk_full(error):
@@ -191,9 +212,9 @@ class Batch:
             if finished is None:
                 self.results.withdraw(pair)
         report.add(pair[CASE], DONE, **_told(finished))
-        self._seconds.append(sum(case.seconds.values()))
-        rest = n_left * sum(self._seconds) / len(self._seconds)
-        left = f"; {n_left} left, about {duration(rest)}" if n_left else ""
+        self._seconds.append(time.monotonic() - start)
+        rest = len(following) * sum(self._seconds) / len(self._seconds)
+        left = f"; {len(following)} left, about {duration(rest)}" if following else ""
         logger.info("%s done in %s%s", pair[CASE], duration(self._seconds[-1]), left)
 
     def _fail(self, pair: Pair, report: Report, error: Exception, **found: Any) -> None:

@@ -32,11 +32,14 @@ class Pipeline:
         with _timed(case, "prepare"):
             return dict(self.load({**pair, CASE: case}))
 
-    def run(self, item: dict[Any, Any]) -> None:
-        """Do one case, as :meth:`read` returns it; it learns what is found, and volumes leave the item once used."""
-        case: Case = item[CASE]
-        with _timed(case, "prepare"):
-            prepared = self.preprocessing({key: item.pop(key) for key in list(item)})
+    def prepare(self, item: dict[Any, Any]) -> dict[Any, Any]:
+        """Return the network's input of a case, as :meth:`read` returns it, whose volumes leave the item."""
+        with _timed(item[CASE], "prepare"):
+            return dict(self.preprocessing({key: item.pop(key) for key in list(item)}))
+
+    def run(self, prepared: dict[Any, Any]) -> None:
+        """Do one case, as :meth:`prepare` returns it; it learns what is found."""
+        case: Case = prepared[CASE]
         with _timed(case, "network"):
             prepared[PRED] = inferer_of(case, self.inferer)(prepared[IMAGE][None].to(self.device), self.network.eval())[
                 0

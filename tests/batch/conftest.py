@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from bundle.case import Case
 from bundle.doubts import Doubt
 from bundle.errors import InputError
 from bundle.files import atomic_path, fingerprint
+from bundle.volumes.geometry import no_voxels
 
 
 class StubPipeline:
@@ -25,7 +27,11 @@ class StubPipeline:
 
     def read(self, pair: Mapping[str, str]) -> dict[str, Any]:
         found = self.check(dict(pair)) or {}
-        return {**pair, **found, "case": Case(pair["case"], sources=sources_of(pair))}
+        header: Any = SimpleNamespace(voxels=no_voxels((1, 1, 1)))
+        return {**pair, **found, "case": Case(pair["case"], sources=sources_of(pair), header=header)}
+
+    def prepare(self, item: dict[str, Any]) -> dict[str, Any]:
+        return {key: item.pop(key) for key in list(item)}
 
     def run(self, pair: Mapping[str, Any]) -> None:
         with self.treated.open("a") as stream:

@@ -5,6 +5,7 @@ import contextlib
 import errno
 import json
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -487,3 +488,47 @@ def test_a_path_that_is_no_unicode_is_done_recorded_and_known_again(make_pairs, 
         make_batch([pair]).run()
     assert treated() == ["a"]
     assert json.loads((tmp_path / "out" / "a_sr.json").read_text())["inputs"]["image"]["path"] == pair["image"]
+
+
+def test_the_next_case_is_prepared_while_one_is_computed(make_pairs, make_batch, tmp_path) -> None:
+    batch = make_batch(make_pairs("a", "b", "c"))
+    prepare, compute, begun = batch.pipeline.prepare, batch.pipeline.run, {name: threading.Event() for name in "abc"}
+
+    def prepared(item: Any) -> Any:
+        begun[item["case"]].set()
+        return prepare(item)
+
+    def run(item: Any) -> None:
+        if following := {"a": "b", "b": "c"}.get(item["case"]):
+            assert begun[following].wait(20)
+        compute(item)
+
+    batch.pipeline.prepare, batch.pipeline.run = prepared, run
+    batch.run()
+    assert statuses(tmp_path / "out") == dict.fromkeys("abc", "done")
+
+
+@pytest.mark.parametrize("case", ["a", "b"])
+def test_a_case_that_cannot_be_prepared_fails_alone(case, make_pairs, make_batch, tmp_path) -> None:
+    batch = make_batch(make_pairs("a", "b", "c"))
+    prepare = batch.pipeline.prepare
+
+    def prepared(item: Any) -> Any:
+        if item["case"] == case:
+            raise InputError("its reference cannot be used; give another.")
+        return prepare(item)
+
+    batch.pipeline.prepare = prepared
+    with pytest.raises(SomeFailedError, match="its reference cannot be used"):
+        batch.run()
+    assert statuses(tmp_path / "out") == {name: "failed" if name == case else "done" for name in "abc"}
+
+
+def test_what_is_too_large_is_prepared_in_its_turn(make_pairs, make_batch, monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr("bundle.batch.batch.KEPT_BYTES", 0)
+    batch, names = make_batch(make_pairs("a", "b")), []
+    prepare = batch.pipeline.prepare
+    batch.pipeline.prepare = lambda item: names.append(threading.current_thread().name) or prepare(item)
+    batch.run()
+    assert names == [threading.main_thread().name] * 2
+    assert statuses(tmp_path / "out") == {"a": "done", "b": "done"}

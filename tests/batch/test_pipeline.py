@@ -32,7 +32,7 @@ def test_a_case_goes_through_all_steps_and_its_time_is_noted() -> None:
     item = pipeline.read({"case": "a"})
     case = item["case"]
     assert isinstance(case, Case)
-    pipeline.run(item)
+    pipeline.run(pipeline.prepare(item))
     assert results[0]["case"] is case
     torch.testing.assert_close(results[0]["pred"], torch.full((1, 18, 20, 3), 2.0))
     assert set(case.facts()["time"]) == {"seconds", "prepare_seconds", "network_seconds", "finish_seconds"}
@@ -43,7 +43,7 @@ def test_a_pair_stays_as_it_is_and_an_item_lets_its_volumes_go() -> None:
     item = pipeline.read(pair)
     assert pair == {"case": "a"}
     assert type(pair["case"]) is str
-    pipeline.run(item)
+    pipeline.run(pipeline.prepare(item))
     assert item == {}
 
 
