@@ -117,16 +117,20 @@ class Target:
     slices: dict[bool, dict[str, Tensor]]  # by whether across thick slices, then by contrast, the target's ""
 
 
-def target(path: Path, folders: list[Path], n_slices: int) -> Target:
-    """Read a target and all references on its grid."""
+def files_of(path: Path, folders: list[Path]) -> dict[str, Path]:
+    """Return the files of a target ("") and, by contrast, of the references beside it or in other folders."""
     stem = SUFFIX.sub("", path.name)
-    places = {"": path} | {
+    return {"": path} | {
         name: file
         for name, end in CONTRASTS.items()
         for folder in (path.parent, *folders)
         if (file := folder / f"{stem}{end}.nii.gz").is_file()
     }
-    volumes = {name: read_volume(file) for name, file in places.items()}
+
+
+def target(path: Path, folders: list[Path], n_slices: int) -> Target:
+    """Read a target and all references on its grid."""
+    volumes = {name: read_volume(file) for name, file in files_of(path, folders).items()}
     spacing, shape = volumes[""].spacing, volumes[""].voxels.shape
     axis = through_plane_axis(spacing, shape)
     scaled = {n: IntensityScale.from_array(v.voxels).normalise(v.voxels) for n, v in volumes.items()}
@@ -142,7 +146,7 @@ def target(path: Path, folders: list[Path], n_slices: int) -> Target:
             for n, v in scaled.items()
         }
         slices[is_thick] = {n: torch.from_numpy(v[kept].astype(np.float32)) for n, v in turned.items()}
-    return Target(f"{path.parent.name} {stem.removeprefix('sub-')}", slices)
+    return Target(f"{path.parent.name} {SUFFIX.sub('', path.name).removeprefix('sub-')}", slices)
 
 
 def rows(

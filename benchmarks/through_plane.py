@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from degradations import CONTRASTS, LARGEST_ERROR, NONE, SUFFIX, loaded
+from degradations import LARGEST_ERROR, NONE, SUFFIX, files_of, loaded
 from scipy.ndimage import map_coordinates
 from torch import Tensor, nn
 
@@ -41,14 +41,7 @@ ASSUMED = (1.0, 0.8, 1.2)  # thickness that is assumed, of the true one
 
 def volumes(path: Path, folders: list[Path]) -> dict[str, Tensor]:
     """Return target ("") and references (1, H, W, D) in [0, 1], slices last, cut to the head."""
-    stem = SUFFIX.sub("", path.name)
-    places = {"": path} | {
-        name: file
-        for name, end in CONTRASTS.items()
-        for folder in (path.parent, *folders)
-        if (file := folder / f"{stem}{end}.nii.gz").is_file()
-    }
-    read = {name: read_volume(file) for name, file in places.items()}
+    read = {name: read_volume(file) for name, file in files_of(path, folders).items()}
     axis = through_plane_axis(read[""].spacing, read[""].voxels.shape)
     filled = np.argwhere(read[""].voxels > 0.02 * read[""].voxels.max())
     box = tuple(slice(low, high + 1) for low, high in zip(filled.min(0), filled.max(0), strict=True))
