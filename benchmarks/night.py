@@ -374,7 +374,7 @@ def kills(folder: Path, studies: list[Study], n_kills: int) -> bool:
         found = files_below(output)
         same = found.keys() == expected.keys() and all(filecmp.cmp(found[n], expected[n], shallow=False) for n in found)
         left = [path.name for path in output.rglob("*") if path.name.endswith((".partial", ".lock"))]
-        totals = json.loads((output / "report.json").read_text())["totals"]
+        totals = json.loads((output / "nifti" / "report.json").read_text())["totals"]
         all_told = sum(totals[name] for name in ("done", "skipped")) == len(studies)
         print(f"{done} kills: exit {finished.returncode}, outputs equal {same}, left {left}, report {totals}")
         well &= same and not left and all_told and finished.returncode == 0
