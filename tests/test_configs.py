@@ -136,6 +136,19 @@ def test_no_config_takes_text_from_another() -> None:
         assert "%configs" not in (CONFIGS / f"{stage}.yaml").read_text()
 
 
+def test_every_config_finds_the_bundle_s_folder_by_the_same_words() -> None:
+    found = {read(CONFIGS / f"{stage}.yaml")["bundle_root"] for stage in (*STAGES, "study")}
+    assert len(found) == 1
+
+
+def test_a_config_that_lies_elsewhere_takes_the_working_directory_for_the_bundle(tmp_path) -> None:
+    copy = tmp_path / "train.yaml"
+    copy.write_text((CONFIGS / "train.yaml").read_text())
+    flow = ConfigWorkflow(config_file=str(copy), workflow_type="train", output_dir=str(tmp_path / "out"))
+    flow.initialize()
+    assert flow.bundle_root == "."
+
+
 def test_every_setting_stands_in_train_once_and_at_the_default_of_its_type() -> None:
     config = read(CONFIGS / "train.yaml")
     for block, kind in (("model", ModelSettings), ("recipe", Recipe)):
