@@ -22,7 +22,7 @@ CONTENTS: Final = (  # what a bundle needs to run, to be trained and to be under
     *("bundle/**/*.py", "bundle/**/templates/*"),
     *("configs/**/*.yaml", "configs/metadata.json", "configs/logging.conf"),
     *("docs/**/*.md", "docs/**/*.txt", "docs/**/*.png"),
-    *("models/*.pt", "models/*.json", "models/*.npz", "models/model.ts", "models/model.onnx"),
+    *("models/*.pt", "models/*.json", "models/*.npz", "models/model.ts", "models/model.pt2", "models/model.onnx"),
 )
 LARGE: Final = 25_000_000  # bytes above which the Zoo wants an address in ``large_files.yml`` in a file's place
 

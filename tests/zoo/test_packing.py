@@ -27,6 +27,7 @@ KEPT = [
     "docs/images/patient.png",
     "models/model.json",
     "models/model.pt",
+    "models/model.pt2",
     "models/model.ts",
     "models/vgg.npz",
     "pyproject.toml",
