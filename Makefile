@@ -37,12 +37,13 @@ test: lint ## Lint, types and all quick tests
 test-long: $(INSTALLED) ## The tests that take minutes each
 	$(BIN)/python -m pytest -m long
 
-bundle: $(INSTALLED) ## Export the weights, and pack the bundle for the Model Zoo: dist/<name>_v<version>.zip
+bundle: $(INSTALLED) ## Export the weights, pack the bundle for the Model Zoo as dist/<name>_v<version>.zip, and check it as the Zoo does
 	@if [ -f models/model.pt ]; then \
 		$(BIN)/python -W ignore -m monai.bundle ckpt_export --config_file configs/inference.yaml && \
 		$(BIN)/python -W ignore -m bundle.tools.exporting; \
 	fi
-	@$(BIN)/python -m bundle.tools.packing dist
+	@packed=$$($(BIN)/python -m bundle.tools.packing dist) && echo "$$packed" && \
+		$(BIN)/python -m pytest -q tests/zoo/test_check.py --packed "$$packed"
 
 mutation: $(MUTATION_INSTALLED) ## Change the code in small ways, and count the changes that no test notices: tens of minutes
 	@nice $(BIN)/python tests/mutation/score.py $(MODULES)

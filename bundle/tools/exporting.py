@@ -57,7 +57,7 @@ def program_of(network: nn.Module) -> ExportedProgram:
     """Return a network as a program of any batch size, height and width."""
     shapes = {0: Dim("batch", min=1), 2: Dim("height", min=SMALLEST), 3: Dim("width", min=SMALLEST)}
     # as the exporter to ONNX does: no size is taken for unequal 1 because the example's is
-    with symbolic_shapes.patch(backed_size_oblivious=True):
+    with symbolic_shapes.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]
         # what holds for every size and cannot be proved is looked at when the program runs
         return torch.export.export(
             network, (torch.rand(EXAMPLE),), dynamic_shapes=[shapes], prefer_deferred_runtime_asserts_over_guards=True
