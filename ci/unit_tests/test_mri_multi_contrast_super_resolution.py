@@ -21,7 +21,7 @@ TRAIN = {  # minutes at the paper's settings
     "test_subjects": ["4"],
     "validate_subjects": ["3"],
 }
-INFER = {"low_res": "zero_filled"}  # not to be told from k-space, in which noise has no low resolution
+INFER = {"low_res": "zero_filled", "factor": 4}  # not to be told from k-space, in which noise has no low resolution
 
 
 def write_dataset(folder: Path, n_subjects: int = 4) -> None:

@@ -70,7 +70,7 @@ meta, config = file("configs/metadata.json"), file("configs/inference.yaml")
 verify_metadata(meta_file=meta, filepath=file("eval/schema.json"))
 flow = create_workflow(
     workflow_type="inference", bundle_root=root, config_file=config, meta_file=meta, dataset_dir=dataset,
-    logging_file=file("configs/logging.conf"), low_res="zero_filled",
+    logging_file=file("configs/logging.conf"), low_res="zero_filled", factor=4,
 )
 assert flow.check_properties() == []
 verify_net_in_out(net_id="network_def", meta_file=meta, config_file=config, bundle_root=root)
