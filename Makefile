@@ -20,7 +20,7 @@ MODULES ?=
 CASES ?= 48
 DATA ?=
 
-.PHONY: bundle demo docs label-demo test test-long lint mutation benchmark night clean
+.PHONY: bundle demo docs label-demo test test-long lint mutation benchmark night clean wheel
 
 demo: $(INSTALLED) ## A picture by the bundle's weights in a minute; then train for minutes on a simulated phantom and compare
 	@echo "First the weights that come with the bundle, on simulated heads: a picture in under a minute."
@@ -51,6 +51,11 @@ bundle: $(INSTALLED) ## Export the weights, pack the bundle for the Model Zoo as
 	@packed=$$($(BIN)/python -m bundle.tools.packing dist) && echo "$$packed" && \
 		$(BIN)/python -m pytest -q tests/zoo/test_check.py --packed "$$packed"
 
+wheel: $(INSTALLED) ## Build the package with weights and configs inside, for users who do not develop: dist/mcsr_bundle-<version>-py3-none-any.whl
+	@rm -rf build/lib  # which would go into the wheel
+	@$(PIP) wheel -q --no-deps -w dist .
+	@ls dist/*.whl
+
 mutation: $(MUTATION_INSTALLED) ## Change the code in small ways, and count the changes that no test notices: tens of minutes
 	@nice $(BIN)/python tests/mutation/score.py $(MODULES)
 
@@ -78,7 +83,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11, 4) and "Python 3.11.4 or newer is needed: make PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install -q -c constraints.txt $(TORCH_ARGS) torch
-	$(PIP) install -q -c constraints.txt -e ".[test,tracking]"
+	$(PIP) install -q -c constraints.txt -e ".[test,tracking,phantom]"
 	@touch $@
 
 $(DOCS_INSTALLED): $(INSTALLED)

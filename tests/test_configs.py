@@ -257,9 +257,13 @@ def test_metadata_names_the_versions_that_the_constraints_pin() -> None:
     metadata = json.loads((CONFIGS / "metadata.json").read_text())
     lines = (CONFIGS.parent / "constraints.txt").read_text().lower().splitlines()
     pins = dict(line.split("==") for line in lines if "==" in line)
-    named = metadata["required_packages_version"] | {
-        "torch": metadata["pytorch_version"],
-        "monai": metadata["monai_version"],
-        "numpy": metadata["numpy_version"],
-    }
+    named = (
+        metadata["required_packages_version"]
+        | metadata["optional_packages_version"]
+        | {
+            "torch": metadata["pytorch_version"],
+            "monai": metadata["monai_version"],
+            "numpy": metadata["numpy_version"],
+        }
+    )
     assert {name: pins[name] for name in named} == named
