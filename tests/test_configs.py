@@ -2,6 +2,7 @@
 """The configs hold together: what overlays set exists, what runs is defined once, what tools look for is there."""
 
 import json
+import logging.config
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -200,7 +201,11 @@ def test_training_instantiates_with_every_variant(name, tmp_path, small_dataset)
 def test_every_metric_of_validation_is_known(tmp_path) -> None:
     parser = ConfigParser(read(CONFIGS / "train.yaml"))
     metrics = parser["validate"]["key_metric"] | parser["validate"]["additional_metrics"]
-    assert {name: value["metric_fn"]["metric"] for name, value in metrics.items()} == {"PSNR": "psnr", "SSIM": "ssim"}
+    assert {name: value["metric_fn"]["metric"] for name, value in metrics.items()} == {
+        "PSNR": "psnr",
+        "SSIM": "ssim",
+        "PSNR_low_res": "psnr",
+    }
 
 
 @pytest.mark.parametrize(
@@ -257,13 +262,26 @@ def test_metadata_names_the_versions_that_the_constraints_pin() -> None:
     metadata = json.loads((CONFIGS / "metadata.json").read_text())
     lines = (CONFIGS.parent / "constraints.txt").read_text().lower().splitlines()
     pins = dict(line.split("==") for line in lines if "==" in line)
-    named = (
-        metadata["required_packages_version"]
-        | metadata["optional_packages_version"]
-        | {
-            "torch": metadata["pytorch_version"],
-            "monai": metadata["monai_version"],
-            "numpy": metadata["numpy_version"],
-        }
-    )
+    named = metadata["required_packages_version"] | {
+        "torch": metadata["pytorch_version"],
+        "monai": metadata["monai_version"],
+        "numpy": metadata["numpy_version"],
+    }
     assert {name: pins[name] for name in named} == named
+
+
+def test_everything_that_a_run_logs_is_in_one_format(capsys) -> None:
+    names = ["", "bundle.data", "ignite.engine", "monai.handlers.StatsHandler", "monai.bundle.workflows"]
+    loggers = [logging.getLogger(name) for name in [*names, "monai.bundle.scripts"]]
+    before = {one: (one.handlers[:], one.level, one.propagate) for one in loggers}
+    try:
+        logging.config.fileConfig(CONFIGS / "logging.conf", disable_existing_loggers=False)
+        for logger in loggers:
+            logger.warning("told by %s", logger.name)
+    finally:
+        for logger, (handlers, level, propagate) in before.items():
+            logger.handlers, logger.propagate = handlers, propagate
+            logger.setLevel(level)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == len(loggers)
+    assert all(re.fullmatch(r"\d\d:\d\d:\d\d WARNING told by .+", line) for line in lines)

@@ -109,7 +109,7 @@ def reference_beside(
 def check_pairs(data: Sequence[Pair], check: Check) -> tuple[list[Pair], dict[str, str]]:
     """Read every pair before the first is computed; return those to work on, and the others' reasons by case."""
     usable, failures = [], {}
-    for pair in tqdm(data, desc="checking inputs", unit="case", leave=False, disable=not data):
+    for pair in tqdm(data, desc="checking inputs", unit="case", leave=False, disable=not data or None):
         try:
             refuse_fault(pair)
             check(pair)

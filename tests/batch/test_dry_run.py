@@ -7,7 +7,7 @@ import torch
 from monai.data import MetaTensor
 
 from bundle.acquisition import AxisEstimate
-from bundle.batch.dry_run import Plan, duration
+from bundle.batch.dry_run import Plan
 from bundle.case import Case, LowResFinding
 from bundle.errors import InputError, SomeFailedError
 
@@ -51,10 +51,6 @@ def test_a_row_tells_what_will_be_done() -> None:
 )
 def test_a_reference_on_another_grid_is_told(register, options, word) -> None:
     assert row(register, **options)[5] == word
-
-
-def test_times_are_written_as_people_say_them() -> None:
-    assert [duration(s) for s in (0.1, 35, 100, 5400, 12_000)] == ["1 s", "35 s", "2 min", "1 h 30 min", "3 h 20 min"]
 
 
 def test_a_dry_run_checks_and_tells_and_writes_nothing(make_pairs, make_batch, treated, caplog, tmp_path) -> None:
