@@ -96,7 +96,7 @@ class Batch:
                 raise
             finally:
                 self._write(kept, interrupted)
-        raise_failures(kept.failures(), len(self.own))
+        raise_failures(kept.failures(), len(self.own), told=kept.path)
 
     def _say_share(self) -> str:
         """Return how many cases the share has, and who says so where it is not the user."""
