@@ -23,7 +23,7 @@ NAVIGATION = {
     "Start": ["tutorial", "ixi", "hospital"],
     "Use": ["models", "scanners", "training", "multi_gpu", "command", "data", "low_res", "registration", "trust"],
     "In the MONAI world": ["README", "export", "monai_label", "tracking"],
-    "Method and results": ["method", "results", "speed", "attribution"],
+    "Method and results": ["method", "results", "speed", "attribution", "upstream"],
 }
 """Pages of docs/ by the caption that they stand under; those that are not named here stand under the last one."""
 TITLES = {"docs/README": "Model card"}
