@@ -12,6 +12,10 @@ RUN := $(BIN)/python -W ignore -m monai.bundle run
 LABEL := .venv-label
 LABEL_PIP := $(LABEL)/bin/python -m pip --disable-pip-version-check
 LABEL_INSTALLED := $(LABEL)/.installed
+# likewise: MONAI Deploy App SDK wants older packages
+DEPLOY := .venv-deploy
+DEPLOY_PIP := $(DEPLOY)/bin/python -m pip --disable-pip-version-check
+DEPLOY_INSTALLED := $(DEPLOY)/.installed
 DOCS_INSTALLED := $(VENV)/.installed-docs
 MUTATION_INSTALLED := $(VENV)/.installed-mutation
 # the modules that make mutation changes, all of them by default: make mutation MODULES=bundle/kspace.py
@@ -20,7 +24,7 @@ MODULES ?=
 CASES ?= 48
 DATA ?=
 
-.PHONY: bundle demo docs label-demo test test-long lint mutation benchmark night clean wheel
+.PHONY: bundle demo docs label-demo test test-long lint mutation benchmark night clean wheel deploy-demo
 
 demo: $(INSTALLED) ## A picture by the bundle's weights in a minute; then train for minutes on a simulated phantom and compare
 	@echo "First the weights that come with the bundle, on simulated heads: a picture in under a minute."
@@ -74,6 +78,9 @@ night: $(INSTALLED) ## A night in a hospital in small, with every kind of fault:
 label-demo: $(INSTALLED) $(LABEL_INSTALLED) ## Serve the bundle by MONAI Label, offline, and super-resolve a phantom by HTTP
 	@$(BIN)/python -W ignore label/demo.py
 
+deploy-demo: $(INSTALLED) $(DEPLOY_INSTALLED) ## Sharpen a phantom's DICOM study by the MONAI Deploy application, and compare
+	@$(BIN)/python -W ignore deploy/demo.py
+
 docs: $(DOCS_INSTALLED) ## Build the documentation as a site: build/site/index.html
 	$(BIN)/python -m sphinx -W --keep-going -q -c docs -d build/doctrees -b html . build/site
 	@echo "The site: build/site/index.html"
@@ -102,6 +109,13 @@ $(LABEL_INSTALLED): label/requirements.txt pyproject.toml constraints.txt
 	$(LABEL_PIP) uninstall -q -y mcsr-bundle
 	$(LABEL_PIP) install -q --no-deps -r label/requirements.txt
 	@echo "$(CURDIR)/label/stand_in" > "$$($(LABEL)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/stand_in.pth"
+	@touch $@
+
+$(DEPLOY_INSTALLED): deploy/requirements.txt pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(DEPLOY)
+	$(DEPLOY_PIP) install -q -c constraints.txt $(TORCH_ARGS) torch
+	$(DEPLOY_PIP) install -q -c constraints.txt -e .
+	$(DEPLOY_PIP) install -q --no-deps -r deploy/requirements.txt
 	@touch $@
 
 clean: ## Remove what demo and tests have made, not the environment
