@@ -302,7 +302,7 @@ def test_a_case_that_could_not_be_done_when_it_was_found_fails_alone(make_pairs,
     lost = second | {"image": "", "fault": "list.csv, line 3: image is missing; name one file."}
     long = third | {"image": f"/{'n' * 300}.nii", "fault": "list.csv, line 4: it does not exist."}
     del lost["reference"]
-    with pytest.raises(SomeFailedError, match=r"2 of 3 cases .* b: list\.csv, line 3: image is missing"):
+    with pytest.raises(SomeFailedError, match=r"2 of 3 cases .* See .*report\.json for the reasons"):
         make_batch([first, lost, long]).run()
     assert treated() == ["a"]
     assert statuses(tmp_path / "out") == {"a": "done", "b": "failed", "c": "failed"}

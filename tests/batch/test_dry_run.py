@@ -85,9 +85,11 @@ def test_a_dry_run_names_what_would_fail_and_counts_what_is_passed_over(
     pairs[1]["fault"] = "b.nii: it leaves a guess."
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "c_sr.nii.gz").write_text("somebody's own")
-    with pytest.raises(SomeFailedError, match=r"2 of 3 .* b: b\.nii: it leaves a guess\.; c: .*this is there already"):
+    with pytest.raises(SomeFailedError, match=r"2 of 3 .* See the lines above for the reasons"):
         make_batch(pairs, lambda _: item(), passed_over={"its format is not read": ["x.mgz"]}).run(dry_run=True)
     assert "1 cases to do or done, 2 that fail; 1 files or series passed over" in caplog.text
+    assert "b is left out: b.nii: it leaves a guess." in caplog.text
+    assert "c_sr.nii.gz: this is there already" in caplog.text
 
 
 @pytest.mark.parametrize("n_bytes", [4 * 20 * 30 * 4, 4 * 20 * 30 * 4 - 1])
