@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Export networks by MONAI's commands and print how far TorchScript and ONNX Runtime are from eager, in float32.
+"""Export networks and print how far TorchScript, torch.export and ONNX Runtime are from eager, in float32.
 
     python benchmarks/export.py              # random weights, several networks: the table of docs/export.md
     python benchmarks/export.py output/mine/model.pt
@@ -24,6 +24,7 @@ from monai.bundle import ConfigParser, ckpt_export, onnx_export
 
 from bundle.config_files import bundle_root
 from bundle.reports.text_table import markdown_table
+from bundle.tools.exporting import export
 
 SIZES = [(1, 2, 17, 23), (3, 2, 64, 48), (2, 2, 31, 64), (1, 2, 255, 256)]
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -60,15 +61,17 @@ def untrained(settings: dict[str, Any], folder: Path) -> Path:
 
 
 def exports(weights: Path, folder: Path) -> dict[str, Network]:
-    """Return what both commands export, as functions of an image."""
+    """Return what the commands export, as functions of an image."""
     common = {"ckpt_file": str(weights), "ckpt_path": str(weights)}
-    script, model = folder / "model.ts", folder / "model.onnx"
+    script, program, model = (folder / f"model.{ending}" for ending in ("ts", "pt2", "onnx"))
     with contextlib.redirect_stdout(io.StringIO()):
         ckpt_export(config_file="configs/inference.yaml", filepath=str(script), **common)
         onnx_export(args_file="configs/onnx_export.yaml", filepath=str(model), **common)
+        export(weights, program)
     session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
     return {
         "TorchScript": torch.jit.load(script),
+        "torch.export": torch.export.load(program).module(),
         "ONNX Runtime": lambda image: torch.from_numpy(session.run(None, {"image": image.numpy()})[0]),
     }
 
@@ -102,7 +105,7 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as folder:
                 weights = name if isinstance(name, Path) else untrained(NETWORKS[name], Path(folder))
                 rows.append(row(str(name), weights, Path(folder)))
-    print(markdown_table(["network", "largest output", "TorchScript", "ONNX Runtime"], rows))
+    print(markdown_table(["network", "largest output", "TorchScript", "torch.export", "ONNX Runtime"], rows))
     versions = f"torch {torch.__version__}, ONNX Runtime {onnxruntime.__version__}, {torch.get_num_threads()} threads"
     print(f"{versions}; sizes {', '.join('x'.join(map(str, size)) for size in SIZES)}")
 

@@ -3,13 +3,14 @@
 
 import inspect
 import itertools
+import logging
 import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from monai.bundle import ConfigExpression, ConfigParser, run
+from monai.bundle import ConfigExpression, ConfigParser, ConfigWorkflow, run
 from monai.bundle.utils import DEFAULT_EXP_MGMT_SETTINGS
 from monai.utils import ensure_tuple
 
@@ -24,9 +25,12 @@ from bundle.config_files import (
     refuse_unknown_keys,
 )
 from bundle.console import escape_messages, explain_input_errors
-from bundle.errors import InputError
+from bundle.errors import InputError, input_error
 from bundle.settings import place_of
 
+logger = logging.getLogger(__name__)
+
+Running = TypeVar("Running", ConfigParser, ConfigWorkflow)
 _ADDED_BY_MONAI: Final = {"_meta_", "finalize"}.union(*(one["configs"] for one in DEFAULT_EXP_MGMT_SETTINGS.values()))
 
 
@@ -39,6 +43,7 @@ def start(base: str | os.PathLike[str]) -> None:
     """
     explain_input_errors()
     escape_messages()
+    tell_missing_properties()
     keep_names()
     read_yaml_words()
     known = read_config(Path(base))
@@ -54,6 +59,30 @@ def start(base: str | os.PathLike[str]) -> None:
             found = parser.get_parsed_content(key) if str(value).startswith(EXPRESSION) else value
             if not isinstance(found, bool):
                 raise InputError(f"{key} is {found!r}; write true or false.")
+
+
+def tell_missing_properties() -> None:
+    """Let ``check_properties`` of the running workflow name what cannot be had without data, and log what is missing.
+
+    Properties such as the data set are made when they are asked for. Where an input error stands in their way, MONAI
+    would raise what it wraps that in; now they count as missing, and asking for one raises ``AttributeError`` with the
+    sentence.
+    """
+    flow = _running(ConfigWorkflow)
+    if flow is None:
+        return
+    make = flow._get_property
+
+    def get(name: str, property: dict[str, Any]) -> Any:
+        try:
+            return make(name, property)
+        except Exception as error:
+            if found := input_error(error):
+                logger.warning("no %s: %s", name, found)
+                raise AttributeError(f"{name}: {found}") from error
+            raise
+
+    flow._get_property = get
 
 
 def read_yaml_words() -> None:
@@ -142,7 +171,14 @@ def import_again() -> None:
 
 def running_parser() -> ConfigParser:
     """Return the parser that is evaluating the caller."""
-    for caller in inspect.stack(context=0):
-        if isinstance(parser := caller.frame.f_locals.get("self"), ConfigParser):
-            return parser
+    if parser := _running(ConfigParser):
+        return parser
     raise RuntimeError("no configuration is being evaluated; call this from a bundle's initialize section.")
+
+
+def _running(kind: type[Running]) -> Running | None:
+    """Return the innermost object of a kind of which a method is running."""
+    for caller in inspect.stack(context=0):
+        if isinstance(found := caller.frame.f_locals.get("self"), kind):
+            return found
+    return None

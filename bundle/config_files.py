@@ -14,6 +14,7 @@ import yaml
 from bundle.errors import InputError
 from bundle.files import read_text
 from bundle.settings import BLOCKS, place_of, setting_names
+from bundle.version import DISTRIBUTION
 
 SEPARATOR: Final = "::"  # between the parts of a key
 OLD_SEPARATOR: Final = "#"  # which MONAI takes for the other, wherever it stands
@@ -67,14 +68,30 @@ def fire_text(value: Any) -> str:
 
 
 def bundle_root() -> Path:
-    """Return the folder that holds ``configs``: the one that the package lies in, else the one in ``MCSR_BUNDLE``."""
+    """Return the folder that holds ``configs``.
+
+    The one that the package lies in, else the one that was installed with it, else the one in ``MCSR_BUNDLE``.
+    """
     beside = Path(__file__).resolve().parents[1]
     named = os.environ.get(VARIABLE)
-    for folder in (beside, *([Path(named).expanduser().resolve()] if named else [])):
-        if (folder / "configs" / "inference.yaml").is_file():
-            return folder
+    folders = [beside] if _is_root(beside) else [*_installed(beside), *([Path(named).expanduser()] if named else [])]
+    for folder in folders:
+        if _is_root(folder):
+            return folder.resolve()
     found = f"{VARIABLE} is {named}" if named else f"{VARIABLE} is not set"
     raise InputError(f"{beside}: the bundle's configs are not here and {found}; set it to the folder that holds them.")
+
+
+def _installed(site: Path) -> list[Path]:
+    """Return where a wheel in the folder ``site`` has put the bundle's folder, if it has."""
+    from importlib.metadata import distributions  # takes longer than all else
+
+    files = [file for one in distributions(name=DISTRIBUTION, path=[str(site)]) for file in one.files or []]
+    return [Path(str(file.locate())).parents[1] for file in files if file.match("configs/inference.yaml")]
+
+
+def _is_root(folder: Path) -> bool:
+    return (folder / "configs" / "inference.yaml").is_file()
 
 
 def read_config(file: Path) -> dict[str, Any]:

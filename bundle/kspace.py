@@ -130,7 +130,7 @@ def project(image: Tensor, factor: float, column_factor: float | None = None) ->
     Linear, idempotent and self-adjoint, since the mask is conjugate-symmetric.
 
     Args:
-        image: Tensor (..., H, W), real.
+        image: Tensor (..., H, W), real; (N, 1, H, W) while a network is exported.
         factor: factor of the measured block, as in :func:`zero_fill`.
         column_factor: that of the last axis, where it is another.
 
@@ -138,15 +138,18 @@ def project(image: Tensor, factor: float, column_factor: float | None = None) ->
         Tensor (..., H, W), real, same scale.
     """
     if not torch.jit.is_scripting():  # noqa: SIM102 - TorchScript skips what stands below this condition alone
-        if torch.onnx.is_in_onnx_export():
+        if torch.compiler.is_exporting():  # to ONNX, too
             rows = projection_matrix(image.shape[-2], factor)
             columns = projection_matrix(image.shape[-1], factor if column_factor is None else column_factor)
-            return rows.to(image) @ image @ columns.to(image)
+            # one product a slice: of any other the exporter asks for a batch other than 1
+            n_slices = image.shape[0]
+            low = torch.bmm(rows.to(image).expand(n_slices, -1, -1), image.squeeze(1))
+            return torch.bmm(low, columns.to(image).expand(n_slices, -1, -1)).unsqueeze(1)
     return _filter(image, factor, column_factor, symmetric=True).real
 
 
 def projection_matrix(size: int, factor: float) -> Tensor:
-    """Return what :func:`project` does along one axis as a matrix, for runtimes without complex numbers.
+    """Return what :func:`project` does along one axis as a matrix, for exports: any size, and no complex numbers.
 
     A[i, j] = 1 / n sum_k cos(2 pi k (i - j) / n) over the frequencies k that the symmetric mask keeps. It needs no
     more than ONNX and TensorRT have, for a ``size`` that is known only when the network runs, too.

@@ -22,8 +22,8 @@ METADATA = json.loads((ROOT / "configs" / "metadata.json").read_text(encoding="u
 NAVIGATION = {
     "Start": ["tutorial", "ixi", "hospital"],
     "Use": ["models", "scanners", "training", "multi_gpu", "command", "data", "low_res", "registration", "trust"],
-    "In the MONAI world": ["README", "export", "monai_label", "tracking"],
-    "Method and results": ["method", "results", "speed", "attribution"],
+    "In the MONAI world": ["README", "export", "monai_label", "monai_deploy", "tracking"],
+    "Method and results": ["method", "results", "speed", "attribution", "upstream"],
 }
 """Pages of docs/ by the caption that they stand under; those that are not named here stand under the last one."""
 TITLES = {"docs/README": "Model card"}

@@ -21,6 +21,10 @@ from bundle.drawing.montage_page import TileRow, draw_page
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--packed", metavar="FILE", help="a packed bundle that tests/zoo looks at, as `make bundle` does")
+
+
 @pytest.fixture(scope="session")
 def bundle_root() -> Path:
     """Return the folder that holds ``bundle/`` and ``configs/``."""

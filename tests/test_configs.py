@@ -2,6 +2,7 @@
 """The configs hold together: what overlays set exists, what runs is defined once, what tools look for is there."""
 
 import json
+import logging.config
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -136,6 +137,19 @@ def test_no_config_takes_text_from_another() -> None:
         assert "%configs" not in (CONFIGS / f"{stage}.yaml").read_text()
 
 
+def test_every_config_finds_the_bundle_s_folder_by_the_same_words() -> None:
+    found = {read(CONFIGS / f"{stage}.yaml")["bundle_root"] for stage in (*STAGES, "study")}
+    assert len(found) == 1
+
+
+def test_a_config_that_lies_elsewhere_takes_the_working_directory_for_the_bundle(tmp_path) -> None:
+    copy = tmp_path / "train.yaml"
+    copy.write_text((CONFIGS / "train.yaml").read_text())
+    flow = ConfigWorkflow(config_file=str(copy), workflow_type="train", output_dir=str(tmp_path / "out"))
+    flow.initialize()
+    assert flow.bundle_root == "."
+
+
 def test_every_setting_stands_in_train_once_and_at_the_default_of_its_type() -> None:
     config = read(CONFIGS / "train.yaml")
     for block, kind in (("model", ModelSettings), ("recipe", Recipe)):
@@ -187,7 +201,11 @@ def test_training_instantiates_with_every_variant(name, tmp_path, small_dataset)
 def test_every_metric_of_validation_is_known(tmp_path) -> None:
     parser = ConfigParser(read(CONFIGS / "train.yaml"))
     metrics = parser["validate"]["key_metric"] | parser["validate"]["additional_metrics"]
-    assert {name: value["metric_fn"]["metric"] for name, value in metrics.items()} == {"PSNR": "psnr", "SSIM": "ssim"}
+    assert {name: value["metric_fn"]["metric"] for name, value in metrics.items()} == {
+        "PSNR": "psnr",
+        "SSIM": "ssim",
+        "PSNR_low_res": "psnr",
+    }
 
 
 @pytest.mark.parametrize(
@@ -250,3 +268,20 @@ def test_metadata_names_the_versions_that_the_constraints_pin() -> None:
         "numpy": metadata["numpy_version"],
     }
     assert {name: pins[name] for name in named} == named
+
+
+def test_everything_that_a_run_logs_is_in_one_format(capsys) -> None:
+    names = ["", "bundle.data", "ignite.engine", "monai.handlers.StatsHandler", "monai.bundle.workflows"]
+    loggers = [logging.getLogger(name) for name in [*names, "monai.bundle.scripts"]]
+    before = {one: (one.handlers[:], one.level, one.propagate) for one in loggers}
+    try:
+        logging.config.fileConfig(CONFIGS / "logging.conf", disable_existing_loggers=False)
+        for logger in loggers:
+            logger.warning("told by %s", logger.name)
+    finally:
+        for logger, (handlers, level, propagate) in before.items():
+            logger.handlers, logger.propagate = handlers, propagate
+            logger.setLevel(level)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == len(loggers)
+    assert all(re.fullmatch(r"\d\d:\d\d:\d\d WARNING told by .+", line) for line in lines)

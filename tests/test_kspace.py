@@ -134,9 +134,9 @@ def test_matrix_projects_as_k_space_does_where_most_of_the_axis_is_measured() ->
 
 @pytest.mark.parametrize("column_factor", [None, 3])
 def test_an_export_to_onnx_projects_by_matrices_without_any_transform(column_factor, monkeypatch) -> None:
-    image = random_image(20, 27)[0]
+    image = random_image(20, 27)
     expected = project(image, 2, column_factor)
-    monkeypatch.setattr(torch.onnx, "is_in_onnx_export", lambda: True)
+    monkeypatch.setattr(torch.compiler, "is_exporting", lambda: True)
     monkeypatch.delattr(torch.fft, "fft2")
     assert_close(project(image, 2, column_factor), expected, atol=1e-6, rtol=1e-6)
 

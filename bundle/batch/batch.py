@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from torch import Tensor
 
-from bundle.batch.dry_run import Plan, duration
+from bundle.batch.dry_run import Plan
 from bundle.batch.locks import Lock, Note, find_notes
 from bundle.batch.ownership import check_outputs
 from bundle.batch.pipeline import Pipeline
@@ -28,6 +28,7 @@ from bundle.doubts import Verdict
 from bundle.errors import InputError, reason_of
 from bundle.files import check_writable, free_bytes, remove_leftovers
 from bundle.keys import CASE, FAULT, Pair
+from bundle.reports.duration import duration
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +96,7 @@ class Batch:
                 raise
             finally:
                 self._write(kept, interrupted)
-        raise_failures(kept.failures(), len(self.own))
+        raise_failures(kept.failures(), len(self.own), told=kept.path)
 
     def _say_share(self) -> str:
         """Return how many cases the share has, and who says so where it is not the user."""

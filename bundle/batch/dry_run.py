@@ -10,6 +10,7 @@ import numpy as np
 from bundle.case import Case
 from bundle.keys import CASE, IMAGE, REFERENCE
 from bundle.registration import PlacedVolume
+from bundle.reports.duration import duration
 from bundle.reports.text_table import markdown_table
 from bundle.volumes.geometry import same_grid
 
@@ -59,11 +60,3 @@ class Plan:
         if self.register is True or (self.register is not False and not same):
             return "registered"
         return "same grid" if same else "by header"
-
-
-def duration(seconds: float) -> str:
-    """Write a time as people say it: ``35 s``, ``12 min``, ``3 h 20 min``."""
-    minutes = round(seconds / 60)
-    if seconds < 90:
-        return f"{max(seconds, 1):.0f} s"
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from bundle.cli.dialect import Spelling, respelt, spelling_of
-from bundle.cli.options import count, path, read_settings, split_keys
+from bundle.cli.options import CONTRAST, count, existing, path, read_settings, split_keys
 from bundle.cli.stage_run import Messages, command_lines, run_stage
 from bundle.cli.stages import OWN, STAGES, Stage, add_common_options
 from bundle.config_files import bundle_root, read_config, refuse_unknown_keys
@@ -101,6 +101,16 @@ def _add_dataset_commands(commands: Any) -> None:
     seed = "another number gives other heads; default: 0"
     phantom.add_argument("--seed", type=int, default=0, metavar="N", help=seed)
     phantom.set_defaults(run=_write_phantom)
+    check = commands.add_parser(
+        "check",
+        help="look at a data set before training",
+        description="Read all pairs of a data set as training does, and tell what can train, what cannot, and why.\n"
+        "Nothing is written.\n\nexample:\n  mcsr check FOLDER",
+    )
+    check.add_argument("dataset_dir", type=existing, metavar="DATA", help="as of mcsr train")
+    which = "default: auto, whichever has more pairs"
+    check.add_argument("--reference-contrast", **CONTRAST, default="auto", help=which)
+    check.set_defaults(run=_check_data)
     ixi = commands.add_parser(
         "ixi",
         help="download the IXI data set",
@@ -120,6 +130,14 @@ def _write_phantom(options: argparse.Namespace) -> None:
     from bundle.phantom.dataset import write_phantom  # takes seconds, as below
 
     write_phantom(options.folder, options.subjects, options.seed)
+
+
+def _check_data(options: argparse.Namespace) -> None:
+    from bundle.tools.dataset_check import DatasetCheck
+
+    check = DatasetCheck(options.dataset_dir, options.reference_contrast)
+    sys.stdout.write(f"{check.text()}\n")
+    check.raise_failures()
 
 
 def _download_ixi(options: argparse.Namespace) -> None:

@@ -109,7 +109,7 @@ def reference_beside(
 def check_pairs(data: Sequence[Pair], check: Check) -> tuple[list[Pair], dict[str, str]]:
     """Read every pair before the first is computed; return those to work on, and the others' reasons by case."""
     usable, failures = [], {}
-    for pair in tqdm(data, desc="checking inputs", unit="case", leave=False, disable=not data):
+    for pair in tqdm(data, desc="checking inputs", unit="case", leave=False, disable=not data or None):
         try:
             refuse_fault(pair)
             check(pair)
@@ -122,14 +122,20 @@ def check_pairs(data: Sequence[Pair], check: Check) -> tuple[list[Pair], dict[st
     return usable, failures
 
 
-def raise_failures(failures: Mapping[str, str], n_cases: int, others: str = "are done") -> None:
-    """Name the cases left out, once all others are done: a ``SomeFailedError``, or ``InputError`` if all were."""
+def raise_failures(
+    failures: Mapping[str, str], n_cases: int, others: str = "are done", told: object = "the lines above"
+) -> None:
+    """Say that cases were left out, once all others are done: a ``SomeFailedError``, or ``InputError`` if all were.
+
+    Of one the reason is given; of several only how many they are, since ``told`` names what has the reasons.
+    """
     if failures and len(failures) == n_cases:
         reason = next(iter(failures.values()))
         raise InputError(reason if n_cases == 1 else f"none of {n_cases} cases can be used; the first: {reason}")
     if failures:
-        reasons = "; ".join(f"{case}: {reason}" for case, reason in failures.items())
-        raise SomeFailedError(f"{len(failures)} of {n_cases} cases were left out, the others {others}. {reasons}")
+        reasons = [f"{case}: {reason}" for case, reason in failures.items()]
+        where = reasons[0] if len(reasons) == 1 else f"See {told} for the reasons."
+        raise SomeFailedError(f"{len(failures)} of {n_cases} cases were left out, the others {others}. {where}")
 
 
 class CheckedPairs:

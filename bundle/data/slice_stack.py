@@ -103,7 +103,8 @@ class SliceStack:
             hash_transform=pickle_hashing,
         )
         with contextlib.nullcontext() if cache_dir is None else idist.one_rank_first():
-            bar = tqdm(range(len(volumes)), "preparing volumes", unit="volume", leave=False, disable=not is_first())
+            hidden = not is_first() or None
+            bar = tqdm(range(len(volumes)), "preparing volumes", unit="volume", leave=False, disable=hidden)
             volumes_stacks = [volumes[i][STACKS] for i in bar]
         stacks = [stack for of_one in volumes_stacks for stack in of_one]
         self.channels = UNDEGRADED if undegraded else CHANNELS

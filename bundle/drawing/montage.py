@@ -13,7 +13,7 @@ from bundle.drawing.montage_page import TileRow, draw_page
 from bundle.drawing.png import save_paletted
 from bundle.drawing.slice_choice import Box, Image, detail_box, error_limit, grey_limit, grey_window
 from bundle.drawing.tile import ERRORS, GREY, Scale, Tile
-from bundle.keys import HIGH_RES, REFERENCE
+from bundle.keys import HIGH_RES, LOW_RES, REFERENCE
 from bundle.metrics.score_text import format_score, image_title, metric_title, whole_and_head
 
 _ZOOM = 3
@@ -66,8 +66,9 @@ def save_montage(
 
     All images but the reference share one grey window, from 0 to the 99.8th percentile of the ground truth, which is
     ``high_res`` of the first column's case, and are cropped to its tissue. All errors share one scale, that of the
-    colour bar, to ``error_end`` or the 99th percentile of all errors, rounded up; they stand beside the images or in
-    rows of their own below them. The last row shows the part of the middle slice that holds the most detail.
+    colour bar, to ``error_end`` or the 99th percentile of the low-res's errors, or where it is not compared of all,
+    rounded up; they stand beside the images or in rows of their own below them. The last row shows the part of the
+    middle slice that holds the most detail.
     ``ValueError`` if nothing is compared, or the file is not named as a PNG file; ``InputError`` if it is not writable.
     """
     compared = [column for column in columns if column.target]
@@ -75,7 +76,8 @@ def save_montage(
         raise ValueError(f"a montage of {[c.heading for c in columns]} has nothing to compare; give a column a target.")
     truth = columns[0].case.images[HIGH_RES]
     grey_end, box = grey_window(truth)
-    scale = Scale(ERRORS, 0, error_end or error_limit([box.crop(column.errors) for column in compared]))
+    measured = [column for column in compared if column.image == LOW_RES]  # the same, whoever has sharpened it
+    scale = Scale(ERRORS, 0, error_end or error_limit([box.crop(column.errors) for column in measured or compared]))
     scores_a_line = 2 if len(columns) + (0 if errors_below else len(compared)) <= 6 else 1
     images = [[c.image_tile(k, box, grey_end, scores_a_line) for c in columns] for k in range(len(truth))]
     errors = [[c.error_tile(k, box, scale) for c in columns] for k in range(len(truth))]

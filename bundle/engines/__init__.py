@@ -2,6 +2,7 @@
 """Training, evaluation and inference engines: adapters to ignite and MONAI."""
 
 from bundle.engines.checkpoint import TrainingCheckpoint
+from bundle.engines.curves import LearningCurves
 from bundle.engines.evaluation import EvaluationReport, protocol
 from bundle.engines.inferer import TiledSliceInferer
 from bundle.engines.precision import autocast, supports_bfloat16, use_machine
@@ -10,8 +11,8 @@ from bundle.engines.step import CriticUpdate, GeneratorUpdate, TrainingStep, Wei
 from bundle.engines.training import (
     LossProgress,
     StopOnNan,
-    middle_slices_of_batch,
-    middle_slices_of_output,
+    ValidationImages,
+    low_res_and_label,
     prepare_batch,
     run_training,
     training_record,
@@ -23,17 +24,18 @@ __all__ = [
     "EvaluationReport",
     "GeneratorLoader",
     "GeneratorUpdate",
+    "LearningCurves",
     "LossProgress",
     "ReformatInferer",
     "StopOnNan",
     "TiledSliceInferer",
     "TrainingCheckpoint",
     "TrainingStep",
+    "ValidationImages",
     "WeightAverage",
     "autocast",
     "inferer_of",
-    "middle_slices_of_batch",
-    "middle_slices_of_output",
+    "low_res_and_label",
     "prepare_batch",
     "protocol",
     "run_training",

@@ -66,6 +66,7 @@ class TrainingCheckpoint:
         state = {
             "iteration": engine.state.iteration,
             "epoch_length": engine.state.epoch_length,
+            "max_epochs": engine.state.max_epochs,
             "record": self.record.to_json(),
             "objects": {name: thing.state_dict() for name, thing in self.objects.items()},
             "random": _random_states(),
@@ -92,7 +93,7 @@ class TrainingCheckpoint:
             return
         state = load_tensors(self.path, "start anew with --resume false")
         try:
-            self._check_record(state["record"], state["epoch_length"], engine.state.epoch_length)
+            self._check_record(state, engine)
             for name, thing in self.objects.items():
                 thing.load_state_dict(state["objects"][name])
             _set_random_states(state["random"])
@@ -123,16 +124,20 @@ class TrainingCheckpoint:
         checksum = sha256(self.model_path)
         return checksum == beside.weights_sha256 and beside.about.get("iterations") == engine.state.iteration
 
-    def _check_record(self, stored: Mapping[str, Any], stored_length: int, length: int) -> None:
-        found = self.record.differences(TrainingRecord.from_json(stored))
-        if stored_length != length:
-            found["iterations in an epoch"] = (length, stored_length)
-        if found:
-            words = ", ".join(f"{key} {before} -> {now}" for key, (now, before) in found.items())
-            raise InputError(
-                f"{self.path}: this checkpoint was made with other settings ({words}); "
-                "give another --output_dir, or start anew with --resume false."
-            )
+    def _check_record(self, stored: Mapping[str, Any], engine: Engine) -> None:
+        found = self.record.differences(TrainingRecord.from_json(stored["record"]))
+        length, planned = engine.state.epoch_length, engine.state.max_epochs
+        if stored["epoch_length"] != length:
+            found["iterations in an epoch"] = (length, stored["epoch_length"])
+        if not found:
+            return
+        words = ", ".join(f"{key} {before} -> {now}" for key, (now, before) in found.items())
+        if stored.get("max_epochs", planned) != planned:  # older versions do not tell
+            words = f"max_epochs {stored['max_epochs']} -> {planned}, and so perhaps {words}"
+        raise InputError(
+            f"{self.path}: this checkpoint was made with other settings ({words}); "
+            "give another --output_dir, or start anew with --resume false."
+        )
 
 
 def _save(content: Any, path: str | os.PathLike[str]) -> str | None:

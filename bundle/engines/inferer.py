@@ -97,8 +97,8 @@ class TiledSliceInferer(Inferer):
         n_volumes, _, height, width, n_slices = volumes.shape
         fitting = max(1, PIXELS_PER_BATCH.get(volumes.device.type, 2**16) // (height * width))
         count = fitting if self.slices_per_batch == "auto" else self.slices_per_batch
-        hidden = not self.progress or n_slices == 1
-        with tqdm(total=n_volumes * n_slices, unit="slice", leave=False, disable=hidden) as bar:
+        hidden = not self.progress or n_slices == 1 or None  # None: where no terminal shows it
+        with tqdm(total=n_volumes * n_slices, desc="network", unit="slice", leave=False, disable=hidden) as bar:
             for volume, start in itertools.product(range(n_volumes), range(0, n_slices, count)):
                 stop = min(start + count, n_slices)
                 yield volume, slice(start, stop)

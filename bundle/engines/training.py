@@ -2,7 +2,10 @@
 """What surrounds the training step: batches for validation, progress on the screen, the run itself."""
 
 import dataclasses
+import logging
 import os
+import sys
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,8 +18,11 @@ from torch import Tensor, nn
 from bundle.data import contrast_of
 from bundle.errors import InputError
 from bundle.files import sha256
-from bundle.keys import CASE, HIGH_RES, IMAGE, LOW_RES, PRED, Pair
+from bundle.keys import CASE, HIGH_RES, IMAGE, LOW_RES, PRED, REFERENCE, Pair
+from bundle.reports.duration import duration
 from bundle.settings import ModelSettings, Recipe, TrainingRecord, cases_seen
+
+logger = logging.getLogger(__name__)
 
 
 def prepare_batch(
@@ -28,18 +34,28 @@ def prepare_batch(
     return image, None if high_res is None else high_res.to(device=device, non_blocking=non_blocking)
 
 
-def middle_slices_of_batch(batch: Sequence[Mapping[str, Tensor]]) -> tuple[list[Tensor], list[Tensor]]:
-    """Return the middle slice of each low-res and each high-res volume, (1, H, W), for TensorBoard."""
-    return _middle(batch, LOW_RES), _middle(batch, HIGH_RES)
+def low_res_and_label(output: Sequence[Mapping[str, Tensor]]) -> tuple[list[Tensor], list[Tensor]]:
+    """Return the low-res (1, H, W, D) that each case had, and its high-res, for a metric of a validation."""
+    return [item["image"][:1] for item in output], [item["label"] for item in output]
 
 
-def middle_slices_of_output(output: Sequence[Mapping[str, Tensor]]) -> list[Tensor]:
-    """Return the middle slice of each super-res volume, (1, H, W), clipped to [0, 1], for TensorBoard."""
-    return [image.nan_to_num().clamp(0, 1) for image in _middle(output, PRED)]
+class ValidationImages:
+    """Put the middle slice of the last case of a validation into TensorBoard, each image under its own name."""
 
+    def __init__(self, writer: Any) -> None:
+        self.writer = writer  # torch.utils.tensorboard.SummaryWriter
 
-def _middle(items: Sequence[Mapping[str, Tensor]], key: str) -> list[Tensor]:
-    return [item[key][..., item[key].shape[-1] // 2].detach().float().cpu() for item in items]
+    def attach(self, engine: Engine) -> None:
+        """Write after every validation."""
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self.write)
+
+    def write(self, engine: Engine) -> None:
+        """Write images clipped to [0, 1]."""
+        item, output = engine.state.batch[-1], engine.state.output[-1]
+        volumes = {"low-res": item[LOW_RES], "super-res": output[PRED], "high-res": item[HIGH_RES]}
+        for name, volume in {**volumes, "reference": item[REFERENCE]}.items():
+            middle = volume[..., volume.shape[-1] // 2].detach().float().cpu().nan_to_num().clamp(0, 1)
+            self.writer.add_image(name, middle, engine.state.epoch)
 
 
 class StopOnNan(TerminateOnNan):
@@ -51,11 +67,29 @@ class StopOnNan(TerminateOnNan):
 
 
 class LossProgress(ProgressBar):
-    """A progress bar over the iterations of an epoch that shows the latest losses."""
+    """A bar over the iterations of an epoch with the latest losses; where no terminal shows it, a line an epoch."""
 
     def attach(self, engine: Engine, *_: Any, **__: Any) -> None:
         """Show whatever the engine's step returns."""
-        super().attach(engine, output_transform=lambda output: {name: f"{value:.3g}" for name, value in output.items()})
+        if sys.stderr.isatty():
+            super().attach(engine, output_transform=_rounded)
+        else:
+            engine.add_event_handler(Events.STARTED, self._start)
+            engine.add_event_handler(Events.EPOCH_COMPLETED, self._tell)
+
+    def _start(self, engine: Engine) -> None:
+        self._begun, self._done = time.monotonic(), engine.state.epoch
+
+    def _tell(self, engine: Engine) -> None:
+        epoch, last = engine.state.epoch, engine.state.max_epochs
+        rest = (time.monotonic() - self._begun) / max(epoch - self._done, 1) * (last - epoch)
+        losses = ", ".join(f"{name} {value}" for name, value in _rounded(engine.state.output).items())
+        left = f"; about {duration(rest)} left" if rest else ""
+        logger.info("epoch %d of %d: %s%s", epoch, last, losses, left)
+
+
+def _rounded(output: Mapping[str, float]) -> dict[str, str]:
+    return {name: f"{value:.3g}" for name, value in output.items()}
 
 
 def training_record(

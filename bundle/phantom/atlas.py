@@ -67,7 +67,7 @@ def read_map(name: str) -> Array:
         if path.is_file():
             image = nib.Nifti1Image.from_filename(path)
             return np.asarray(image.dataobj[BOX], dtype=np.float32) / np.float32(255)
-    raise InputError(f"the ICBM 152 map '{name}' is missing; install nilearn 0.11 or later (pip install nilearn).")
+    raise InputError(f"the ICBM 152 map '{name}' is missing; the phantom is made from it: pip install nilearn.")
 
 
 @functools.cache

@@ -113,7 +113,7 @@ def _write_subjects(folder: Path, n_subjects: int, seed: int) -> None:
     try:
         with ThreadPoolExecutor(min(2, n_threads)) as pool:
             written = pool.map(lambda index: _write_subject(folder, index, seed), range(1, n_subjects + 1))
-            list(tqdm(written, total=n_subjects, desc="writing phantom", unit="subject"))
+            list(tqdm(written, total=n_subjects, desc="writing phantom", unit="subject", disable=None))
     finally:
         torch.set_num_threads(n_threads)
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tools around the bundle: fetch IXI, pack the bundle, ship the weights of a training."""
+"""Tools around the bundle: check a data set, fetch IXI, export weights, pack the bundle, ship a training's weights."""

@@ -3,6 +3,8 @@
 
 import argparse
 import json
+import posixpath
+import re
 import sys
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -17,12 +19,14 @@ from bundle.errors import InputError
 from bundle.files import atomic_path
 
 NAME: Final = "mri_multi_contrast_super_resolution"  # in the Zoo, and of the one folder in the zip
+CARD: Final = "docs/README.md"  # where the Zoo looks for the model card; Hugging Face reads README.md
+CARD_METADATA: Final = "docs/model_card.yaml"
 CONTENTS: Final = (  # what a bundle needs to run, to be trained and to be understood
     *("LICENSE", "*.md", "*.cff", "constraints.txt", "pyproject.toml", "large_files.yml"),
     *("bundle/**/*.py", "bundle/**/templates/*"),
     *("configs/**/*.yaml", "configs/metadata.json", "configs/logging.conf"),
-    *("docs/**/*.md", "docs/**/*.txt", "docs/**/*.png"),
-    *("models/*.pt", "models/*.json", "models/*.npz", "models/model.ts", "models/model.onnx"),
+    *("docs/**/*.md", "docs/**/*.txt", "docs/**/*.png", CARD_METADATA),
+    *("models/*.pt", "models/*.json", "models/*.npz", "models/model.ts", "models/model.pt2", "models/model.onnx"),
 )
 LARGE: Final = 25_000_000  # bytes above which the Zoo wants an address in ``large_files.yml`` in a file's place
 
@@ -42,8 +46,20 @@ def pack(root: Path, folder: Path) -> Path:
         for name in contents(root):
             entry = zipfile.ZipInfo(f"{NAME}/{name}")  # of 1980, whenever the file is of
             entry.create_system, entry.external_attr = 3, 0o100644 << 16
-            archive.writestr(entry, (root / name).read_bytes())
+            archive.writestr(entry, model_card(root) if name == "README.md" else (root / name).read_bytes())
     return path
+
+
+def model_card(root: Path) -> str:
+    """Return the model card as ``README.md`` of the packed folder: its metadata on top, its links from there."""
+    metadata = (root / CARD_METADATA).read_text(encoding="utf-8")
+    card = (root / CARD).read_text(encoding="utf-8")
+    moved = re.sub(r"(?<=\]\()(?!https?:|#|mailto:)[^)]+", lambda link: _from_root(link[0]), card)
+    return f"---\n{metadata}---\n\n{moved}"
+
+
+def _from_root(link: str) -> str:
+    return posixpath.normpath(posixpath.join(posixpath.dirname(CARD), link))
 
 
 def remarks(root: Path) -> Iterator[str]:

@@ -61,6 +61,14 @@ def test_one_bad_case_of_three_is_left_out_and_named_at_the_end(make_pairs, make
     assert not list((tmp_path / "out").glob(".*partial*"))
 
 
+def test_several_bad_cases_are_counted_and_the_report_named_at_the_end(make_pairs, make_batch, tmp_path) -> None:
+    with pytest.raises(SomeFailedError) as caught:
+        make_batch(make_pairs("bad", "b", "bad2")).run()
+    report = tmp_path / "out" / "report.json"
+    assert str(caught.value) == f"2 of 3 cases were left out, the others are done. See {report} for the reasons."
+    assert {entry["case"] for entry in json.loads(report.read_text())["cases"] if "reason" in entry} == {"bad", "bad2"}
+
+
 def test_a_case_that_the_check_refuses_is_not_treated(make_pairs, make_batch, treated, tmp_path) -> None:
     def check(pair: Any) -> None:
         if pair["case"] == "b":
@@ -294,7 +302,7 @@ def test_a_case_that_could_not_be_done_when_it_was_found_fails_alone(make_pairs,
     lost = second | {"image": "", "fault": "list.csv, line 3: image is missing; name one file."}
     long = third | {"image": f"/{'n' * 300}.nii", "fault": "list.csv, line 4: it does not exist."}
     del lost["reference"]
-    with pytest.raises(SomeFailedError, match=r"2 of 3 cases .* b: list\.csv, line 3: image is missing"):
+    with pytest.raises(SomeFailedError, match=r"2 of 3 cases .* See .*report\.json for the reasons"):
         make_batch([first, lost, long]).run()
     assert treated() == ["a"]
     assert statuses(tmp_path / "out") == {"a": "done", "b": "failed", "c": "failed"}

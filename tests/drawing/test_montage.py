@@ -75,10 +75,18 @@ def test_montage_shares_the_grey_window_and_the_error_scale(tmp_path: Path, page
     for tile in (low_res, super_res, high_res):
         assert (tile.scale.low, tile.scale.high) == (0, pytest.approx(brightest))
     assert reference.scale.high == pytest.approx(np.percentile(images["reference"], 99.8))
-    # Errors are 0.07 and 0.02 everywhere: the scale ends at the round number above the larger.
+    # Errors are 0.07 and 0.02 everywhere: the scale ends at the round number above that of the low-res.
     assert [error.scale.high for error in errors] == [pytest.approx(0.08)] * 2
     np.testing.assert_allclose(errors[0].image, 0.07, atol=1e-6)
     np.testing.assert_allclose(errors[1].image, 0.02, atol=1e-6)
+
+
+@pytest.mark.parametrize("error", [0.01, 0.5])
+def test_pictures_of_one_case_by_different_networks_have_one_error_scale(error, tmp_path: Path, pages) -> None:
+    images = slices()
+    images["super_res"] = images["high_res"] + error
+    save(tmp_path / "case.png", case_of(images))
+    assert [tile.scale.high for tile in pages[0].rows[0].tiles[-2:]] == [pytest.approx(0.08)] * 2
 
 
 def test_montage_takes_a_fixed_error_scale(tmp_path: Path, pages) -> None:

@@ -11,7 +11,7 @@ from torch import nn
 
 from bundle.engines import TrainingCheckpoint
 from bundle.errors import InputError
-from bundle.settings import ModelSettings, TrainingRecord, read_record
+from bundle.settings import ModelSettings, Recipe, TrainingRecord, read_record
 
 
 def engine(iteration: int = 7, epoch_length: int = 3, max_epochs: int = 5) -> Engine:
@@ -142,3 +142,15 @@ def test_a_training_does_not_write_over_the_weights_it_goes_on_from(tmp_path) ->
         saver.restore(engine(0))
     saver.model_path = tmp_path / "other.pt"
     saver.restore(engine(0))
+
+
+def test_a_change_of_max_epochs_is_named_before_what_derives_from_it(tmp_path) -> None:
+    network = nn.Linear(3, 2)
+    checkpoint(tmp_path, network).save(engine(3, max_epochs=2))
+    changed = checkpoint(tmp_path, network)
+    changed.record = TrainingRecord(ModelSettings(), Recipe(fidelity_iterations=11))
+    words = r"\(max_epochs 2 -> 3, and so perhaps fidelity_iterations 0 -> 11\)"
+    with pytest.raises(InputError, match=words):
+        changed.restore(engine(0, max_epochs=3))
+    with pytest.raises(InputError, match=r"\(fidelity_iterations 0 -> 11\)"):
+        changed.restore(engine(0, max_epochs=2))

@@ -2,6 +2,7 @@
 """MONAI Label's own server, in its own process, asked over HTTP."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -171,3 +172,36 @@ def test_what_cannot_be_done_is_answered_with_a_sentence(image, params, said, se
     answer = server.infer(image, **params)
     assert answer.status == 422
     assert said in answer.detail
+
+
+def test_the_client_of_3d_slicer_gets_the_same_image_by_upload_and_by_session(server, studies, tmp_path) -> None:
+    """The HTTP calls of its module: datastore and session upload, inference with parameters, the multipart answer."""
+    image, reference = studies / "sub-1_T2w.nii.gz", studies / "patient_sharp.nii.gz"
+    script = Path(__file__).with_name("slicer_client.py")
+    words = [ENVIRONMENT / "bin" / "python", "-W", "ignore", script, server.url, image, reference, tmp_path]
+    clean = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run([*map(str, words)], capture_output=True, text=True, check=False, env=clean)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["calls"] == [
+        ["GET", "/info/", ""],
+        ["PUT", "/datastore/?image=uploaded_T2w", "multipart/form-data"],
+        ["POST", "/infer/mcsr?image=uploaded_T2w", "multipart/form-data"],
+        ["PUT", "/session/", "multipart/form-data"],
+        ["POST", "/infer/mcsr?image=&session_id=SESSION", "multipart/form-data"],
+    ]
+    assert "reference" in told["models"]["mcsr"]["config"]  # so that the module shows a field for it
+    expected = served(server, "sub-1_T2w", tmp_path / "plain", reference=str(reference))
+    for file, params in told["results"]:
+        assert_same_image(nib.load(file), expected)
+        assert {"case", "warnings", "facts"} <= params.keys()
+
+
+def test_of_several_volumes_of_a_study_the_rule_or_the_request_chooses_the_reference(server, studies, tmp_path) -> None:
+    """A study with two references, as MONAILabel#241 asks."""
+    for name, source in (("T2w", "sub-1_T2w"), ("PDw", "sub-1_PDw"), ("T1w", "sub-1_T2w")):
+        shutil.copy(studies / f"{source}.nii.gz", studies / f"sub-5_{name}.nii.gz")
+    by_rule = served(server, "sub-5_T2w", tmp_path / "rule")
+    assert_same_image(by_rule, served(server, "sub-5_T2w", tmp_path / "pd", reference="sub-5_PDw.nii.gz"))
+    by_request = served(server, "sub-5_T2w", tmp_path / "t1", reference="sub-5_T1w.nii.gz")
+    assert np.abs(by_request.get_fdata() - by_rule.get_fdata()).max() > 1e-3 * by_rule.get_fdata().max()

@@ -36,11 +36,22 @@ def untrained() -> Callable[..., nn.Module]:
 
 
 @pytest.fixture(scope="session")
-def zoo(bundle_root: Path, untrained: Callable[..., nn.Module], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a copy of the Zoo's ``models`` folder with the bundle in it as it is packed, and untrained weights."""
+def zoo(
+    bundle_root: Path,
+    untrained: Callable[..., nn.Module],
+    tmp_path_factory: pytest.TempPathFactory,
+    pytestconfig: pytest.Config,
+) -> Path:
+    """Return a copy of the Zoo's ``models`` folder with the bundle in it as it is packed, and untrained weights.
+
+    With ``--packed FILE``, what is in that zip, with its own weights.
+    """
     models = tmp_path_factory.mktemp("zoo") / "models"
-    with zipfile.ZipFile(pack(bundle_root, models)) as archive:
+    packed = pytestconfig.getoption("packed")
+    with zipfile.ZipFile(packed or pack(bundle_root, models)) as archive:
         archive.extractall(models)
+    if packed:
+        return models
     for weights in (models / NAME / "models").glob("model.*"):
         weights.unlink()
     torch.save(untrained().state_dict(), models / NAME / "models" / "model.pt")

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the Model Zoo verifies before it takes a bundle, after ci/verify_bundle.py and CONTRIBUTING.md there."""
+"""What the Model Zoo verifies before it takes a bundle, and what Hugging Face reads of it.
+
+After ``ci/verify_bundle.py``, ``ci/verify_tensorrt.py`` and ``CONTRIBUTING.md`` of Project-MONAI/model-zoo, in the copy
+of commit 018b313a of the first, with MONAI 1.6.1 and its metadata schema of 20240725.
+"""
 
 import json
 import re
@@ -66,7 +70,7 @@ meta, config = file("configs/metadata.json"), file("configs/inference.yaml")
 verify_metadata(meta_file=meta, filepath=file("eval/schema.json"))
 flow = create_workflow(
     workflow_type="inference", bundle_root=root, config_file=config, meta_file=meta, dataset_dir=dataset,
-    logging_file=file("configs/logging.conf"), low_res="zero_filled",
+    logging_file=file("configs/logging.conf"), low_res="zero_filled", factor=4,
 )
 assert flow.check_properties() == []
 verify_net_in_out(net_id="network_def", meta_file=meta, config_file=config, bundle_root=root)
@@ -189,6 +193,37 @@ def test_no_config_names_a_folder_of_somebody_s_machine(folder) -> None:
     for path in (folder / "configs").rglob("*.yaml"):
         for text in texts(yaml.safe_load(path.read_text())):
             assert not re.search(r"^/|[A-Z]:\\|/(home|Users)/", text), f"{path}: {text}"
+
+
+def test_metadata_for_hugging_face_have_every_field_that_it_reads(folder) -> None:
+    found = yaml.safe_load((folder / "README.md").read_text().split("---\n")[1])
+    assert (found["library_name"], found["pipeline_tag"]) == ("monai", "image-to-image")
+    assert {"monai", "medical"} <= set(found["tags"])  # as MONAI's push_to_hf_hub sets
+    assert found["license"] == "other"  # which needs the next two
+    assert found["license_name"] == found["license_name"].lower()
+    assert (folder / found["license_link"]).is_file()
+    (model,) = found["model-index"]
+    assert model["name"] == NAME
+    for result in model["results"]:
+        assert result["task"]["type"] == found["pipeline_tag"]
+        assert {"type", "name"} <= set(result["dataset"])
+        assert all(isinstance(metric["value"], float) and metric["type"] for metric in result["metrics"])
+        assert set(found["metrics"]) <= {metric["type"] for metric in result["metrics"]}
+
+
+def test_scores_are_those_of_the_model_card_wherever_they_are_told(folder, metadata) -> None:
+    found = yaml.safe_load((folder / "README.md").read_text().split("---\n")[1])
+    told = [[metric["value"] for metric in result["metrics"]] for result in found["model-index"][0]["results"]]
+    assert list(metadata["eval_metrics"].values()) == told[0]
+    card = (folder / "docs" / "README.md").read_text()
+    psnr, ssim, ifc = told[0]
+    sentence = rf"\*\*PSNR .*, {psnr:.2f} \(SR \+ DC\); SSIM .*, {ssim:.3f}; IFC .*, {ifc:.2f}\*\*"
+    assert re.search(sentence, card)
+    psnr, ssim, ifc = told[1]
+    assert re.search(rf"patient C19 .*\| {psnr:.2f} \| .*\| {ssim:.3f} \|", card)
+    models = (folder / "docs" / "models.md").read_text().split("Patient C19 of")[1]
+    row = next(line for line in models.splitlines() if line.startswith("| 4 | **`model.pt`**"))
+    assert [float(cell) for cell in row.split("|")[-4:-1]] == told[1]
 
 
 def test_model_card_has_the_sections_of_the_zoo_s_template(folder) -> None:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from bundle.tools import packing
-from bundle.tools.packing import NAME, contents, main, pack, remarks
+from bundle.tools.packing import NAME, contents, main, model_card, pack, remarks
 
 KEPT = [
     "CITATION.cff",
@@ -25,8 +25,10 @@ KEPT = [
     "docs/README.md",
     "docs/data_license.txt",
     "docs/images/patient.png",
+    "docs/model_card.yaml",
     "models/model.json",
     "models/model.pt",
+    "models/model.pt2",
     "models/model.ts",
     "models/vgg.npz",
     "pyproject.toml",
@@ -100,6 +102,22 @@ def test_links_between_the_packed_pages_lead_to_packed_files(bundle_root) -> Non
                 if "://" not in link:
                     target = os.path.normpath(page.parent / link)
                     assert Path(target).relative_to(bundle_root).as_posix() in packed, f"{name}: {link}"
+
+
+def test_readme_of_the_zip_is_the_model_card_with_metadata_on_top_and_links_that_lead_somewhere(bundle_root) -> None:
+    _, metadata, card = model_card(bundle_root).split("---\n", 2)
+    assert yaml.safe_load(metadata)["library_name"] == "monai"
+    assert "\n# Model Overview" in card
+    links = {link for link in re.findall(r"\]\(([^)#]+)[^)]*\)", card) if "://" not in link}
+    assert {"docs/method.md", "configs/metadata.json", "LICENSE"} <= links <= set(contents(bundle_root))
+
+
+def test_readme_of_the_zip_has_the_metadata_and_moved_links(root, tmp_path) -> None:
+    (root / "docs" / "README.md").write_text("# Card\n[a](b.md#c) [d](../LICENSE) [e](#f) [g](https://h/i)\n")
+    (root / "docs" / "model_card.yaml").write_text("license: other\n")
+    with zipfile.ZipFile(pack(root, tmp_path / "dist")) as archive:
+        text = archive.read(f"{NAME}/README.md").decode()
+    assert text == "---\nlicense: other\n---\n\n# Card\n[a](docs/b.md#c) [d](LICENSE) [e](#f) [g](https://h/i)\n"
 
 
 def test_missing_weights_are_told_in_one_sentence_and_the_rest_is_packed(root, tmp_path, monkeypatch, capsys) -> None:
