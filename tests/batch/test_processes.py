@@ -88,7 +88,9 @@ def test_a_signal_ends_the_batch_with_its_status_and_whole_files(
 ) -> None:
     pairs = make_pairs("a", "b", "c")
     make_batch(pairs[:1]).run()
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored where the tests run below nohup
     process = start(make_batch(pairs, seconds=60))
+    signal.signal(signal.SIGHUP, before)
     wait_for(lambda: list((tmp_path / "out").glob(".*.partial.b_sr.nii.gz")))
     assert process.pid is not None
     os.kill(process.pid, number)
