@@ -299,7 +299,33 @@ def influence(arguments: argparse.Namespace) -> None:
         print(f"| {name} {contrast} | {kind} | {shares} | {' | '.join(psnr)} |", flush=True)
 
 
+def wrong(arguments: argparse.Namespace) -> None:
+    """Print what a wrong reference costs against none, in dB of PSNR with data consistency."""
+    network = Network(arguments.weights)
+    other_head = load(arguments.data, "open_ms_mni/sub-C07").reference  # on the grid of C19
+    names = ("open_ms/sub-L12_ses-1", "open_ms/sub-L12_ses-2", "open_ms_mni/sub-C19", "brainweb_sim/sub-BW47")
+    print("| case | low-res, dB | no reference | right | " + " | ".join(WRONG) + " | another patient |")
+    print("| --- |" + " ---: |" * (len(WRONG) + 4))
+    for name in names:
+        pair = some_slices(load(arguments.data, name), arguments.slices)
+        image, truth = tensors(pair)
+        guide = image[:, 1:]
+        random = torch.rand(guide.shape, generator=torch.Generator().manual_seed(0))
+        tried = [torch.zeros_like(guide), guide, guide.flip(-2), guide.roll(1, 0)]
+        tried += [guide.roll(round(mm / pair.spacing[0]), -2) for mm in (5, 20)] + [random * guide.max()]
+        if name.endswith("C19"):
+            other = some_slices(dataclasses.replace(load(arguments.data, name), reference=other_head), arguments.slices)
+            tried.append(tensors(other)[0][:, 1:])
+        low_res, finish = image[:, :1], consistent(image[:, :1])
+        outputs = [finish(network(torch.cat((low_res, reference), dim=1))) for reference in tried]
+        found = [-10 * float((x - truth).square().mean().log10()) for x in (low_res, *outputs)]
+        cells = [f"{found[0]:.2f}", f"{found[1]:.2f}", *(f"{value - found[1]:+.2f}" for value in found[2:])]
+        print(f"| {name} | {' | '.join([*cells, *['-'] * (len(WRONG) + 4 - len(cells))])} |", flush=True)
+
+
 # --------------------------------------------------------------------------------------------------------- lesions
+
+WRONG = ("mirrored", "of another slice", "5 mm aside", "20 mm aside", "noise")
 
 
 def homogeneous_places(slice_: Volume, spacing: Sequence[float], n: int) -> list[tuple[int, int]]:
@@ -411,7 +437,14 @@ def timing(arguments: argparse.Namespace) -> None:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = {"inputs": inputs, "spread": spread, "influence": influence, "lesions": lesions, "time": timing}
+    commands = {
+        "inputs": inputs,
+        "spread": spread,
+        "influence": influence,
+        "wrong": wrong,
+        "lesions": lesions,
+        "time": timing,
+    }
     parser.add_argument("what", choices=commands)
     parser.add_argument("data", type=Path)
     parser.add_argument("--weights", type=Path)
