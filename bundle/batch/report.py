@@ -96,7 +96,7 @@ class Report:
     def _write_page(self, told: Sequence[Mapping[str, Any]]) -> None:
         path = self.output_dir / PAGE_OF_ALL
         try:
-            save_batch_page(path, told)
+            save_batch_page(path, told, self.passed_over)
         except (OSError, InputError):
             raise
         except Exception as error:  # whatever somebody has written into a record, the results are sound

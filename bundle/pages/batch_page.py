@@ -38,10 +38,12 @@ def batch_page(
     made: datetime,
     links: Mapping[str, str] | None = None,
     thumbnails: Mapping[str, str] | None = None,
+    passed_over: Mapping[str, Sequence[str]] | None = None,
 ) -> str:
     """Return the page of a batch as HTML that needs no network, of entries of :class:`bundle.batch.report.Report`.
 
-    By case, links are addresses of their own pages, relative to this one, thumbnails ``data:`` addresses.
+    By case, links are addresses of their own pages, relative to this one, thumbnails ``data:`` addresses. Files and
+    series that are passed over stand by their reason.
     """
     columns = [column for column in _NUMBERS if any(_fact(case, *column[1:]) is not None for case in cases)]
     rows = [_row(case, columns) for case in cases]
@@ -53,19 +55,24 @@ def batch_page(
         counts=Counter((row["verdict"], row["tone"]) for row in rows),  # in the order of the table
         links=links or {},
         thumbnails=thumbnails or {},
+        passed_over={reason: [Path(file).name for file in files] for reason, files in (passed_over or {}).items()},
         eyebrow=_EYEBROW,
         made=made,
     )
 
 
-def save_batch_page(path: str | os.PathLike[str], cases: Sequence[Mapping[str, Any]]) -> Path:
+def save_batch_page(
+    path: str | os.PathLike[str],
+    cases: Sequence[Mapping[str, Any]],
+    passed_over: Mapping[str, Sequence[str]] | None = None,
+) -> Path:
     """Write the page of a batch, with links to the pages of its cases and their small pictures."""
     folder = Path(path).parent
     pages = {str(case["case"]): page for case in cases if (page := page_of(case, folder)) is not None}
     with_pictures = pages if len(cases) <= _MAXIMUM_THUMBNAILS else {}
     thumbnails = {name: _thumbnail(folder / page) for name, page in with_pictures.items()}
     links = {name: quote(page.as_posix()) for name, page in pages.items()}
-    return save_page(path, batch_page(cases, datetime.now().astimezone(), links, thumbnails))
+    return save_page(path, batch_page(cases, datetime.now().astimezone(), links, thumbnails, passed_over))
 
 
 def is_batch_page(path: Path) -> bool:

@@ -58,6 +58,16 @@ def test_remarks_are_folded_and_name_files_without_their_folders(parse) -> None:
     assert "/in/" not in batch_page(CASES, MADE)
 
 
+def test_what_is_passed_over_is_folded_below_the_cases_by_its_reason(parse) -> None:
+    names = {"no target takes it as reference": ["/in/sub-09_T1w.nii.gz", "/in/<b>.nii"], "a result": ["/in/x.nii.gz"]}
+    page = batch_page(CASES, MADE, passed_over=names)
+    parsed = parse(page)
+    assert "3 files or series passed over" in parsed.text("summary")
+    assert "no target takes it as reference: sub-09_T1w.nii.gz, <b>.nii" in parsed.text("li")
+    assert "/in/" not in page
+    assert "passed over" not in batch_page(CASES, MADE)
+
+
 def test_numbers_have_a_column_where_any_case_has_them(parse) -> None:
     parsed = parse(batch_page(CASES, MADE))
     headings = [text.replace("\N{SOFT HYPHEN}", "") for text in parsed.text("th") if not text.startswith("sub-")]
