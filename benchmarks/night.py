@@ -236,11 +236,13 @@ def sources(folders: list[Path]) -> list[tuple[Volume, Volume]]:
 def crop(pair: tuple[Volume, Volume], generator: np.random.Generator) -> tuple[Volume, Volume]:
     """Cut a block with most of a head out of both, and make the target coarse in plane."""
     (target, affine), (reference, _) = pair
-    sizes = [min(SIZE, target.shape[0]), min(SIZE, target.shape[1]), min(SLICES, target.shape[2])]
-    room = [n - size for n, size in zip(target.shape, sizes, strict=True)]
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    step = max(1, round(3 * spacing[0] / spacing[2]))  # of isotropic volumes every third slice
+    sizes = [min(SIZE, target.shape[0]), min(SIZE, target.shape[1]), min(SLICES, target.shape[2] // step)]
+    room = [n - size * each for n, size, each in zip(target.shape, sizes, (1, 1, step), strict=True)]
     start = [int(r * generator.uniform(0.35, 0.65)) for r in room]
-    block = tuple(slice(s, s + size) for s, size in zip(start, sizes, strict=True))
-    moved = affine.copy()
+    block = tuple(slice(s, s + n * each, each) for s, n, each in zip(start, sizes, (1, 1, step), strict=True))
+    moved = affine @ np.diag([1, 1, step, 1])
     moved[:3, 3] = (affine @ [*start, 1])[:3]
     factors = generator.uniform(1.6, 4, 2)
     axes = [KSpaceAxis(n, f, str(generator.choice(["box", "hann"]))) for n, f in zip(sizes, factors, strict=False)]  # type: ignore[arg-type]
