@@ -8,6 +8,8 @@ DEMO := output/demo
 # without a GPU, the small build: make demo TORCH_ARGS="--index-url https://download.pytorch.org/whl/cpu"
 TORCH_ARGS ?=
 RUN := $(BIN)/python -W ignore -m monai.bundle run
+# threads that wait for one that another program holds up do not spin: docs/speed.md
+export OMP_WAIT_POLICY ?= PASSIVE
 # an environment of its own: MONAI Label pins others' versions
 LABEL := .venv-label
 LABEL_PIP := $(LABEL)/bin/python -m pip --disable-pip-version-check
