@@ -75,6 +75,14 @@ class GeneratorUpdate:
     def __post_init__(self) -> None:
         channels_last(self.network)
         self.device = next(self.network.parameters()).device
+        if self.loss.laplace and getattr(self.network, "error_scale", None) is None:
+            raise InputError(
+                "a laplace loss needs a network that predicts its errors; give one, such as "
+                "--architecture FastGenerator --size \"{'error_features': 32}\"."
+            )
+        if self.loss.of_errors_alone:  # the image stays as it is
+            self.network.requires_grad_(False)
+            self.network.error_scale.requires_grad_(True)
         self._levels = data_parallel(_Levels(self.network))
 
     def generate(self, image: Tensor) -> Tensor:
@@ -89,8 +97,9 @@ class GeneratorUpdate:
             targets = [high_res]
             if LEVEL_TARGETS in batch:
                 targets = [*batch[LEVEL_TARGETS].to(self.device, non_blocking=True).split(1, dim=1), high_res]
-            outputs = self.inferer(_moved(batch[IMAGE], self.device), self._levels, every=len(targets) > 1)
-            objective, terms = loss(outputs, targets, critic)
+            images, every, scaled = _moved(batch[IMAGE], self.device), len(targets) > 1, bool(loss.laplace)
+            outputs, error_scale = self.inferer(images, self._levels, every=every, scaled=scaled)
+            objective, terms = loss(outputs, targets, critic, error_scale)
         _step(objective, self.network, self.optimizer, self.max_gradient_norm)
         if self.average is not None:
             self.average.update()
@@ -189,14 +198,20 @@ class TrainingStep:
 
 
 class _Levels(nn.Module):
-    """A generator whose outputs, of ``every`` level or the last, ``forward`` returns: it is what averages gradients."""
+    """A generator whose outputs, of ``every`` level or the last, ``forward`` returns: it is what averages gradients.
+
+    Beside them it returns the scale of errors where it is asked for.
+    """
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network: Any = network
 
-    def forward(self, image: Tensor, every: bool) -> list[Tensor]:
-        return self.network.forward_levels(image) if every else [self.network(image)]
+    def forward(self, image: Tensor, every: bool, scaled: bool) -> tuple[list[Tensor], Tensor | None]:
+        if scaled:
+            output, scale = self.network.with_error_scale(image)
+            return [output], scale
+        return self.network.forward_levels(image) if every else [self.network(image)], None
 
 
 def _moved(images: Tensor, device: torch.device) -> Tensor:

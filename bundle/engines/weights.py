@@ -48,6 +48,9 @@ class GeneratorLoader:
         if seen := recognised(self.unseen, record.train_cases if record else []):
             logger.warning("%s was trained on %s: their scores say nothing about new subjects.", self.path, seen)
         weights = load_tensors(self.path, f"give another --{self.option}", record.weights_sha256 if record else None)
+        if self.fine_tuning:  # what may be added later starts anew
+            own, may_be_new = self.network.state_dict(), tuple(getattr(self.network, "may_be_new", ()))
+            weights |= {name: own[name] for name in own.keys() - weights.keys() if name.startswith(may_be_new)}
         try:
             self.network.load_state_dict(weights)
         except (RuntimeError, TypeError, AttributeError) as error:

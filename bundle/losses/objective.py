@@ -13,6 +13,7 @@ from bundle.errors import InputError
 from bundle.losses.feature import GramNorm, perceptual_loss, texture_loss
 
 _SMOOTH_BELOW = 1e-3  # an error of a quarter of a grey value in 255
+_SMALLEST_SCALE = 1e-4  # of errors: of air that is exactly 0 nothing smaller needs to be said
 
 Critic = Callable[[Tensor], Tensor]
 Features = Callable[[Tensor], Sequence[Tensor]]
@@ -36,6 +37,7 @@ class GeneratorLoss:
         texture: lambda3, weight of Eq. 6.
         l1: weight of the mean absolute error, which the paper does not have.
         charbonnier: weight of :func:`charbonnier_loss`, which the paper does not have.
+        laplace: weight of :func:`laplace_score`, for networks that predict how large their errors are.
         gram_norm: what Gram matrices are divided by, see :func:`bundle.losses.gram_matrix`.
         features: maps (N, 1, H, W) to the feature maps of Eqs. 5 and 6, such as ``VGG16Features``.
 
@@ -49,6 +51,7 @@ class GeneratorLoss:
     texture: float = 0.1
     l1: float = 0.0
     charbonnier: float = 0.0
+    laplace: float = 0.0
     gram_norm: GramNorm = "pixels"
     features: Features | None = None
 
@@ -67,11 +70,20 @@ class GeneratorLoss:
     @property
     def weights(self) -> dict[str, float]:
         """Return the weight of each term by its name."""
-        names = ("adversarial", "mse", "l1", "charbonnier", "perceptual", "texture")
+        names = ("adversarial", "mse", "l1", "charbonnier", "laplace", "perceptual", "texture")
         return {name: getattr(self, name) for name in names}
 
+    @property
+    def of_errors_alone(self) -> bool:
+        """Whether it is about the size of errors and not about the image."""
+        return {name for name, weight in self.weights.items() if weight} == {"laplace"}
+
     def __call__(
-        self, super_res: Sequence[Tensor], targets: Sequence[Tensor], critic: Critic | None = None
+        self,
+        super_res: Sequence[Tensor],
+        targets: Sequence[Tensor],
+        critic: Critic | None = None,
+        error_scale: Tensor | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the objective and its terms before weighting.
 
@@ -79,6 +91,7 @@ class GeneratorLoss:
             super_res: outputs of the levels that are supervised, first to last, Tensors (N, 1, H, W).
             targets: what each should be, Tensors (N, 1, H, W) in [0, 1]; the last is the high-res.
             critic: maps images to scores (N,); its weights must not require gradients here.
+            error_scale: of the last level, predicted, Tensor (N, 1, H, W).
 
         Returns:
             Scalar objective, and the detached terms by name, each the sum over the levels.
@@ -86,6 +99,8 @@ class GeneratorLoss:
         terms: dict[str, Tensor] = {}
         if self.adversarial and critic is not None:
             terms["adversarial"] = -critic(super_res[-1]).float().mean()
+        if self.laplace and error_scale is not None:
+            terms["laplace"] = laplace_score(super_res[-1].detach(), targets[-1], error_scale)
         for output, target in zip(super_res, targets, strict=True):
             for name, term in self._level(output, target).items():
                 terms[name] = terms[name] + term if name in terms else term
@@ -142,3 +157,18 @@ def charbonnier_loss(output: Tensor, target: Tensor) -> Tensor:
         target: what they should be, of the same shape.
     """
     return torch.hypot(output - target, torch.full_like(output, _SMOOTH_BELOW)).mean()
+
+
+def laplace_score(output: Tensor, target: Tensor, scale: Tensor) -> Tensor:
+    """Return mean(log s + |error| / s): how badly predicted scales describe errors, the negative log-likelihood.
+
+    It is a proper score: of errors with a Laplace distribution the true scale, their mean size, has the lowest.
+    Kendall and Gal 2017, arXiv:1703.04977, Section 3.
+
+    Args:
+        output: the network's images, Tensor (N, 1, H, W).
+        target: what they should be, of the same shape.
+        scale: s, predicted, of the same shape, 0 or more.
+    """
+    certain = scale.float() + _SMALLEST_SCALE
+    return (certain.log() + (output.float() - target.float()).abs() / certain).mean()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A generator for hospital use: the paper's idea at a twentieth of its cost, by working on unshuffled pixels."""
 
-from typing import Literal, get_args
+from typing import Final, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -37,12 +37,39 @@ class FastLevel(nn.Module):
         self.after = _blocks(n_features, n_blocks - n_before, bias)
         self.last = OutputConvolution(n_features, bias, out_channels)
 
-    def forward(self, contrasts: Tensor, reference_features: list[Tensor]) -> Tensor:
-        """Return the unshuffled correction (N, out_channels, h, w) for ``contrasts`` (N, in_channels, h, w)."""
+    def forward(self, contrasts: Tensor, reference_features: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return the unshuffled correction (N, out_channels, h, w) for ``contrasts`` (N, in_channels, h, w).
+
+        And the features (N, n_features, h, w) that it is made of.
+        """
         features = self.before(self.first(contrasts))
         if self.join is not None:
             features = self.join(torch.cat((features, reference_features[0]), dim=1))
-        return self.last(self.after(features))
+        features = self.after(features)
+        return self.last(features), features
+
+
+class ErrorScale(nn.Module):
+    """Predict how large the error of each pixel is, from the features that made it; never negative.
+
+    Positively homogeneous: of an image twice as bright, errors twice as large.
+
+    Args:
+        in_channels: channels of the features.
+        out_channels: channels of the unshuffled scale.
+        n_features: channels of its own.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, n_features: int) -> None:
+        super().__init__()
+        self.first = hidden_convolution(in_channels, n_features, bias=False)
+        self.block = ResidualBlock(n_features, bias=False)
+        self.last = OutputConvolution(n_features, out_channels=out_channels)
+        nn.init.kaiming_normal_(self.last.weight, nonlinearity="relu")  # a scale of 0 would be infinitely sure
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return the unshuffled scale (N, out_channels, h, w) for ``features`` (N, in_channels, h, w)."""
+        return self.last(self.block(torch.relu(self.first(features)))).abs()
 
 
 @architecture
@@ -67,15 +94,20 @@ class FastGenerator(nn.Module):
         n_features: channels of the blocks.
         n_blocks: residual blocks of each level.
         unshuffle: r.
+        error_features: channels of an :class:`ErrorScale` on the last level's features; 0 for none. It learns from
+            them and does not change them.
 
     Attributes:
         reach: as :class:`bundle.networks.Generator` has it.
         maps_zero_to_zero: likewise.
         multiple: parts of a slice give what the whole gives where they start at a multiple of this many pixels.
+        may_be_new: parts that weights to go on from need not have.
 
     Raises:
         InputError: if a setting is none of these, or a size is below 1.
     """
+
+    may_be_new: Final = ("error_scale.",)
 
     def __init__(
         self,
@@ -86,6 +118,7 @@ class FastGenerator(nn.Module):
         n_features: int = 64,
         n_blocks: int = 10,
         unshuffle: int = 2,
+        error_features: int = 0,
     ) -> None:
         super().__init__()
         if fusion not in get_args(Fusion):
@@ -99,6 +132,8 @@ class FastGenerator(nn.Module):
         self.fusion = fusion
         self.n_levels = levels
         self.consistency = consistency
+        if error_features < 0:
+            raise InputError(f"error_features is {error_features}; give 0 for none, or more.")
         n_channels = unshuffle**2
         self.reference_encoder = (
             nn.Sequential(hidden_convolution(n_channels, n_features, bias), _blocks(n_features, n_blocks // 2, bias))
@@ -109,11 +144,13 @@ class FastGenerator(nn.Module):
         self.levels = nn.ModuleList(
             FastLevel(n_inputs, n_channels, n_features, n_blocks, fusion == "feature", bias) for _ in range(levels)
         )
+        self.error_scale = ErrorScale(n_features, n_channels, error_features) if error_features else None
         self.unshuffle = nn.PixelUnshuffle(unshuffle)
         self.shuffle = nn.PixelShuffle(unshuffle)
         self.multiple = unshuffle
         # first and last convolution, two a block, one to join; each reaches the next r x r pixels on every side
         n_convolutions = 2 + 2 * n_blocks + (1 if fusion == "feature" else 0)
+        n_convolutions += 3 if error_features else 0  # its first and its block's
         reach = levels * n_convolutions * unshuffle + unshuffle - 1
         self.reach: int | None = None if consistency is not None else reach
         self.maps_zero_to_zero = not bias
@@ -127,28 +164,46 @@ class FastGenerator(nn.Module):
         Returns:
             One Tensor (N, 1, H, W) per level.
         """
-        height, width = image.shape[-2:]
+        return self._levels_and_features(image)[0]
+
+    def with_error_scale(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the super-res image and the scale of its errors, both (N, 1, H, W), for ``image`` (N, 2, H, W).
+
+        Raises:
+            ValueError: if the network was built without ``error_features``.
+        """
+        if self.error_scale is None:
+            raise ValueError("this network predicts no error scale; build it with error_features.")
+        outputs, features = self._levels_and_features(image)
+        return outputs[-1], self._shuffled(self.error_scale(features.detach()), image)
+
+    def _levels_and_features(self, image: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Return the output of every level, and the features of the last."""
         measured = image[:, :1]
         reference = self._unshuffled(image[:, 1:2])
         reference_features: list[Tensor] = []
         if self.reference_encoder is not None:
             reference_features.append(self.reference_encoder(reference))
         outputs: list[Tensor] = []
-        low_res = measured
+        low_res, features = measured, reference
         for level in self.levels:
             contrasts = self._unshuffled(low_res)
             if self.fusion == "image":
                 contrasts = torch.cat((contrasts, reference), dim=1)
-            correction = self.shuffle(level(contrasts, reference_features))
-            low_res = low_res + correction[..., :height, :width]
+            correction, features = level(contrasts, reference_features)
+            low_res = low_res + self._shuffled(correction, image)
             if self.consistency is not None:
                 low_res = self.consistency(low_res, measured)
             outputs.append(low_res)
-        return outputs
+        return outputs, features
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the last level's super-res image (N, 1, H, W) for ``image`` (N, 2, H, W)."""
         return self.forward_levels(image)[-1]
+
+    def _shuffled(self, channels: Tensor, image: Tensor) -> Tensor:
+        """Return (N, r * r, h, w) as an image (N, 1, H, W) of the size of another."""
+        return self.shuffle(channels)[..., : image.shape[-2], : image.shape[-1]]
 
     def _unshuffled(self, image: Tensor) -> Tensor:
         """Return an image (N, 1, H, W), filled up with zeros to whole blocks, as (N, r * r, h, w)."""

@@ -18,8 +18,10 @@ from bundle.engines import (
     supports_bfloat16,
     use_machine,
 )
+from bundle.errors import InputError
 from bundle.keys import HIGH_RES, IMAGE, LEVEL_TARGETS
 from bundle.losses import generator_loss
+from bundle.networks import FastGenerator
 
 
 class Batches:
@@ -286,6 +288,27 @@ def test_a_critic_s_update_descends_equation_8_with_a_penalty_of_weight_10() -> 
 def test_mixed_precision_is_auto_true_or_false(value) -> None:
     with pytest.raises(ValueError, match="choose auto, true or false"):
         autocast(torch.device("cpu"), value)
+
+
+def test_a_loss_of_errors_alone_trains_their_scale_and_leaves_the_image_as_it_is() -> None:
+    torch.manual_seed(0)
+    network, batch = FastGenerator(n_features=4, n_blocks=1, error_features=4), Batches().next_batch()
+    before, scale = network(batch[IMAGE]), weights(network.error_scale)
+    update = GeneratorUpdate(
+        network, torch.optim.Adam(network.parameters(), 1e-2), generator_loss({"laplace": 1}), SimpleInferer(), False
+    )
+    scores = [float(update(batch, update.loss, None)["laplace"]) for _ in range(20)]
+    assert scores[-1] < scores[0] - 0.1
+    assert torch.equal(network(batch[IMAGE]), before)
+    assert not torch.equal(weights(network.error_scale), scale)
+
+
+def test_a_loss_of_errors_needs_a_network_that_predicts_them() -> None:
+    network = FastGenerator(n_features=4, n_blocks=1)
+    with pytest.raises(InputError, match=r"--size .*error_features"):
+        GeneratorUpdate(
+            network, torch.optim.Adam(network.parameters()), generator_loss({"laplace": 1}), SimpleInferer()
+        )
 
 
 def test_auto_precision_is_bfloat16_where_the_hardware_has_it() -> None:

@@ -10,6 +10,7 @@ from torch import nn
 
 from bundle.engines import GeneratorLoader
 from bundle.errors import InputError
+from bundle.networks import FastGenerator
 from bundle.pseudonyms import hidden
 from bundle.settings import ModelSettings
 
@@ -72,6 +73,19 @@ def test_fine_tuning_may_change_the_images_and_says_so_but_not_the_structure(tra
         GeneratorLoader(trained, network, ModelSettings(residual=True), fine_tuning=True).load()
     with pytest.raises(InputError, match="there are no weights here; give --initial_weights FILE"):
         GeneratorLoader(trained.with_name("none.pt"), network, fine_tuning=True).load()
+
+
+def test_fine_tuning_may_add_a_scale_of_errors_to_weights_that_have_none(tmp_path) -> None:
+    torch.manual_seed(0)
+    size = {"n_features": 4, "n_blocks": 1}
+    file, network = tmp_path / "w.pt", FastGenerator(**size, error_features=4)
+    torch.save(FastGenerator(**size).state_dict(), file)
+    with pytest.raises(InputError, match="another architecture"):
+        GeneratorLoader(file, network).load()
+    before = network.error_scale.last.weight.clone()
+    GeneratorLoader(file, network, fine_tuning=True).load()
+    assert torch.equal(network.error_scale.last.weight, before)
+    assert torch.equal(network.levels[0].first.weight, torch.load(file)["levels.0.first.weight"])
 
 
 def test_loader_warns_of_cases_that_weights_were_trained_on(trained, caplog) -> None:

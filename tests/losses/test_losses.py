@@ -9,6 +9,7 @@ from bundle.losses import (
     generator_loss,
     gradient_penalty,
     gram_matrix,
+    laplace_score,
     perceptual_loss,
     texture_loss,
     wasserstein_distance,
@@ -213,7 +214,7 @@ def test_generator_loss_refuses_weights_that_make_no_objective(arguments, messag
 def test_generator_loss_of_some_terms_leaves_out_all_others() -> None:
     assert generator_loss({"mse": 2}) == GeneratorLoss(adversarial=0, mse=2, perceptual=0, texture=0)
     assert generator_loss({"l1": 3, "adversarial": 0.5}).weights == {
-        **dict.fromkeys(("mse", "charbonnier", "perceptual", "texture"), 0.0),
+        **dict.fromkeys(("mse", "charbonnier", "laplace", "perceptual", "texture"), 0.0),
         **{"l1": 3, "adversarial": 0.5},
     }
 
@@ -228,7 +229,7 @@ def test_generator_loss_of_some_terms_passes_norm_and_features_on() -> None:
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        ({"mse": 1, "ssim": 1}, "there is no ssim loss; loss_weights takes adversarial, mse, l1, charbonnier, perc"),
+        ({"mse": 1, "ssim": 1}, "there is no ssim loss; loss_weights takes adversarial, mse, l1, charbonnier, laplace"),
         ({}, "all generator losses"),
         ({"mse": -1}, "weight of the mse loss is -1"),
     ],
@@ -236,3 +237,22 @@ def test_generator_loss_of_some_terms_passes_norm_and_features_on() -> None:
 def test_generator_loss_refuses_terms_that_make_no_objective(weights, message) -> None:
     with pytest.raises(InputError, match=message):
         generator_loss(weights)
+
+
+def test_laplace_score_is_lowest_at_the_mean_size_of_laplace_errors() -> None:
+    errors = torch.distributions.Laplace(0.0, 0.05).sample((1, 1, 300, 300))
+    tried = torch.tensor([0.04, 0.045, 0.05, 0.055, 0.06])
+    scores = [float(laplace_score(errors, torch.zeros_like(errors), torch.full_like(errors, float(s)))) for s in tried]
+    assert min(scores) == scores[2] == pytest.approx(float(torch.tensor(0.0501).log()) + 1, abs=0.02)
+
+
+def test_generator_loss_of_errors_alone_says_so_and_does_not_reach_the_image() -> None:
+    loss, scale = generator_loss({"laplace": 1}), torch.full((3, 1, 8, 8), 0.2, requires_grad=True)
+    output = patches(1).requires_grad_()
+    objective, terms = loss([output], [patches(2)], error_scale=scale)
+    objective.backward()
+    assert loss.of_errors_alone
+    assert not generator_loss({"laplace": 1, "l1": 1}).of_errors_alone
+    assert output.grad is None
+    assert scale.grad.abs().min() > 0
+    assert_close(terms["laplace"], laplace_score(patches(1), patches(2), scale.detach()))

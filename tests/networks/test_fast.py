@@ -115,9 +115,41 @@ def test_output_of_the_fast_generator_stays_float32_in_mixed_precision() -> None
     assert_close(output, network(x), rtol=0.05, atol=0.02)
 
 
+def test_scale_of_errors_leaves_the_image_as_it_is_and_is_positively_homogeneous() -> None:
+    network, x = trained(error_features=4), image(2, 21, 24)
+    output, scale = network.with_error_scale(x)
+    assert torch.equal(output, network(x))
+    assert scale.shape == output.shape
+    assert scale.min() >= 0 < scale.mean()
+    assert_close(network.with_error_scale(3 * x)[1], 3 * scale, rtol=1e-4, atol=1e-5)
+    assert torch.equal(network.with_error_scale(torch.zeros_like(x))[1], torch.zeros_like(scale))
+
+
+def test_learning_the_scale_of_errors_changes_nothing_of_the_image() -> None:
+    network = trained(error_features=4)
+    network.with_error_scale(image())[1].mean().backward()
+    changed = {name.split(".")[0] for name, p in network.named_parameters() if p.grad is not None}
+    assert changed == {"error_scale"}
+
+
+def test_a_pixel_of_either_output_depends_on_the_input_within_reach() -> None:
+    network, x = trained(error_features=4, n_blocks=1), image(1, 64, 64)
+    other = x.clone()
+    other[..., 0] = 9
+    first, second = (torch.cat(network.with_error_scale(i), dim=1) for i in (x, other))
+    changed = (first != second).any(dim=2)[0].any(dim=0).nonzero().max()
+    assert network.reach - 2 <= changed <= network.reach
+
+
+def test_a_network_without_scale_of_errors_says_so() -> None:
+    with pytest.raises(ValueError, match="build it with error_features"):
+        trained().with_error_scale(image())
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ({"error_features": -1}, "0 for none"),
         ({"fusion": "reference"}, "the fast generator has image|has feature"),
         ({"levels": 4}, "choose 1 .one-level."),
         ({"unshuffle": 0}, "1 or more of each"),
