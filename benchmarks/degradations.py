@@ -24,7 +24,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from bundle.acquisition import Axis, AxisEstimate, Consistency, KSpaceAxis, Scan, SliceAxis, scan
+from bundle.acquisition import Axis, Consistency, KSpaceAxis, Scan, SliceAxis, scan
 from bundle.acquisition.scan import white_deviation
 from bundle.data.reading import read_volume
 from bundle.drawing.montage_page import TileRow, draw_page
@@ -160,13 +160,14 @@ def rows(
                 continue
             high_res = slices[""]
             seeds = [zlib.crc32(f"{one.name}{i}".encode()) for i in range(len(high_res))]
-            low_res = torch.stack([degradation(image, seed)[0] for image, seed in zip(high_res, seeds, strict=True)])
+            scans = [degradation(image, seed) for image, seed in zip(high_res, seeds, strict=True)]
+            low_res, settings = torch.stack([image for image, _ in scans]), scans[0][1]
             for reference, guide in (
                 {n: v for n, v in slices.items() if n} | {NONE: torch.zeros_like(high_res)}
             ).items():
                 for name, network in networks.items():
                     super_res = infer(network, low_res, guide)
-                    consistent = restored(super_res, low_res, degradation)
+                    consistent = restored(super_res, low_res, settings)
                     yield {
                         "data": one.name,
                         "degradation": degradation.name,
@@ -187,16 +188,10 @@ def infer(network: nn.Module, low_res: Tensor, guide: Tensor) -> Tensor:
         ].float()
 
 
-def restored(super_res: Tensor, low_res: Tensor, degradation: Degradation) -> Tensor:
+def restored(super_res: Tensor, low_res: Tensor, settings: Scan) -> Tensor:
     """Return slices (n, H, W) with what was measured put back, the acquisition known; thick slices as they are."""
-    if degradation.thick:
-        return super_res
-    rows, columns = (
-        AxisEstimate(axis.size, axis.factor, window=axis.window, taper=axis.taper, partial=axis.partial, source="given")
-        for axis in degradation.axes(*low_res.shape[1:])
-        if isinstance(axis, KSpaceAxis)
-    )
-    return Consistency(rows, columns).restored(super_res[:, None], low_res[:, None])[:, 0]
+    consistency = Consistency.of(settings)
+    return consistency.restored(super_res[:, None], low_res[:, None])[:, 0] if consistency else super_res
 
 
 def score(metric: Callable[[Tensor, Tensor], Tensor], high_res: Tensor, image: Tensor) -> float:

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from bundle.trust.spread import PASSES
 from scipy.ndimage import distance_transform_edt, uniform_filter
 from scipy.stats import spearmanr
 
@@ -36,7 +37,6 @@ from bundle.trust import predictive_spread, reference_influence
 from bundle.trust.input_checks import RULES
 from bundle.trust.lesion import lesion_contrast, lesion_shape
 from bundle.trust.profile import N_SLICES, Profile, profile, tissue_threshold
-from bundle.trust.spread import PASSES
 from bundle.trust.training_profile import distance_from_training, summarise
 from bundle.volumes.intensity import tissue_slices
 

@@ -75,7 +75,7 @@ class Case(str):
     header: Volume | None  # the target's volume without its voxels, for its output; None before it was read
     low_res: LowResFinding | None  # None before anybody looked
     registration: RegistrationFinding | None  # None where nobody looked, and where there is no reference
-    measured: dict[str, dict[str, Any]]  # JSON values: input, data_consistency, influence, uncertainty
+    measured: dict[str, dict[str, Any]]  # JSON values: input, data_consistency, interval
     # kinds, each with a sentence for who uses the output that names what looks wrong and what to do
     doubts: list[tuple[Doubt, str]]
     seconds: dict[str, float]  # what each part took

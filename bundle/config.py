@@ -12,12 +12,10 @@ from typing import Any, Final, TypeVar
 
 from monai.bundle import ConfigExpression, ConfigParser, ConfigWorkflow, run
 from monai.bundle.utils import DEFAULT_EXP_MGMT_SETTINGS
-from monai.utils import ensure_tuple
 
 from bundle.config_files import (
     EXPRESSION,
     PATH_KEY,
-    PATHS_KEY,
     SEPARATOR,
     YAML_WORDS,
     inert,
@@ -105,7 +103,7 @@ def keep_names() -> None:
     was given to ``run`` is known, what stands in files is not. Call it before anything else is evaluated.
     """
     parser, given = running_parser(), _given()
-    paths = {key: value for key, value in given.items() if PATH_KEY.fullmatch(key) and key != PATHS_KEY}
+    paths = {key: value for key, value in given.items() if PATH_KEY.fullmatch(key)}
     names = {key: name for key, value in (paths | _typed(paths)).items() if (name := _name(value))}
     if changed := {key: inert(name) for key, name in names.items() if parser.config.get(key) != name}:
         parser.update(changed)
@@ -113,9 +111,9 @@ def keep_names() -> None:
     for key, value in parser.config.items():
         if not PATH_KEY.fullmatch(key) or key in names:
             continue
-        if doubtful := [one for one in ensure_tuple(value) if SEPARATOR in _name(one)]:
+        if SEPARATOR in _name(value):
             raise InputError(
-                f"{key} is {doubtful[0]}: is there a # in this name, of which MONAI makes {SEPARATOR}? Rename it, or "
+                f"{key} is {value}: is there a # in this name, of which MONAI makes {SEPARATOR}? Rename it, or "
                 f"give it to mcsr, or a single one on MONAI's command line."
             )
 

@@ -19,8 +19,7 @@ from bundle.version import DISTRIBUTION
 SEPARATOR: Final = "::"  # between the parts of a key
 OLD_SEPARATOR: Final = "#"  # which MONAI takes for the other, wherever it stands
 EXPRESSION: Final = ("$", "@", "%")  # how texts start that MONAI evaluates, refers to or copies
-PATHS_KEY: Final = "ensemble"  # of a list of paths
-PATH_KEY: Final = re.compile(rf"image|reference|report|{PATHS_KEY}|vgg_weights|.*_(dir|file|path)")
+PATH_KEY: Final = re.compile(r"image|reference|report|vgg_weights|.*_(dir|file|path)")
 YAML_WORDS: Final = {"true": True, "false": False, "null": None}
 TARGET: Final = "_target_"
 VARIABLE: Final = "MCSR_BUNDLE"  # names the bundle's folder, where the package is installed apart from it

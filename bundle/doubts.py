@@ -30,7 +30,6 @@ class Doubt(Enum):
     SHEARED = Verdict.LOOK, "Made without the reference: the image's axes are not square."
     EDGES = Verdict.LOOK, "The reference's edges do not follow the image's."
     DISAGREEMENT = Verdict.LOOK, "The network disagrees with what the scanner measured."
-    INFLUENCE = Verdict.LOOK, "The reference decides more of the result than usual."
     REFERENCE_T2W = Verdict.LOOK, "The reference looks T2-weighted, like the image."
     DISPLACED = Verdict.LOOK, "The reference may lie a millimetre off."
     FAR_APART = Verdict.LOOK, "The headers put the reference far from the image."
@@ -45,7 +44,6 @@ class Doubt(Enum):
     TWO_PLACES = Verdict.LOOK, "The header gives the image two places."
     NO_PAGE = Verdict.LOOK, "The quality page could not be made."
 
-    NO_UNCERTAINTY = Verdict.FINE, "There is no map of uncertainty."
     NO_REFERENCE = Verdict.FINE, "Made without a reference, as there is none."
     BORDER = Verdict.FINE, "A constant border was left out."
     STRAY_VOXELS_OF_REFERENCE = Verdict.FINE, "Single voxels of the reference were left out."

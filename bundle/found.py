@@ -17,7 +17,7 @@ from bundle.volumes.names import first_few
 logger = logging.getLogger(__name__)
 
 UNPAIRED: Final = "no target takes it as reference"
-_RESULT_ENDING: Final = re.compile(r"(_uncertainty)?\.nii(\.gz)?$|_dicom$")
+_RESULT_ENDING: Final = re.compile(r"(_interval)?\.nii(\.gz)?$|_dicom$")
 
 
 class Located(Protocol):

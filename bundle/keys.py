@@ -25,10 +25,8 @@ SCALE: Final = "intensity_scale"  # offset and length of the native intensity ra
 NO_DATA: Final = "no_data"
 SLICE_AXIS: Final = "slice_axis"  # which native axis the slices were taken along
 SLICES: Final = "slices"  # native indices of the slices that are in the volume, where some were left out
-# Standard deviation of the output over passes that should give the same, on the output's scale.
-UNCERTAINTY: Final = "uncertainty"
-# The same of a few slices alone: tensors (H, W), normalised, by the slice's position in the volume.
-SHOWN_UNCERTAINTY: Final = "shown_uncertainty"
+ERROR_SCALE: Final = "error_scale"  # how large errors are, as the network predicts it, not calibrated
+INTERVAL: Final = "interval"  # nine of ten errors of the output are smaller, on its scale
 # In a datalist: path of the result below the output folder, without its ending, where it is not ``<case>_sr``.
 OUTPUT: Final = "output"
 # Of a pair that cannot be used: why, in a sentence, where that was seen before anything was read.

@@ -112,6 +112,7 @@ class TrainingRecord:
     train_cases: list[str] = field(default_factory=list)  # hidden; names in records of before 0.8.0
     weights_sha256: str | None = None  # checksum of the weights it lies beside; None of those before 0.8.0
     seen: dict[str, Any] = field(default_factory=dict)  # see bundle.trust.seen_in_training; empty where unknown
+    interval: dict[str, Any] = field(default_factory=dict)  # see bundle.tools.calibrating; empty where nobody did
     about: dict[str, Any] = field(default_factory=dict)  # all else: iterations, epochs, data, licence, scores ...
 
     @classmethod
@@ -137,7 +138,7 @@ class TrainingRecord:
         own, others = (record.to_json() for record in (self, other))
         if own["train_cases"] != others["train_cases"]:  # one of which may tell names
             own["train_cases"], others["train_cases"] = hidden(self.train_cases), hidden(other.train_cases)
-        left_out = {"seen", "weights_sha256", *self.about, *other.about}
+        left_out = {"seen", "interval", "weights_sha256", *self.about, *other.about}
         keys = [key for key in own | others if key not in left_out]
         return {key: (own.get(key), others.get(key)) for key in keys if own.get(key) != others.get(key)}
 

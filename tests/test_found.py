@@ -130,7 +130,7 @@ def test_images_that_a_list_leaves_out_are_told(others: Path) -> None:
 
 @pytest.mark.parametrize("series", [False, True])
 def test_own_results_are_no_targets(series: bool, others: Path, write_dicom) -> None:
-    names = ["sr/sub-1/sub-1_desc-sr_T2w.nii.gz", "sr/sub-1/sub-1_desc-sr_T2w_uncertainty.nii.gz"]
+    names = ["sr/sub-1/sub-1_desc-sr_T2w.nii.gz", "sr/sub-1/sub-1_desc-sr_T2w_interval.nii.gz"]
     make_files(others, *names)
     if series:
         write_dicom(others / "sr/sub-1/sub-1_desc-sr_T2w_dicom", np.ones((1, 6, 5)))

@@ -12,7 +12,9 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from bundle.acquisition.axis import SliceAxis
 from bundle.acquisition.estimate import AxisEstimate
+from bundle.acquisition.scan import Scan
 
 ALTERNATIONS: Final = 3  # of restoring the sign and what was measured
 FLOOR: Final = 0.01  # lambda where the window is 0: the model is not right to more than a tenth of the amplitude
@@ -58,6 +60,14 @@ class Consistency:
     rows: AxisEstimate
     columns: AxisEstimate
     magnitude: bool = True
+
+    @classmethod
+    def of(cls, acquisition: Scan) -> "Consistency | None":
+        """Return that of an acquisition that is known exactly; ``None`` of thick slices, which are no windows."""
+        rows, columns = acquisition.rows, acquisition.columns
+        if isinstance(rows, SliceAxis) or isinstance(columns, SliceAxis):
+            return None
+        return cls(AxisEstimate.of(rows), AxisEstimate.of(columns))
 
     def acquired(self, image: Tensor) -> Tensor:
         """Return A x, slices (..., H, W) under the window, as far as it is real. Linear and self-adjoint."""

@@ -2,7 +2,7 @@
 """What is known of how one in-plane axis was acquired, and how surely."""
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, Self
 
 from bundle.acquisition.axis import KSpaceAxis, Window
 
@@ -32,6 +32,11 @@ class AxisEstimate:
     taper: float = 1.0
     partial: float = 1.0
     source: Source = "image"
+
+    @classmethod
+    def of(cls, axis: KSpaceAxis) -> Self:
+        """Return what is known of an axis of which everything is."""
+        return cls(axis.size, axis.factor, 0.0, axis.window, axis.taper, axis.partial, "given")
 
     @property
     def measured(self) -> int:

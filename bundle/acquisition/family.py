@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from bundle.acquisition.axis import Axis, KSpaceAxis, SliceAxis, Window, circulant
-from bundle.acquisition.scan import Region, Scan, scan, white_deviation
+from bundle.acquisition.scan import Region, Scan, white_deviation
 
 N_UNIFORM: Final = 64  # random numbers of a draw; about 50 are used
 NOISE_SAMPLES: Final = 2**22  # of the white noise that draws take their pieces from
@@ -48,27 +48,23 @@ class Uniform:
 class ScannerFamily:
     """Shares and ranges of what is drawn; see docs/scanners.md for why."""
 
-    clean: float = 0.3  # the paper's zero-filling: a whole block, no noise, no phase
+    clean: float = 0.5  # the paper's zero-filling: a whole block, no noise, no phase
     through_plane: float = 0.25  # slices thicker than the pixels, along one of the axes
     noisy: float = 0.4
     largest_factor: float = 4.6
     largest_noise: float = 0.05  # standard deviation, of the mean tissue
-    no_reference: float = 0.12
-    partial_reference: float = 0.1  # ends inside the head
+    no_reference: float = 0.1
+    partial_reference: float = 0.06  # ends inside the head
     wrong_reference: float = 0.06  # of another place, far aside, or noise
-    remapped_reference: float = 0.15  # a random contrast
+    remapped_reference: float = 0.08  # a random contrast
     noise: Tensor = field(default_factory=lambda: _white_noise(), repr=False, compare=False)
 
-    def low_res(self, image: Tensor, region: Region, uniform: Uniform) -> Tensor:
-        """Return a region of a slice as a randomly drawn acquisition shows it.
+    def acquisition(self, image: Tensor, uniform: Uniform) -> Scan:
+        """Draw how a slice is acquired.
 
         Args:
             image: Tensor (H, W), high-res, not negative.
-            region: which.
             uniform: of this draw.
-
-        Returns:
-            Tensor (rows, columns), on the scale of ``image``.
         """
         is_clean, offset, strength = (
             uniform.chance(self.clean),
@@ -84,14 +80,14 @@ class ScannerFamily:
             )
         if not is_clean and uniform.chance(0.3):
             phase = _smooth_phase(image.shape, uniform)
-        return scan(image, Scan(rows, columns, noise, phase), region)
+        return Scan(rows, columns, noise, phase)
 
     def reference(self, slices: tuple[Tensor, Tensor], region: Region, uniform: Uniform) -> Tensor:
         """Return the region of a reference as it may come with the target.
 
         Args:
             slices: Tensors (H, W), the reference at the target's place and one at another place.
-            region: as in :meth:`low_res`.
+            region: of the slice, which to return.
             uniform: of this draw.
 
         Returns:
@@ -134,8 +130,8 @@ class ScannerFamily:
     def _clean_axes(self, image: Tensor, uniform: Uniform) -> list[Axis]:
         """Draw the paper's zero-filling at any factor, alike on both axes more often than not."""
         factors = [uniform.log_between(1.2, self.largest_factor) for _ in range(2)]
-        if uniform.chance(0.7):
-            factors[1] = factors[0] = (2.0, 3.0, 4.0)[uniform.index(3)] if uniform.chance(0.5) else factors[0]
+        if uniform.chance(0.8):
+            factors[1] = factors[0] = (2.0, 3.0, 4.0)[uniform.index(3)] if uniform.chance(0.7) else factors[0]
         return [KSpaceAxis(n, f) for n, f in zip(image.shape, factors, strict=True)]
 
     def _axes(self, image: Tensor, uniform: Uniform) -> list[Axis]:

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
 
 from bundle.case import Case
 from bundle.engines.reformat import inferer_of
-from bundle.keys import CASE, IMAGE, PRED
+from bundle.keys import CASE, ERROR_SCALE, IMAGE, PRED
 
 
 @dataclass(eq=False)
@@ -22,7 +21,7 @@ class Pipeline:
     load: Callable[[Any], Any]  # reads a pair of paths, or raises an InputError; passes what it has read
     preprocessing: Callable[[Any], Any]  # from there, or from paths, to the network's input (2, H, W, D) under "image"
     inferer: Callable[..., Any]  # runs a network over a volume, such as bundle.engines.TiledSliceInferer
-    network: nn.Module
+    network: Any  # a module
     postprocessing: Callable[[Any], Any]  # from the network's output under "pred" to files
     device: torch.device | str = "cpu"  # of the network
 
@@ -41,9 +40,14 @@ class Pipeline:
         """Do one case, as :meth:`prepare` returns it; it learns what is found."""
         case: Case = prepared[CASE]
         with _timed(case, "network"):
-            prepared[PRED] = inferer_of(case, self.inferer)(prepared[IMAGE][None].to(self.device), self.network.eval())[
-                0
-            ]
+            inferer, network = inferer_of(case, self.inferer), self.network.eval()
+            image = prepared[IMAGE][None].to(self.device)
+            if getattr(network, "error_scale", None) is None:
+                prepared[PRED] = inferer(image, network)[0]
+            else:
+                prepared[PRED], prepared[ERROR_SCALE] = (
+                    volumes[0] for volumes in inferer(image, network.with_error_scale)
+                )
         with _timed(case, "finish"):
             self.postprocessing(prepared)
 

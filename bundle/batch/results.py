@@ -14,7 +14,7 @@ from bundle.data.reading import source_of
 from bundle.errors import InputError
 from bundle.files import json_content, remove_leftovers, stamp, write_json
 from bundle.found import is_record
-from bundle.keys import CASE, IMAGE, REFERENCE, UNCERTAINTY, Pair
+from bundle.keys import CASE, IMAGE, INTERVAL, REFERENCE, Pair
 from bundle.transforms.dicom_output import DICOM_ENDING
 from bundle.transforms.io import result_path
 from bundle.version import package_version
@@ -61,8 +61,8 @@ class Results:
         paths = [self.path(pair), self.record_path(pair)]
         if self.pages:
             paths.append(result_path(self.output_dir, pair, ext=".html"))
-        if self.settings.get(UNCERTAINTY):
-            paths.append(result_path(self.output_dir, pair, UNCERTAINTY, self.ext))
+        if self.settings.get(INTERVAL):
+            paths.append(result_path(self.output_dir, pair, INTERVAL, self.ext))
         if self.settings.get("dicom"):
             paths.append(result_path(self.output_dir, pair, ext=DICOM_ENDING))
         return paths

@@ -57,7 +57,7 @@ def _add_image_options(parser: argparse.ArgumentParser) -> None:
 def _add_batch_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the result")
     add_switch(group, "--no-data-consistency", "do not put back what the scanner has measured")
-    add_switch(group, "--uncertainty", "write a map of how sure the result is; takes longer")
+    add_switch(group, "--interval", "write a map of error bars, which nine of ten errors stay within")
     doubtful = "use references in grave doubt all the same, and write results that are not to be used"
     add_switch(group, "--write-doubtful", doubtful)
     add_switch(group, "--dicom", "write a derived DICOM series too, where the images are DICOM")

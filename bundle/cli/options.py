@@ -130,17 +130,14 @@ def yaml_value(text: str) -> Any:
 def path_value(text: str) -> Any:
     """Make the path of a file or folder absolute, since a bundle runs in its own folder, whatever its name.
 
-    ``null``, several paths as a list of YAML's, MONAI's expressions and a path in quotes are read as such: before a
-    name that looks like one of them stands ``./``.
+    ``null``, MONAI's expressions and a path in quotes are read as such: before a name that looks like one of them
+    stands ``./``.
     """
     if text.startswith(EXPRESSION):
         return Expression(text)
     if text in ("", "null"):
         return None
-    if text.startswith(("[", *_QUOTES)):
-        value = _yaml(text, yaml.BaseLoader)  # in which a number is a name, too
-        return [path_value(str(one)) for one in value] if isinstance(value, list) else str(absolute_path(value))
-    return str(absolute_path(text))
+    return str(absolute_path(_yaml(text, yaml.BaseLoader) if text.startswith(_QUOTES) else text))
 
 
 def _yaml(text: str, loader: type) -> Any:

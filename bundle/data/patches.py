@@ -3,18 +3,16 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from bundle.acquisition import scan
 from bundle.acquisition.family import N_UNIFORM, ScannerFamily, Uniform
 from bundle.data.slice_stack import SliceStack, split_channels
 from bundle.errors import InputError
 from bundle.parallel import part_of_batch
-
-EVEN_ERROR: Final = 0.02  # mean absolute error of low-res patches, on the scale of the network's input
-SMALLEST_ERROR: Final = 0.003  # from which it is evened
 
 
 @dataclass(eq=False)
@@ -148,11 +146,11 @@ class PatchStream:
             uniform, region = Uniform(draw), (top, left, self.patch_size, self.patch_size)
             reference, image = self.dataset.voxels[index, :, :height, :width]
             elsewhere = self.dataset.voxels[uniform.index(len(self.dataset)), 0, :height, :width]
-            low_res = family.low_res(image.float(), region, uniform)
+            low_res = scan(image.float(), family.acquisition(image.float(), uniform), region)
             guide = family.reference((reference, elsewhere), region, uniform)
             target = image[top : top + self.patch_size, left : left + self.patch_size].float()
             patches.append(torch.stack((low_res, guide, target)))
-        return _evened(torch.stack(patches))
+        return torch.stack(patches)
 
     def _cut(self, corners: Tensor, channels: slice = slice(None)) -> Tensor:
         """Gather patches (N, C, P, P), float32, in one indexing operation."""
@@ -163,16 +161,6 @@ class PatchStream:
         rows = (corners[:, 1, None] + steps)[:, :, None]
         columns = (corners[:, 2, None] + steps)[:, None, :]
         return voxels.movedim(1, -1)[slices, rows, columns].movedim(-1, 1).float()
-
-
-def _evened(patches: Tensor) -> Tensor:
-    """Scale patches (N, 3, P, P) so that their low-res images err alike by ``EVEN_ERROR``, but for the nearly exact.
-
-    A network that is positively homogeneous does with them what it does with the others, and its L1 error scales
-    with them: so mild degradations teach as much as severe ones, of which one is wrong by ten times as much.
-    """
-    errors = (patches[:, 0] - patches[:, 2]).abs().mean(dim=(1, 2))
-    return patches * (EVEN_ERROR / (errors + SMALLEST_ERROR))[:, None, None, None]
 
 
 def _even_starts(size: int, patch_size: int) -> Tensor:

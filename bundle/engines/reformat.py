@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Thick slices through the network: sideways, as coronal and sagittal reformats of a transversal volume."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,20 +29,31 @@ class ReformatInferer(Inferer):
     through_plane: ThroughPlane
     in_plane: bool = False
 
-    def __call__(self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Tensor:
-        """Return super-res volumes (N, 1, H, W, D), float32, for ``inputs`` (N, 2, H, W, D), fine."""
+    def __call__(self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Return super-res volumes (N, 1, H, W, D), float32, for ``inputs`` (N, 2, H, W, D), fine.
+
+        Of a ``network`` that returns the scale of errors too, a tuple of both: the mean of two scales, since the mean
+        of two outputs errs by no more.
+        """
         stack = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
         low_res, reference = stack[:, :1], stack[:, 1:]
         if self.in_plane:
             thick = torch.cat((self.through_plane.measured(low_res), self.through_plane.slices(reference)), dim=1)
-            low_res = self.through_plane.interpolated(self.inferer(thick, network, *args, **kwargs)).clamp(min=0)
+            (sharp, *_), _ = _images(self.inferer(thick, network, *args, **kwargs))
+            low_res = self.through_plane.interpolated(sharp).clamp(min=0)
             stack = torch.cat((low_res, reference), dim=1)
-        total = torch.zeros_like(low_res)
+        sums: list[Tensor] = []
         for axis in (2, 3):
-            turned = stack.movedim(axis, -1)
-            total += self.inferer(turned, network, *args, **kwargs).movedim(-1, axis)
-        averaged: Tensor = convert_to_dst_type(total / 2, inputs)[0]
-        return averaged
+            images, is_one = _images(self.inferer(stack.movedim(axis, -1), network, *args, **kwargs))
+            turned = [image.movedim(-1, axis) for image in images]
+            sums = [total.add_(image) for total, image in zip(sums, turned, strict=True)] if sums else turned
+        means = tuple(convert_to_dst_type(total.div_(2), inputs)[0] for total in sums)
+        return means[0] if is_one else means
+
+
+def _images(result: Any) -> tuple[Sequence[Tensor], bool]:
+    """Return what a network gave as images, and whether it was one alone."""
+    return ((result,), True) if isinstance(result, Tensor) else (result, False)
 
 
 def inferer_of(case: Case, inferer: Inferer) -> Inferer:

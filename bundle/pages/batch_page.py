@@ -23,8 +23,7 @@ _ORDER: Final = (Verdict.DO_NOT_USE, _FAILED, _WAITING, Verdict.LOOK, Verdict.FI
 _NUMBERS: Final = (
     ("Factor", "low_res", "factor"),
     ("Shift of the reference", "registration", "shift_mm"),
-    ("Influence of the reference", "influence", "removed"),
-    ("Uncer\N{SOFT HYPHEN}tainty", "uncertainty", "typical"),
+    ("Error bars", "interval", "typical"),
     ("Time", "time", "seconds"),
 )
 _THUMBNAIL: Final = re.compile(rb'<meta name="thumbnail" content="(data:image/webp;base64,[A-Za-z0-9+/=]+)">')

@@ -15,7 +15,7 @@ from bundle.case import Case
 from bundle.drawing.case_slices import CaseSlices, Scores, scores_by_slice
 from bundle.drawing.slice_choice import grey_limit, grey_window
 from bundle.drawing.tile import GREY, SIGNED, UNSIGNED, Scale, Tile
-from bundle.keys import HIGH_RES, LOW_RES, PRED, REFERENCE, UNCERTAINTY
+from bundle.keys import HIGH_RES, INTERVAL, LOW_RES, PRED, REFERENCE
 from bundle.metrics import psnr, ssim
 from bundle.metrics.score_text import format_score
 from bundle.pages.fact_text import FactGroup, fact_groups, sentence_text
@@ -25,7 +25,7 @@ from bundle.pages.template import TONES, data_uri, painted, render
 _THUMBNAIL_HEIGHT = 96
 # Ends of scales, as parts of the grey window: the same on every page, so pages compare.
 DIFFERENCE_LIMIT = 0.2
-UNCERTAINTY_LIMIT = 0.1
+INTERVAL_LIMIT = 0.1
 _MINUS = "\N{MINUS SIGN}"
 
 
@@ -57,7 +57,7 @@ def case_page(record: Case, images: CaseSlices, origin: Origin) -> str:
         groups=fact_groups(record.facts()) + _score_groups(images.scores),
         thumbnail=_thumbnail(tiles[len(tiles) // 2]),
         difference_limit=DIFFERENCE_LIMIT,
-        uncertainty_limit=UNCERTAINTY_LIMIT,
+        interval_limit=INTERVAL_LIMIT,
     )
 
 
@@ -90,8 +90,8 @@ def with_scores(case: CaseSlices) -> CaseSlices:
 def case_tiles(case: CaseSlices) -> list[list[Tile]]:
     """Return the tiles of each slice: input, output, and what helps to judge the output.
 
-    The case has whole slices of ``low_res`` and ``pred``, and any of ``reference``, ``high_res`` and ``uncertainty``,
-    which is NaN in slices where it is not known. Scores, where there are any, become a caption.
+    The case has whole slices of ``low_res`` and ``pred``, and any of ``reference``, ``high_res`` and ``interval``.
+    Scores, where there are any, become a caption.
     """
     limit, box = grey_window([*case.images[LOW_RES], *case.images[PRED]])
     cropped = replace(case, images={name: box.crop(image) for name, image in case.images.items()})
@@ -114,9 +114,9 @@ def _tiles(case: CaseSlices, position: int, whole: CaseSlices, limit: float) -> 
     signed = Scale(SIGNED, -DIFFERENCE_LIMIT * limit, DIFFERENCE_LIMIT * limit, ends)
     yield tile(images[PRED] - images[LOW_RES], signed, f"Output {_MINUS} input", "what the network changed")
     yield _residual_tile(whole, position)
-    if UNCERTAINTY in images and np.isfinite(images[UNCERTAINTY]).all():
-        unsigned = Scale(UNSIGNED, 0, UNCERTAINTY_LIMIT * limit, ("0%", f"{UNCERTAINTY_LIMIT:.0%}"))
-        yield tile(images[UNCERTAINTY], unsigned, "Uncertainty", "where the output is least certain")
+    if INTERVAL in images:
+        unsigned = Scale(UNSIGNED, 0, INTERVAL_LIMIT * limit, ("0%", f"{INTERVAL_LIMIT:.0%}"))
+        yield tile(images[INTERVAL], unsigned, "Error bars", "what nine of ten errors stay below")
     if HIGH_RES in images:
         caption = "the truth, which was made low-res for this run"
         yield tile(images[HIGH_RES], grey, "High-res", "the ground truth", caption)

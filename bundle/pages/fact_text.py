@@ -10,8 +10,7 @@ _TITLES: Final = {
     "low_res": "Low-res input",
     "registration": "Alignment of the reference",
     "input": "Checks of the input",
-    "influence": "Influence of the reference",
-    "uncertainty": "Uncertainty",
+    "interval": "Error bars",
     "data_consistency": "Data consistency",
     "time": "Time",
 }
@@ -46,18 +45,14 @@ _KNOWN: Final = {
     ("input", "target_noise"): ("Noise of the target, of tissue", _SHARE),
     ("input", "reference_noise"): ("Noise of the reference, of tissue", _SHARE),
     ("input", "edge_agreement"): ("Agreement of edges (0.5 none, 1 all)", ""),
-    ("influence", "slice"): ("Slice that was tried", ""),
-    ("influence", "removed"): ("Part of the network's change that it decides", _SHARE),
-    ("influence", "mirrored"): ("The same, tried by mirroring it", _SHARE),
-    ("uncertainty", "typical"): ("Typical, of tissue", _SHARE),
-    ("uncertainty", "n_passes"): ("Passes compared", ""),
-    ("uncertainty", "whole"): ("Map of the whole volume", ""),
+    ("interval", "typical"): ("Nine of ten errors are smaller, in half of the tissue", _SHARE),
+    ("interval", "widest"): ("The same, where they are largest: a twentieth of the tissue", _SHARE),
     ("data_consistency", "disagreement"): ("Network's departure from the measurement", _SHARE),
     ("data_consistency", "restored"): ("Measurement put back", ""),
 }
 _HIDDEN: Final = (
     *(f"low_res {name}" for name in ("deviation", "window", "source")),
-    *("registration matrix", "input target_histogram", "input reference_histogram", "uncertainty slices"),
+    *("registration matrix", "input target_histogram", "input reference_histogram"),
 )
 _AXES: Final = ("factor", "matrix", "spacing", "measured")  # first words of facts that have a value an axis
 _UNITS: Final = {"mm": "mm", "degrees": "°", "s": "s", "seconds": "s", "percent": "%", "db": "dB"}  # by the last word

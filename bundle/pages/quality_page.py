@@ -18,7 +18,7 @@ from bundle.case import Case
 from bundle.doubts import Doubt
 from bundle.drawing.case_slices import CaseSlices
 from bundle.drawing.slice_choice import Image, quartile_slices
-from bundle.keys import CASE, HIGH_RES, IMAGE, LOW_RES, PRED, REFERENCE, SHOWN_UNCERTAINTY, SLICES, UNCERTAINTY
+from bundle.keys import CASE, HIGH_RES, IMAGE, INTERVAL, LOW_RES, PRED, REFERENCE, SLICES
 from bundle.pages.batch_page import PAGE_OF_ALL
 from bundle.pages.case_page import Origin, case_page
 from bundle.pages.template import save_page
@@ -35,7 +35,7 @@ class QualityPaged(SaveImaged):
     """Write ``<output_dir>/<output>.html``, the quality page of a case, beside its output.
 
     Place it between data consistency and :class:`bundle.transforms.RestoreNatived`: volumes (1, H, W, D) on the
-    normalised scale, ``low_res``, ``pred``, and any of ``reference``, ``high_res`` and ``uncertainty``. A page that
+    normalised scale, ``low_res``, ``pred``, and any of ``reference``, ``high_res`` and ``interval``. A page that
     cannot be made becomes a warning. MONAI Label leaves it out, as all that derives from SaveImaged.
     """
 
@@ -68,17 +68,13 @@ class QualityPaged(SaveImaged):
 
 
 def _images(item: Mapping[Hashable, Any]) -> CaseSlices:
-    """Return the slices of an item to show; its uncertainty is NaN where it is not known."""
+    """Return the slices of an item to show."""
     positions = _positions(item)
-    height, width = item[PRED].shape[1:3]
     volumes = {
         key: _stacked(item[key][0, ..., position] for position in positions)
-        for key in (LOW_RES, PRED, REFERENCE, HIGH_RES, UNCERTAINTY)
+        for key in (LOW_RES, PRED, REFERENCE, HIGH_RES, INTERVAL)
         if item.get(key) is not None
     }
-    if SHOWN_UNCERTAINTY in item:
-        unknown = torch.full((height, width), torch.nan)
-        volumes[UNCERTAINTY] = _stacked(item[SHOWN_UNCERTAINTY].get(position, unknown) for position in positions)
     if REFERENCE in volumes and not volumes[REFERENCE].any():  # a run without one
         del volumes[REFERENCE]
     in_file = np.asarray(item.get(SLICES, np.arange(item[PRED].shape[-1])))
@@ -89,11 +85,8 @@ def _images(item: Mapping[Hashable, Any]) -> CaseSlices:
 
 
 def _positions(item: Mapping[Hashable, Any]) -> list[int]:
-    known = set(item.get(SHOWN_UNCERTAINTY, ()))
-    if len(known) >= _N_SLICES:
-        return sorted(known)
     tissue = slices_with_tissue(item[LOW_RES][0].float().numpy(force=True))
-    return sorted(known.union(quartile_slices(tissue.tolist() or range(item[LOW_RES].shape[-1]), _N_SLICES)))
+    return sorted(quartile_slices(tissue.tolist() or range(item[LOW_RES].shape[-1]), _N_SLICES))
 
 
 def _stacked(slices: Iterable[torch.Tensor]) -> Image:

@@ -15,6 +15,7 @@ from bundle.errors import InputError
 from bundle.keys import (
     HIGH_RES,
     IMAGE,
+    INTERVAL,
     LEVEL_TARGETS,
     LOW_RES,
     NO_DATA,
@@ -23,7 +24,6 @@ from bundle.keys import (
     SCALE,
     SLICE_AXIS,
     SLICES,
-    UNCERTAINTY,
 )
 from bundle.transforms.io import Item
 from bundle.volumes.geometry import through_plane_axis
@@ -147,14 +147,14 @@ class StackContrastsd(Transform):
 class RestoreNatived(Transform):
     """Give the output the target's native intensity scale and axis order, in place.
 
-    So it does the output's standard deviation, where there is one, which the scale alone changes. Where the target
-    held no data the output is as the target came, and its deviation 0.
+    So it does the output's interval, where there is one, which the scale alone changes. Where the target held no data
+    the output is as the target came, and its interval 0.
     """
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Item:
         """Return the item with tensors (1, X, Y, Z), native intensities."""
         item = dict(data)
-        for key in (PRED, UNCERTAINTY) if UNCERTAINTY in item else (PRED,):
+        for key in (PRED, INTERVAL) if INTERVAL in item else (PRED,):
             offset, scale = (item[SCALE][name].to(item[key].device) for name in ("offset", "scale"))
             item[key].mul_(scale)  # one value, or one a slice
             if key == PRED:

@@ -79,11 +79,11 @@ def test_a_foreign_file_in_the_output_folder_is_refused(name, content, make_pair
         refused(make_pairs("a"), f"{name}: this is there already, and no record shows", resume=resume)
 
 
-@pytest.mark.parametrize("name", ["index.html", "a_sr.html", "a_uncertainty.nii.gz"])
+@pytest.mark.parametrize("name", ["index.html", "a_sr.html", "a_interval.nii.gz"])
 def test_foreign_pages_and_maps_are_refused_where_they_are_written(name, make_pairs, make_batch, refused, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / name).write_text("<h1>The ward's own page</h1>")
-    asked = {"pages": True, "settings": {"uncertainty": True}}
+    asked = {"pages": True, "settings": {"interval": True}}
     refused(make_pairs("a"), f"{name}: this is there already, and no record shows", **asked)
     make_batch(make_pairs("a")).run()
     assert (tmp_path / "out" / name).read_text() == "<h1>The ward's own page</h1>"

@@ -59,10 +59,10 @@ def test_a_folder_of_slices_is_changed_where_one_of_them_is(tmp_path: Path) -> N
     ("asked", "name"),
     [
         ({"pages": True}, "a_sr.html"),
-        ({"settings": {"uncertainty": True}}, "a_uncertainty.nii.gz"),
+        ({"settings": {"interval": True}}, "a_interval.nii.gz"),
         ({"settings": {"dicom": True}}, "a_sr_dicom"),
     ],
-    ids=["page", "uncertainty", "DICOM"],
+    ids=["page", "interval", "DICOM"],
 )
 def test_an_output_is_not_done_without_what_was_asked_for_beside_it(asked, name, tmp_path: Path) -> None:
     (tmp_path / "t.nii").write_text("image")

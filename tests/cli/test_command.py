@@ -111,7 +111,7 @@ def test_enhance_tells_one_image_from_many(
         (["--dry-run", "--no-resume", "--threads", "2"], {"dry_run": True, "resume": False, "threads": 2}),
         (["--dicom"], {"dicom": True}),
         (["--share", "2/8", "--low-res", "small"], {"share": "2/8", "low_res": "small"}),
-        (["--uncertainty", "--on-bad-reference", "skip"], {"uncertainty": True, "on_bad_reference": "skip"}),
+        (["--interval", "--on-bad-reference", "skip"], {"interval": True, "on_bad_reference": "skip"}),
         (["--write-doubtful"], {"write_doubtful": True}),
         (["--no-register"], {"register": False}),
         (["--no-data-consistency"], {"data_consistency": False}),
@@ -125,7 +125,7 @@ def test_enhance_tells_one_image_from_many(
         (["--output_dtype", "in #put", "--output_ext='.nii #'"], {"output_dtype": "in #put", "output_ext": ".nii #"}),
         (["--report", "study #2", "--ckpt_path=2024"], {"report": "{here}/study #2", "ckpt_path": "{here}/2024"}),
         (["--report", "'$a'", "--ckpt_path", "./$m"], {"report": "{here}/$a", "ckpt_path": "{here}/$m"}),
-        (["--report", "null", "--set", "ensemble=[010, 1e5]"], {"report": None, "ensemble": ["010", "1e5"]}),
+        (["--report", "null", "--set", "ckpt_path=010"], {"report": None, "ckpt_path": "{here}/010"}),
         (["--inferer#progress", "false"], {"inferer::progress": False}),
         (["--set", "factor=2", "--factor", "4"], {"factor": 2}),  # the more particular wins
     ],
@@ -135,8 +135,6 @@ def test_options_of_enhance_set_keys(arguments: list[str], expected: dict[str, A
     usual = recorder.keys_of(*ENHANCE)
     found = recorder.keys_of(*ENHANCE, *arguments)
     filled = {k: v.replace("{here}", str(here)) if isinstance(v, str) else v for k, v in expected.items()}
-    if "ensemble" in filled:
-        filled["ensemble"] = [str(here / name) for name in filled["ensemble"]]
     assert found == usual | filled
 
 
@@ -176,8 +174,6 @@ def test_options_of_the_other_stages_set_keys(
 
 
 def test_every_key_of_a_path_is_made_absolute(here: Path, recorder: Any) -> None:
-    found = recorder.keys_of(*ENHANCE, "--set", "ensemble=[a.pt, $b, ~/c.pt]")
-    assert found["ensemble"] == [str(here / "a.pt"), "$b", str(Path.home() / "c.pt")]
     found = recorder.keys_of("train", "-o", "out", "--split_file", "s.json", "--cache_dir", "@output_dir")
     assert (found["split_file"], found["cache_dir"]) == (str(here / "s.json"), "@output_dir")
 

@@ -223,13 +223,3 @@ def test_stream_with_a_family_keeps_the_target_but_for_a_factor() -> None:
     found = sorted(float(target.sum() / target.max()) for target in batch[HIGH_RES])
     targets = undegraded.voxels[:, 1].float()
     assert found == pytest.approx(sorted(float(target.sum() / target.max()) for target in targets), rel=1e-5)
-
-
-def test_patches_of_a_family_err_alike_but_for_the_nearly_exact() -> None:
-    undegraded = stack(6, 64, 64)
-    undegraded.voxels = torch.rand(6, 2, 64, 64, generator=torch.Generator().manual_seed(1)).half()
-    stream = PatchStream(undegraded, 64, 6, family=ScannerFamily(), seed=2)
-    batches = [stream.next_batch() for _ in range(8)]
-    errors = torch.cat([(batch[IMAGE][:, :1] - batch[HIGH_RES]).abs().mean((1, 2, 3)) for batch in batches])
-    assert float(errors.max()) < 0.02
-    assert float(errors.median()) > 0.018  # noise is blurred by nearly all draws, so that they err by 0.1 and more

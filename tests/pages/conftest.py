@@ -14,7 +14,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from bundle.drawing.case_slices import CaseSlices
-from bundle.keys import HIGH_RES, LOW_RES, PRED, REFERENCE, UNCERTAINTY
+from bundle.keys import HIGH_RES, INTERVAL, LOW_RES, PRED, REFERENCE
 from bundle.kspace import zero_fill
 from bundle.pages import Origin
 
@@ -97,7 +97,7 @@ def head_volumes(shape: tuple[int, int] = (48, 40), n: int = 3, factor: float = 
         PRED: 0.2 * low_res + 0.8 * truth,
         REFERENCE: (inside * (1 - 0.5 * texture)).astype(np.float32),
         HIGH_RES: truth,
-        UNCERTAINTY: np.full_like(truth, 0.01),
+        INTERVAL: np.full_like(truth, 0.01),
     }
 
 

@@ -14,7 +14,7 @@ from bundle.case import Case
 from bundle.doubts import Doubt
 from bundle.drawing.case_slices import CaseSlices
 from bundle.errors import printable
-from bundle.keys import HIGH_RES, REFERENCE, UNCERTAINTY
+from bundle.keys import HIGH_RES, INTERVAL, REFERENCE
 from bundle.pages import Origin, case_page
 from bundle.pages.fact_text import sentence_text
 from bundle.pages.template import save_page
@@ -128,8 +128,8 @@ def test_numbers_stand_in_labelled_rows_with_units(images, origin, parse) -> Non
     assert float(rows["PSNR of the output"][:-3]) > float(rows["PSNR of the input"][:-3])
 
 
-def test_page_without_reference_truth_and_uncertainty_says_nothing_of_them(images, origin, parse) -> None:
-    few = {k: v for k, v in images.images.items() if k not in (HIGH_RES, REFERENCE, UNCERTAINTY)}
+def test_page_without_reference_truth_and_interval_says_nothing_of_them(images, origin, parse) -> None:
+    few = {k: v for k, v in images.images.items() if k not in (HIGH_RES, REFERENCE, INTERVAL)}
     page = case_page(Case("x"), replace(images, images=few, n_measured=None), origin)
     parsed = parse(page)
     assert not parsed.all("input", id="outlines")
@@ -189,6 +189,6 @@ def test_saved_page_is_utf8_and_names_that_are_not_text_do_no_harm(tmp_path: Pat
 def test_page_of_a_large_matrix_stays_below_two_megabytes(origin) -> None:
     random = np.random.default_rng(0)
     texture = gaussian_filter(random.random((900, 800, 3), dtype=np.float32), (3, 3, 0))  # all over the matrix
-    volumes = dict.fromkeys(("pred", "reference", "high_res", "uncertainty"), texture)
+    volumes = dict.fromkeys(("pred", "reference", "high_res", "interval"), texture)
     volumes["low_res"] = gaussian_filter(texture, (4, 4, 0))
     assert len(case_page(record(), CaseSlices.of(volumes, np.eye(4), [1, 2, 3]), origin)) < 2e6

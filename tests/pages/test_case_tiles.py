@@ -9,7 +9,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from bundle.drawing.case_slices import CaseSlices
 from bundle.drawing.tile import Tile
-from bundle.keys import HIGH_RES, LOW_RES, PRED, REFERENCE, UNCERTAINTY
+from bundle.keys import HIGH_RES, INTERVAL, LOW_RES, PRED, REFERENCE
 from bundle.kspace import project
 from bundle.pages.case_page import DIFFERENCE_LIMIT, case_tiles, with_scores
 from bundle.pages.template import painted
@@ -39,21 +39,15 @@ def turned_case(matrix: np.ndarray, shape=(40, 60), factors=(2, 4)) -> CaseSlice
 @pytest.mark.parametrize(
     ("without", "headings"),
     [
-        ([REFERENCE, UNCERTAINTY, HIGH_RES], ALWAYS),
-        ([UNCERTAINTY, HIGH_RES], [*ALWAYS[:2], "Reference", *ALWAYS[2:]]),
-        ([HIGH_RES, REFERENCE], [*ALWAYS, "Uncertainty"]),
-        ([UNCERTAINTY, REFERENCE], [*ALWAYS, "High-res", f"Output {MINUS} high-res"]),
+        ([REFERENCE, INTERVAL, HIGH_RES], ALWAYS),
+        ([INTERVAL, HIGH_RES], [*ALWAYS[:2], "Reference", *ALWAYS[2:]]),
+        ([HIGH_RES, REFERENCE], [*ALWAYS, "Error bars"]),
+        ([INTERVAL, REFERENCE], [*ALWAYS, "High-res", f"Output {MINUS} high-res"]),
     ],
 )
 def test_tiles_are_those_that_the_case_has_images_for(images, without, headings) -> None:
     few = {name: image for name, image in images.images.items() if name not in without}
     assert [tile.heading for tile in case_tiles(replace(images, images=few))[0]] == headings
-
-
-def test_uncertainty_is_shown_of_slices_where_it_is_known(images) -> None:
-    known = images.images[UNCERTAINTY].copy()
-    known[[0, 2]] = np.nan
-    assert ["Uncertainty" in by_heading(images, k, uncertainty=known) for k in range(3)] == [False, True, False]
 
 
 def test_input_and_output_share_one_grey_window_and_the_reference_has_its_own(images) -> None:

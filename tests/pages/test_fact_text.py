@@ -15,7 +15,7 @@ JSON = st.recursive(
 
 
 def test_topics_keep_the_order_of_the_page_and_unknown_ones_follow() -> None:
-    facts = {"new_thing": {"a": 1}, "time": {"seconds": 2.0}, "low_res": {"factor": 4}, "uncertainty": {}}
+    facts = {"new_thing": {"a": 1}, "time": {"seconds": 2.0}, "low_res": {"factor": 4}, "interval": {}}
     assert [title for title, _ in fact_groups(facts)] == ["Low-res input", "Time", "New thing"]
 
 
@@ -26,12 +26,12 @@ def test_topics_keep_the_order_of_the_page_and_unknown_ones_follow() -> None:
         ("registration", "rotation_degrees", -1.5, "\N{MINUS SIGN}1.5 °"),
         ("time", "seconds", 74.23, "74.2 s"),
         ("time", "seconds", 12345.67, "12346 s"),
-        ("influence", "removed", 0.314, "31.4%"),
+        ("interval", "typical", 0.314, "31.4%"),
         ("data_consistency", "restored", True, "yes"),
         ("low_res", "measured", [87, 96], "87 \N{MULTIPLICATION SIGN} 96"),
         ("low_res", "spacing_after", [0.5, 0.6], "0.5 \N{MULTIPLICATION SIGN} 0.6 mm"),
         ("registration", "shift_mm", None, "\N{EM DASH}"),
-        ("uncertainty", "typical", float("nan"), "nan%"),
+        ("interval", "widest", float("nan"), "nan%"),
         ("low_res", "kind", "zero-filled", "zero-filled"),
     ],
 )

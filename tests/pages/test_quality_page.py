@@ -16,13 +16,12 @@ from bundle.keys import (
     CASE,
     HIGH_RES,
     IMAGE,
+    INTERVAL,
     LOW_RES,
     OUTPUT,
     PRED,
     REFERENCE,
-    SHOWN_UNCERTAINTY,
     SLICES,
-    UNCERTAINTY,
 )
 from bundle.kspace import zero_fill
 from bundle.pages import QualityPaged
@@ -93,20 +92,9 @@ def test_page_shows_slices_at_the_quartiles_of_the_tissue_by_their_index_in_the_
     assert slices_of(tmp_path / "sub-01_sr.html") == [10 + 2 * position for position in (3, 6, 9)]
 
 
-def test_page_shows_the_slices_whose_uncertainty_is_known(tmp_path: Path, item) -> None:
-    paged(tmp_path)({**item, SHOWN_UNCERTAINTY: {6: torch.full(SHAPE[:2], 0.1)}})
-    page = tmp_path / "sub-01_sr.html"
-    assert slices_of(page) == [16, 22, 28]
-    assert page.read_text(encoding="utf-8").count("<h4>Uncertainty</h4>") == 1
-    known = {position: torch.full(SHAPE[:2], 0.1) for position in (2, 4, 8)}
-    paged(tmp_path)({**item, SHOWN_UNCERTAINTY: known})
-    assert slices_of(page) == [14, 18, 26]
-    assert page.read_text(encoding="utf-8").count("<h4>Uncertainty</h4>") == 3
-
-
-def test_page_takes_a_map_of_the_uncertainty(tmp_path: Path, item) -> None:
-    paged(tmp_path)({**item, UNCERTAINTY: MetaTensor(torch.full((1, *SHAPE), 0.1))})
-    assert (tmp_path / "sub-01_sr.html").read_text(encoding="utf-8").count("<h4>Uncertainty</h4>") == 3
+def test_page_takes_a_map_of_error_bars(tmp_path: Path, item) -> None:
+    paged(tmp_path)({**item, INTERVAL: MetaTensor(torch.full((1, *SHAPE), 0.1))})
+    assert (tmp_path / "sub-01_sr.html").read_text(encoding="utf-8").count("<h4>Error bars</h4>") == 3
 
 
 def test_ground_truth_is_shown_with_scores(tmp_path: Path, item) -> None:

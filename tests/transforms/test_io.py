@@ -234,19 +234,19 @@ def test_save_volumed_writes_several_results(pair: dict[str, str], tmp_path: Pat
 
 def test_save_volumed_passes_over_results_that_are_not_there(pair: dict[str, str], tmp_path: Path) -> None:
     item = LoadPaird()(pair)
-    saver = SaveVolumed(["pred", "uncertainty"], tmp_path / "out", output_postfix=["sr", "uncertainty"])
+    saver = SaveVolumed(["pred", "interval"], tmp_path / "out", output_postfix=["sr", "interval"])
     saver({**item, "pred": item["image"]})
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["sub-1_sr.nii.gz"]
     with pytest.raises(KeyError, match="pred"):
-        saver({**item, "uncertainty": item["image"]})
+        saver({**item, "interval": item["image"]})
 
 
 def test_save_volumed_follows_the_name_that_the_pair_gives(pair: dict[str, str], tmp_path: Path) -> None:
     item = LoadPaird()({**pair, "output": "sub-1/anat/sub-1_desc-sr_T2w"})
-    saver = SaveVolumed(["pred", "uncertainty"], tmp_path / "out", output_postfix=["sr", "uncertainty"])
-    saver({**item, "pred": item["image"], "uncertainty": item["image"]})
+    saver = SaveVolumed(["pred", "interval"], tmp_path / "out", output_postfix=["sr", "interval"])
+    saver({**item, "pred": item["image"], "interval": item["image"]})
     names = sorted(path.name for path in (tmp_path / "out" / "sub-1" / "anat").iterdir())
-    assert names == ["sub-1_desc-sr_T2w.nii.gz", "sub-1_desc-sr_T2w_uncertainty.nii.gz"]
+    assert names == ["sub-1_desc-sr_T2w.nii.gz", "sub-1_desc-sr_T2w_interval.nii.gz"]
 
 
 @pytest.mark.parametrize("output", ["../sub-1", "/tmp/sub-1", "a/../../b"])

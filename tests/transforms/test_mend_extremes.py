@@ -7,7 +7,7 @@ from scipy.ndimage import gaussian_filter
 
 from bundle.case import Case
 from bundle.doubts import Doubt, Verdict
-from bundle.keys import CASE, IMAGE, NO_DATA, PRED, REFERENCE, SCALE, SLICE_AXIS, UNCERTAINTY
+from bundle.keys import CASE, IMAGE, INTERVAL, NO_DATA, PRED, REFERENCE, SCALE, SLICE_AXIS
 from bundle.transforms import MendExtremesd, RestoreNatived
 
 SHAPE = (32, 30, 5)
@@ -80,7 +80,7 @@ def test_the_border_comes_back_as_it_was_on_any_grid(shape) -> None:
     volume = torch.rand(1, *shape)
     given = {
         PRED: volume.clone(),
-        UNCERTAINTY: volume.clone(),
+        INTERVAL: volume.clone(),
         SLICE_AXIS: 2,
         SCALE: {"offset": torch.zeros(1), "scale": torch.full((1,), 100.0)},
         NO_DATA: {"mask": mask, "value": torch.tensor([-1024.0])},
@@ -90,5 +90,5 @@ def test_the_border_comes_back_as_it_was_on_any_grid(shape) -> None:
     inside = (rows.round() >= 4)[:, None] & (columns.round() < SHAPE[1] - 5)
     assert torch.equal(out[PRED][0] == -1024, ~inside[..., None].expand(shape))
     torch.testing.assert_close(out[PRED][0][inside], 100 * volume[0][inside])
-    assert not out[UNCERTAINTY][0][~inside].any()
-    assert out[UNCERTAINTY][0][inside].all()
+    assert not out[INTERVAL][0][~inside].any()
+    assert out[INTERVAL][0][inside].all()

@@ -8,7 +8,7 @@ from monai.data import DataLoader, Dataset, MetaTensor, decollate_batch
 from monai.transforms import Compose
 from torch.testing import assert_close
 
-from bundle.keys import IMAGE, LOW_RES, PRED, REFERENCE, SCALE, SLICE_AXIS, SLICES, UNCERTAINTY
+from bundle.keys import IMAGE, INTERVAL, LOW_RES, PRED, REFERENCE, SCALE, SLICE_AXIS, SLICES
 from bundle.transforms import (
     NormaliseIntensityd,
     RestoreNatived,
@@ -138,11 +138,11 @@ def test_restore_scales_a_standard_deviation_without_the_offset() -> None:
     item = pair((18, 19, 20), (4.0, 1.0, 1.0))
     item[IMAGE] -= 500  # far below 0, so that there is an offset
     out = Compose([SlicesLastd(), NormaliseIntensityd()])(item)
-    out[PRED], out[UNCERTAINTY] = out[IMAGE].clone(), torch.full_like(out[IMAGE], 0.5)
+    out[PRED], out[INTERVAL] = out[IMAGE].clone(), torch.full_like(out[IMAGE], 0.5)
     restored = RestoreNatived()(out)
     assert_close(restored[PRED].as_tensor(), item[IMAGE].as_tensor(), rtol=0, atol=1e-4)
     spread = torch.full((1, 18, 19, 20), 0.5 * float(item[IMAGE].max() - item[IMAGE].min()))
-    assert_close(restored[UNCERTAINTY].as_tensor(), spread)
+    assert_close(restored[INTERVAL].as_tensor(), spread)
 
 
 def test_transforms_leave_their_input_alone() -> None:

@@ -12,7 +12,7 @@ import torch
 from monai.bundle import run
 
 from bundle.errors import input_error
-from bundle.networks import Generator
+from bundle.networks import FastGenerator, Generator
 
 
 @pytest.fixture(autouse=True)
@@ -24,12 +24,11 @@ def _in_bundle_root(monkeypatch: pytest.MonkeyPatch, bundle_root: Path) -> None:
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("weights")
-    for name in ("model", "other"):
-        network = Generator(residual=True)
-        with torch.no_grad():
-            network.levels[0].decoder.last.weight.normal_(std=0.05)  # untrained, it is 0
-        torch.save(network.state_dict(), folder / f"{name}.pt")
-        (folder / f"{name}.json").write_text(json.dumps({"factor": 2, "residual": True, "reference_contrast": "PDw"}))
+    network = Generator(residual=True)
+    with torch.no_grad():
+        network.levels[0].decoder.last.weight.normal_(std=0.05)  # untrained, it is 0
+    torch.save(network.state_dict(), folder / "model.pt")
+    (folder / "model.json").write_text(json.dumps({"factor": 2, "residual": True, "reference_contrast": "PDw"}))
     return folder / "model.pt"
 
 
@@ -48,33 +47,39 @@ def infer(small_dataset: Path, weights: Path, output: Path, **settings: Any) -> 
     return json.loads((output / "sub-A_sr.json").read_text())
 
 
-def test_map_of_uncertainty_is_saved_on_the_scale_of_the_output_which_stays_the_same(
-    small_dataset, weights, tmp_path
-) -> None:
+def test_error_bars_are_saved_on_the_scale_of_the_output_which_stays_the_same(small_dataset, tmp_path) -> None:
+    torch.manual_seed(0)
+    network, weights = FastGenerator(n_features=8, n_blocks=1, error_features=4), tmp_path / "model.pt"
+    torch.save(network.state_dict(), weights)
+    size = {"n_features": 8, "n_blocks": 1, "error_features": 4}
+    settings = {"architecture": "FastGenerator", "fusion": "image", "degradation": "scanner", "size": size}
+    weights.with_suffix(".json").write_text(json.dumps({**settings, "interval": {"factor": 2.0}}))
     plain = infer(small_dataset, weights, tmp_path / "plain")
-    both = infer(
-        small_dataset, weights, tmp_path / "both", uncertainty=True, ensemble=[str(weights.with_name("other.pt"))]
-    )
+    both = infer(small_dataset, weights, tmp_path / "both", interval=True)
     outputs = [nib.load(tmp_path / name / "sub-A_sr.nii.gz").get_fdata() for name in ("plain", "both")]
-    np.testing.assert_allclose(*outputs, atol=1e-3)
-    assert not (tmp_path / "plain" / "sub-A_uncertainty.nii.gz").exists()
-    spread = nib.load(tmp_path / "both" / "sub-A_uncertainty.nii.gz")
-    assert spread.shape == outputs[0].shape
-    np.testing.assert_allclose(spread.affine, nib.load(tmp_path / "both" / "sub-A_sr.nii.gz").affine, atol=1e-5)
-    assert spread.get_fdata().min() >= 0
-    assert spread.get_fdata().max() > 0
-    assert (plain["facts"]["uncertainty"]["n_passes"], both["facts"]["uncertainty"]["n_passes"]) == (4, 8)
-    tissue = outputs[0] > 0.2 * outputs[0].max()
-    typical = np.sqrt((spread.get_fdata()[tissue] ** 2).mean()) / outputs[0][tissue].mean()
-    assert both["facts"]["uncertainty"]["typical"] == pytest.approx(typical, rel=0.3)
+    np.testing.assert_array_equal(*outputs)
+    assert not (tmp_path / "plain" / "sub-A_interval.nii.gz").exists()
+    interval = nib.load(tmp_path / "both" / "sub-A_interval.nii.gz")
+    assert interval.shape == outputs[0].shape
+    np.testing.assert_allclose(interval.affine, nib.load(tmp_path / "both" / "sub-A_sr.nii.gz").affine, atol=1e-5)
+    widths, tissue = interval.get_fdata(), outputs[0] > 0.2 * outputs[0].max()
+    assert widths.min() >= 0
+    typical = np.median(widths[tissue]) / outputs[0][tissue].mean()
+    assert both["facts"]["interval"]["typical"] == pytest.approx(typical, rel=0.1)
+    assert plain["facts"]["interval"] == both["facts"]["interval"]
+
+
+def test_error_bars_of_weights_that_predict_none_are_refused(small_dataset, weights, tmp_path) -> None:
+    with pytest.raises(RuntimeError) as caught:
+        infer(small_dataset, weights, tmp_path / "out", interval=True)
+    assert "predict no interval" in str(input_error(caught.value))
 
 
 def test_report_holds_what_was_found_about_input_reference_and_measurement(small_dataset, weights, tmp_path) -> None:
     facts = infer(small_dataset, weights, tmp_path)["facts"]
-    assert {"input", "influence", "uncertainty", "data_consistency"} <= set(facts)
+    assert {"input", "data_consistency"} <= set(facts)
     assert facts["input"]["spacing"] == pytest.approx([0.9, 0.9], abs=1e-5)
     assert "does not say" in facts["input"]["not_compared"]
-    assert facts["influence"]["removed"] > 0
     assert facts["data_consistency"]["disagreement"] > 0
 
 
