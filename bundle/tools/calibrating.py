@@ -17,7 +17,7 @@ from monai.transforms import Compose
 from torch import Tensor
 from tqdm import tqdm
 
-from bundle.acquisition import ScannerFamily, scan
+from bundle.acquisition import Consistency, ScannerFamily, scan
 from bundle.acquisition.family import N_UNIFORM, Uniform
 from bundle.console import error_text
 from bundle.data import find_pairs
