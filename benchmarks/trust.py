@@ -2,14 +2,15 @@
 """Measure what bundle.trust says of real volumes: false and true alarms, calibration, influence, lesions, time.
 
     python benchmarks/trust.py inputs DATA                        # rules on the input, no network
-    python benchmarks/trust.py spread DATA --weights model.pt     # error against predicted standard deviation
-    python benchmarks/trust.py influence DATA --weights model.pt  # reference replaced; measured k-space disagreed with
+    python benchmarks/trust.py intervals DATA --weights model.pt  # how often errors are within their error bars
+    python benchmarks/trust.py passes DATA --weights model.pt     # these against passes that should agree
+    python benchmarks/trust.py wrong DATA --weights model.pt      # what a wrong reference costs against none
     python benchmarks/trust.py lesions DATA --weights model.pt    # lesions only in the target, only in the reference
     python benchmarks/trust.py time DATA --weights model.pt       # cost beside that of the output
 
-DATA holds the folders open_ms, open_ms_mni, ixi_slices and brainweb_sim of BIDS-like names; those that are missing are
-passed over. Targets are zero-filled 4x, as magnitudes. Weights: any for 4x and T1w references that were trained without
-the patients L12 of open_ms and C19 of open_ms_mni.
+DATA holds the folders open_ms, open_ms_mni, tumour_mni, ixi_slices and brainweb_sim of BIDS-like names; those that are
+missing are passed over. Targets are zero-filled 4x, as magnitudes, where nothing else is said. Weights: any for 4x and
+T1w references that were trained without the patients L12 of open_ms, C19 of open_ms_mni and DU7294 of tumour_mni.
 """
 
 import argparse
@@ -22,18 +23,21 @@ from typing import Any
 
 import numpy as np
 import torch
-from bundle.trust.spread import PASSES
+from degradations import DEGRADATIONS, NONE, Target, loaded, restored, target
+from matplotlib.figure import Figure
 from scipy.ndimage import distance_transform_edt, uniform_filter
 from scipy.stats import spearmanr
 
 from bundle.acquisition import AxisEstimate, Consistency
+from bundle.drawing.png import save_plot
 from bundle.engines import TiledSliceInferer
+from bundle.engines.precision import autocast
 from bundle.kspace import zero_fill
 from bundle.networks import build
 from bundle.phantom.scanner import rician, simulate_subject
 from bundle.settings import recorded
+from bundle.tools.calibrating import COVERAGE, error_ratios
 from bundle.transforms import LoadPaird, NormaliseIntensityd, SlicesLastd
-from bundle.trust import predictive_spread, reference_influence
 from bundle.trust.input_checks import RULES
 from bundle.trust.lesion import lesion_contrast, lesion_shape
 from bundle.trust.profile import N_SLICES, Profile, profile, tissue_threshold
@@ -235,68 +239,197 @@ def consistent(low_res: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
     return lambda output: consistency(low_res).restored(output, low_res)
 
 
-def spread(arguments: argparse.Namespace) -> None:
-    """Print how the error goes with the predicted standard deviation, and the scale that would calibrate it."""
-    network, results = Network(arguments.weights), []
-    for session in (1, 2):
-        pair = some_slices(load(arguments.data, f"open_ms/sub-L12_ses-{session}"), arguments.slices)
-        image, truth = tensors(pair)
-        finish = consistent(image[:, :1])
-        plain = network(image)
-        deviation = predictive_spread(image, [network], finish, plain)[1]
-        error = (finish(plain.clone()) - truth).abs()
-        tissue = truth > tissue_threshold(truth.numpy())
-        results.append((error[tissue].numpy(), deviation[tissue].numpy()))
-    scales = [float(np.sqrt(np.mean(error**2) / np.mean(sd**2))) for error, sd in results]
-    for session, (error, sd) in enumerate(results):
-        rank = spearmanr(error, sd).statistic
-        print(f"\nsession {session + 1}: {len(error)} pixels of tissue, Spearman correlation {rank:.2f}")
-        for scale, kind in ((1.0, "as it is"), (scales[1 - session], "scaled by the other session's factor")):
-            within = [f"{np.mean(error <= k * scale * sd):.2f}" for k in (1, 2, 3)]
-            print(f"within 1, 2, 3 sd, {kind} ({scale:.2f}): {', '.join(within)}")
-        print("decile | rms sd | rms error | error / sd")
-        edges = np.quantile(sd, np.linspace(0, 1, 11))
-        place = np.clip(np.searchsorted(edges, sd, side="right") - 1, 0, 9)
-        for decile in range(10):
-            e, s = (np.sqrt(np.mean(x[place == decile] ** 2)) for x in (error, sd))
-            print(f"{decile + 1} | {s:.4f} | {e:.4f} | {e / s:.2f}")
-    print("a Gaussian error would lie within 1, 2, 3 sd at 0.68, 0.95, 1.00")
+# ------------------------------------------------------------------------------------------------------- intervals
+
+BINS = np.geomspace(1e-3, 1e3, 1201)  # of errors over their predicted scale
+SUBSETS = ("tissue", "brightest", "finest")
+UNSEEN = ("windows", "noise", "slices of", "partial")  # kinds of degradation that calibration leaves out in turn
 
 
-def influence(arguments: argparse.Namespace) -> None:
-    """Print how much the reference decides, and how far outputs disagree with the measured k-space."""
-    network = Network(arguments.weights)
-    cases = [
-        ("open_ms/sub-L12_ses-1", "T1w", "held out"),
-        ("open_ms/sub-L12_ses-2", "T1w", "held out"),
-        ("open_ms_mni/sub-C19", "T1w", "held out, second data set"),
-        ("brainweb_sim/sub-BW47", "T1w", "other data"),
-        ("brainweb_sim/sub-BW47", "PDw", "other contrast"),
-        ("open_ms/sub-L12_ses-1", "FLAIR", "other contrast"),
-        ("ixi_slices/sub-IXI", "T1w", "reference of another place"),
-    ]
+@dataclasses.dataclass
+class Ratios:
+    """Errors over scales in one slice of one cell, as histograms over ``BINS``; and mean scale over mean tissue."""
+
+    case: str
+    data: str
+    reference: str
+    degradation: str
+    counts: dict[str, np.ndarray]
+    sharpness: float
+
+
+def held_out(arguments: argparse.Namespace) -> list[Target]:
+    """Return slices of the patients that trained nothing."""
+    names = ("open_ms/sub-L12_ses-1", "open_ms/sub-L12_ses-2", "open_ms_mni/sub-C19", "tumour_mni/sub-DU7294")
+    paths = [arguments.data / f"{name}_T2w.nii.gz" for name in names]
+    return [target(path, [], arguments.slices) for path in paths if path.is_file()]
+
+
+def ratios(network: Any, one: Target, reference: str, spoil: Callable[[torch.Tensor], torch.Tensor]) -> list[Ratios]:
+    """Return those of all degradations of a target with one reference, or without (``none``)."""
+    found = []
+    for degradation in DEGRADATIONS:
+        slices = one.slices.get(degradation.thick)
+        if slices is None or (reference != NONE and reference not in slices):
+            continue
+        for image, guide in zip(slices[""], slices.get(reference, torch.zeros_like(slices[""])), strict=True):
+            low_res, settings = degradation(image, 0)
+            output, scale = scaled(network, low_res[None], spoil(guide)[None])
+            error = (restored(output, low_res[None], settings)[0] - image).abs()
+            found.append(
+                Ratios(
+                    one.name.split("_ses")[0],
+                    one.name.split()[0],
+                    reference,
+                    degradation.name,
+                    {name: histogram(error, scale[0], where) for name, where in subsets(image).items()},
+                    float((scale[0] / image[tissue(image)].mean())[tissue(image)].mean()),
+                )
+            )
+    return found
+
+
+def scaled(network: Any, low_res: torch.Tensor, guide: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return super-res slices (n, H, W) and the scale of their errors."""
+    with torch.no_grad(), autocast(torch.device("cpu")):
+        output, scale = network.with_error_scale(torch.stack((low_res, guide), dim=1))
+    return output[:, 0].float(), scale[:, 0].float()
+
+
+def tissue(image: torch.Tensor) -> torch.Tensor:
+    """Return where a slice shows tissue."""
+    return image > tissue_threshold(image.numpy())
+
+
+def subsets(image: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Return all tissue, its brightest twentieth, and the twentieth with the finest structure, as masks (H, W)."""
+    inside, fine = tissue(image), (image - torch.from_numpy(uniform_filter(image.numpy(), 3))).abs()
+    limits = [torch.quantile(x[inside], 0.95) for x in (image, fine)]
+    return dict(zip(SUBSETS, (inside, inside & (image > limits[0]), inside & (fine > limits[1])), strict=True))
+
+
+def histogram(error: torch.Tensor, scale: torch.Tensor, where: torch.Tensor) -> np.ndarray:
+    """Return how errors over scales are spread, all voxels together one."""
+    counts = np.histogram(error_ratios(error, scale)[where].clamp(BINS[0], BINS[-1]).numpy(), BINS)[0]
+    return np.asarray(counts / counts.sum())
+
+
+def factor_of(cells: Sequence[Ratios]) -> float:
+    """Return the factor below which 90 % of ratios lie, patients counting alike, and all their slices."""
+    by_case = defaultdict(list)
+    for cell in cells:
+        by_case[cell.case].append(cell.counts["tissue"])
+    share = np.cumsum(np.mean([np.mean(counts, axis=0) for counts in by_case.values()], axis=0))
+    return float(np.interp(COVERAGE, share, BINS[1:]))
+
+
+def coverage(cells: Sequence[Ratios], factor: float, subset: str = "tissue") -> np.ndarray:
+    """Return the share of voxels within the interval, of each slice."""
+    return np.array([np.interp(factor, BINS[1:], np.cumsum(cell.counts[subset])) for cell in cells])
+
+
+def intervals(arguments: argparse.Namespace) -> None:
+    """Print how often errors are within their intervals: by patient, degradation, slice, structure and reference."""
+    network = loaded(arguments.weights)
+    targets = held_out(arguments)
+    cells = [c for one in targets for name in ("T1w", "FLAIR", NONE) for c in ratios(network, one, name, torch.clone)]
+    print("| calibrated without | tested on | factor | tissue | slices, 5th to 95th percentile | brightest | finest |")
+    print("| --- | --- | ---: | ---: | --- | ---: | ---: |")
+
+    def line(left_out: str, tested: str, calibrated: list[Ratios], held: list[Ratios]) -> None:
+        factor = factor_of(calibrated)
+        parts = [coverage(held, factor, subset) for subset in SUBSETS]
+        low, high = np.percentile(parts[0], (5, 95))
+        shares = [f"{part.mean():.1%}" for part in parts]
+        words = [left_out, tested, f"{factor:.2f}", shares[0], f"{low:.0%} to {high:.0%}", *shares[1:]]
+        print(f"| {' | '.join(words)} |")
+
+    for case in dict.fromkeys(cell.case for cell in cells):
+        others, own = ([c for c in cells if (c.case == case) is mine] for mine in (False, True))
+        line(f"patient {case.split()[1]}", case, others, own)
+    for kind in UNSEEN:
+        mine = [c for c in cells if is_of(c.degradation, kind)]
+        line(kind, kind, [c for c in cells if not is_of(c.degradation, kind)], mine)
+    for reference in ("T1w", "FLAIR", NONE):
+        line("nothing", f"reference {reference}", cells, [c for c in cells if c.reference == reference])
+    for name in ("4x", "3x", "2x", "1.5x"):
+        line("nothing", name, cells, [c for c in cells if c.degradation == name])
+    factor = factor_of(cells)
+    print(f"\nmean half-width, of tissue, by what the reference is (factor {factor:.2f})\n")
+    print("| reference | half-width | within |\n| --- | ---: | ---: |")
+
+    def width(what: str, found: list[Ratios]) -> None:
+        mean = factor * np.mean([c.sharpness for c in found])
+        print(f"| {what} | {mean:.1%} | {coverage(found, factor).mean():.1%} |", flush=True)
+
+    width("right T1w", [c for c in cells if c.reference == "T1w"])
+    for name, spoil in SPOILT.items():
+        width(name, [c for one in targets for c in ratios(network, one, "T1w", spoil)])
+    if arguments.plot:
+        draw_coverage(cells, arguments.plot)
+
+
+SPOILT: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "mirrored": lambda guide: guide.flip(-2),
+    "5 mm aside": lambda guide: guide.roll(7, -2),
+    "20 mm aside": lambda guide: guide.roll(28, -2),
+    "noise": lambda guide: torch.rand(guide.shape, generator=torch.Generator().manual_seed(0)) * guide.max(),
+}
+
+
+def is_of(degradation: str, kind: str) -> bool:
+    """Tell whether a degradation is of a kind of ``UNSEEN``."""
+    windows = ("Hann", "Hamming", "Tukey", "Fermi", "Gaussian")
+    return any(name in degradation for name in windows) if kind == "windows" else kind in degradation
+
+
+def draw_coverage(cells: list[Ratios], path: Path) -> None:
+    """Draw which share of voxels a nominal interval holds, for each patient, calibrated on the others."""
+    figure = Figure(figsize=(4.5, 4.2), layout="constrained")
+    axes = figure.subplots()
+    nominal = np.linspace(0.5, 0.99, 50)
+    for case in dict.fromkeys(cell.case for cell in cells):
+        others, own = ([c for c in cells if (c.case == case) is mine] for mine in (False, True))
+        share = np.cumsum(np.mean([c.counts["tissue"] for c in others], axis=0))
+        axes.plot(nominal, [coverage(own, float(np.interp(n, share, BINS[1:]))).mean() for n in nominal], label=case)
+    axes.plot([0.5, 1], [0.5, 1], color="grey", linewidth=0.8, linestyle="--")
+    axes.set_xlabel("promised share of voxels within the error bars")
+    axes.set_ylabel("share found, of a patient that was not calibrated on")
+    axes.legend(fontsize=8)
+    axes.grid(alpha=0.3)
+    save_plot(figure, path)
+
+
+def passes(arguments: argparse.Namespace) -> None:
+    """Compare the predicted scale with the standard deviation over passes that should agree, at equal coverage."""
+    network = loaded(arguments.weights)
     print(
-        "| case | kind | removed | mirrored | 5 mm aside | disagreement | PSNR: low-res | output | reference removed |"
+        "| case | scale from | mean half-width at 90 % | within, of the fifth that seems surest ... least sure | rank |"
     )
-    print("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
-    for name, contrast, kind in cases:
-        pair = some_slices(load(arguments.data, name, contrast), arguments.slices)
-        image, truth = tensors(pair)
-        finish, outputs = consistent(image[:, :1]), [network(image)]
-
-        def remember(slices: torch.Tensor, outputs: list[torch.Tensor] = outputs) -> torch.Tensor:
-            outputs.append(network(slices))
-            return outputs[-1].clone()
-
-        found = reference_influence(image, remember, finish, outputs[0])
-        aside = image.clone()
-        aside[:, 1:] = aside[:, 1:].roll(round(5 / pair.spacing[0]), -2)
-        output, removed, moved = (finish(x.clone()) for x in (outputs[0], outputs[1], network(aside)))
-        share = float(torch.linalg.vector_norm(output - moved) / torch.linalg.vector_norm(output - image[:, :1]))
-        part, whole = consistency(image).disagreement(outputs[0], image[:, :1])
-        psnr = [f"{-10 * float((x - truth).square().mean().log10()):.2f}" for x in (image[:, :1], output, removed)]
-        shares = " | ".join(f"{value:.3f}" for value in (*found.values(), share, part / whole))
-        print(f"| {name} {contrast} | {kind} | {shares} | {' | '.join(psnr)} |", flush=True)
+    print("| --- | --- | ---: | --- | ---: |")
+    for one in held_out(arguments):
+        slices = one.slices[False]
+        degraded = [DEGRADATIONS[0](image, 0) for image in slices[""]]
+        low_res, guide = torch.stack([d[0] for d in degraded]), slices["T1w"]
+        outputs = []
+        for flip, shift in (((), (0, 0)), ((-1,), (1, 0)), ((-2,), (-1, 0)), ((-2, -1), (0, 1))):
+            moved = guide.roll(shift, (-2, -1)) / 2 + guide / 2 if any(shift) else guide  # half a pixel aside
+            pairs = zip(low_res, moved, strict=True)
+            output = [scaled(network, image[None].flip(flip), other[None].flip(flip)) for image, other in pairs]
+            sharp = torch.cat([o.flip(flip) for o, _ in output])
+            outputs.append(restored(sharp, low_res, degraded[0][1]))
+            if not flip:
+                scale = torch.cat([s for _, s in output])
+        inside = torch.stack([tissue(image) for image in slices[""]])
+        error = (outputs[0] - slices[""]).abs()[inside].numpy()
+        for name, values in (("network", scale), ("four passes", torch.stack(outputs).std(0))):
+            found = values[inside].clamp(min=1e-6).numpy()
+            factor = np.quantile(error / found, COVERAGE)
+            fifth = np.digitize(found, np.quantile(found, (0.2, 0.4, 0.6, 0.8)))
+            held = [f"{np.mean(error[fifth == k] <= factor * found[fifth == k]):.0%}" for k in range(5)]
+            width = factor * found.mean() / slices[""][inside].mean()
+            rank = spearmanr(error, found).statistic
+            print(f"| {one.name} | {name} | {width:.1%} | {', '.join(held)} | {rank:.2f} |", flush=True)
 
 
 def wrong(arguments: argparse.Namespace) -> None:
@@ -431,7 +564,6 @@ def timing(arguments: argparse.Namespace) -> None:
     slices = torch.from_numpy(np.ascontiguousarray(np.moveaxis(low_res, -1, 0)))[:, None]
     took = seconds(lambda: consistency(slices).disagreement(slices, slices))
     print(f"disagreement: {took:.2f} s for {len(slices)} slices")
-    print(f"passes besides the output's: {len(PASSES) - 1} a slice for the spread, 2 for the influence")
 
 
 def main() -> None:
@@ -439,8 +571,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = {
         "inputs": inputs,
-        "spread": spread,
-        "influence": influence,
+        "intervals": intervals,
+        "passes": passes,
         "wrong": wrong,
         "lesions": lesions,
         "time": timing,
@@ -448,6 +580,7 @@ def main() -> None:
     parser.add_argument("what", choices=commands)
     parser.add_argument("data", type=Path)
     parser.add_argument("--weights", type=Path)
+    parser.add_argument("--plot", type=Path, help="a figure of intervals")
     parser.add_argument("--slices", type=int, default=3, help="slices of each volume, at equal distances")
     arguments = parser.parse_args()
     if arguments.what != "inputs" and arguments.weights is None:

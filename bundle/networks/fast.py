@@ -11,6 +11,8 @@ from bundle.errors import InputError
 from bundle.networks.blocks import OutputConvolution, ResidualBlock, hidden_convolution
 from bundle.networks.registry import architecture
 
+SMALLEST_SIZE: Final = 1e-12
+"""Of features, below which there are none."""
 Fusion = Literal["feature", "image", "none"]
 
 
@@ -50,9 +52,10 @@ class FastLevel(nn.Module):
 
 
 class ErrorScale(nn.Module):
-    """Predict how large the error of each pixel is, from the features that made it; never negative.
+    """Predict how large the error of each pixel is, from the features that made it.
 
-    Positively homogeneous: of an image twice as bright, errors twice as large.
+    The features are divided by their size around each pixel, and what is found is multiplied by it: so the scale is
+    positive, and of an image twice as bright twice as large.
 
     Args:
         in_channels: channels of the features.
@@ -62,14 +65,18 @@ class ErrorScale(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, n_features: int) -> None:
         super().__init__()
-        self.first = hidden_convolution(in_channels, n_features, bias=False)
-        self.block = ResidualBlock(n_features, bias=False)
-        self.last = OutputConvolution(n_features, out_channels=out_channels)
-        nn.init.kaiming_normal_(self.last.weight, nonlinearity="relu")  # a scale of 0 would be infinitely sure
+        self.first = hidden_convolution(in_channels, n_features, bias=True)
+        self.block = ResidualBlock(n_features, bias=True)
+        self.last = OutputConvolution(n_features, bias=True, out_channels=out_channels)
+        self.smallest = SMALLEST_SIZE  # TorchScript sees attributes, not globals
 
     def forward(self, features: Tensor) -> Tensor:
         """Return the unshuffled scale (N, out_channels, h, w) for ``features`` (N, in_channels, h, w)."""
-        return self.last(self.block(torch.relu(self.first(features)))).abs()
+        features = features.float()
+        squares = features.square().mean(dim=1, keepdim=True)
+        size = F.avg_pool2d(squares, 3, stride=1, padding=1).sqrt()
+        relative = features / (size + self.smallest)
+        return size * self.last(self.block(torch.relu(self.first(relative)))).clamp(-10, 10).exp()
 
 
 @architecture
@@ -150,7 +157,7 @@ class FastGenerator(nn.Module):
         self.multiple = unshuffle
         # first and last convolution, two a block, one to join; each reaches the next r x r pixels on every side
         n_convolutions = 2 + 2 * n_blocks + (1 if fusion == "feature" else 0)
-        n_convolutions += 3 if error_features else 0  # its first and its block's
+        n_convolutions += 4 if error_features else 0  # the size of features, its first and its block's
         reach = levels * n_convolutions * unshuffle + unshuffle - 1
         self.reach: int | None = None if consistency is not None else reach
         self.maps_zero_to_zero = not bias

@@ -27,6 +27,8 @@ def trained(**settings: object) -> FastGenerator:
     network = FastGenerator(**{"n_features": 8, "n_blocks": 2, **settings})
     for level in network.levels:
         torch.nn.init.normal_(level.last.weight, std=0.05)
+    if network.error_scale is not None:
+        torch.nn.init.normal_(network.error_scale.last.weight, std=0.05)
     return network.eval()
 
 
