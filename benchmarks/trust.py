@@ -242,7 +242,7 @@ def consistent(low_res: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
 # ------------------------------------------------------------------------------------------------------- intervals
 
 BINS = np.geomspace(1e-3, 1e3, 1201)  # of errors over their predicted scale
-SUBSETS = ("tissue", "brightest", "finest")
+SUBSETS = ("tissue", "brightest", "finest", "finest of the truth")
 UNSEEN = ("windows", "noise", "slices of", "partial")  # kinds of degradation that calibration leaves out in turn
 
 
@@ -275,14 +275,15 @@ def ratios(network: Any, one: Target, reference: str, spoil: Callable[[torch.Ten
         for image, guide in zip(slices[""], slices.get(reference, torch.zeros_like(slices[""])), strict=True):
             low_res, settings = degradation(image, 0)
             output, scale = scaled(network, low_res[None], spoil(guide)[None])
-            error = (restored(output, low_res[None], settings)[0] - image).abs()
+            output = restored(output, low_res[None], settings)[0]
+            error = (output - image).abs()
             found.append(
                 Ratios(
                     one.name.split("_ses")[0],
                     one.name.split()[0],
                     reference,
                     degradation.name,
-                    {name: histogram(error, scale[0], where) for name, where in subsets(image).items()},
+                    {name: histogram(error, scale[0], where) for name, where in subsets(image, output).items()},
                     float((scale[0] / image[tissue(image)].mean())[tissue(image)].mean()),
                 )
             )
@@ -301,11 +302,12 @@ def tissue(image: torch.Tensor) -> torch.Tensor:
     return image > tissue_threshold(image.numpy())
 
 
-def subsets(image: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Return all tissue, its brightest twentieth, and the twentieth with the finest structure, as masks (H, W)."""
-    inside, fine = tissue(image), (image - torch.from_numpy(uniform_filter(image.numpy(), 3))).abs()
-    limits = [torch.quantile(x[inside], 0.95) for x in (image, fine)]
-    return dict(zip(SUBSETS, (inside, inside & (image > limits[0]), inside & (fine > limits[1])), strict=True))
+def subsets(image: torch.Tensor, output: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Return tissue, and the twentieths that are brightest and finest in the output, and finest in truth, (H, W)."""
+    inside = tissue(image)
+    ranks = (output, *((x - torch.from_numpy(uniform_filter(x.numpy(), 3))).abs() for x in (output, image)))
+    parts = [inside & (rank > torch.quantile(rank[inside], 0.95)) for rank in ranks]
+    return dict(zip(SUBSETS, (inside, *parts), strict=True))
 
 
 def histogram(error: torch.Tensor, scale: torch.Tensor, where: torch.Tensor) -> np.ndarray:
@@ -333,8 +335,10 @@ def intervals(arguments: argparse.Namespace) -> None:
     network = loaded(arguments.weights)
     targets = held_out(arguments)
     cells = [c for one in targets for name in ("T1w", "FLAIR", NONE) for c in ratios(network, one, name, torch.clone)]
-    print("| calibrated without | tested on | factor | tissue | slices, 5th to 95th percentile | brightest | finest |")
-    print("| --- | --- | ---: | ---: | --- | ---: | ---: |")
+    print(
+        "| calibrated without | tested on | factor | tissue | slices, 5th to 95th percentile | brightest | finest | of the truth |"
+    )
+    print("| --- | --- | ---: | ---: | --- | ---: | ---: | ---: |")
 
     def line(left_out: str, tested: str, calibrated: list[Ratios], held: list[Ratios]) -> None:
         factor = factor_of(calibrated)

@@ -49,3 +49,23 @@ def test_a_pair_stays_as_it_is_and_an_item_lets_its_volumes_go() -> None:
 
 def test_the_time_of_a_pixel_is_measured_on_a_small_piece() -> None:
     assert 0 < pipeline_of([]).seconds_per_pixel() < 1
+
+
+def test_a_network_that_predicts_its_errors_does_so_in_the_same_pass() -> None:
+    class Sure(Times):
+        def __init__(self) -> None:
+            super().__init__(2.0)
+            self.error_scale = nn.Identity()
+            self.passes = 0
+
+        def with_error_scale(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            self.passes += 1
+            return self(image), image[:, 1:] / 4
+
+    results: list[Any] = []
+    pipeline = pipeline_of(results)
+    pipeline.network = Sure()
+    pipeline.run(pipeline.prepare(pipeline.read({"case": "a"})))
+    torch.testing.assert_close(results[0]["pred"], torch.full((1, 18, 20, 3), 2.0))
+    torch.testing.assert_close(results[0]["error_scale"], torch.full((1, 18, 20, 3), 0.25))
+    assert pipeline.network.passes == 1

@@ -53,3 +53,15 @@ def test_coarse_slices_are_sharpened_as_they_came_first() -> None:
     found = ReformatInferer(SLICES, KNOWN, in_plane=True)(inputs, network)
     assert shapes[0] == (18, 20)
     torch.testing.assert_close(found, KNOWN.interpolated(KNOWN.slices(inputs[:, 1:])).clamp(min=0))
+
+
+def test_the_scale_of_errors_is_the_mean_of_those_of_the_reformats() -> None:
+    inputs = volume()
+
+    def network(image: Tensor) -> tuple[Tensor, Tensor]:
+        return image[:, :1], image[:, 1:] * (2.0 if image.shape[2] == 20 else 1.0)
+
+    for in_plane in (False, True):
+        output, scale = ReformatInferer(SLICES, KNOWN, in_plane)(inputs, network)
+        torch.testing.assert_close(scale, 1.5 * inputs[:, 1:])
+        assert output.shape == scale.shape
