@@ -336,7 +336,7 @@ def intervals(arguments: argparse.Namespace) -> None:
     targets = held_out(arguments)
     cells = [c for one in targets for name in ("T1w", "FLAIR", NONE) for c in ratios(network, one, name, torch.clone)]
     print(
-        "| calibrated without | tested on | factor | tissue | slices, 5th to 95th percentile | brightest | finest | of the truth |"
+        "| calibrated without | on | factor | tissue | slices, 5th to 95th | brightest | finest | finest of truth |"
     )
     print("| --- | --- | ---: | ---: | --- | ---: | ---: | ---: |")
 
