@@ -25,7 +25,6 @@ from bundle.pages.template import TONES, data_uri, painted, render
 _THUMBNAIL_HEIGHT = 96
 # Ends of scales, as parts of the grey window: the same on every page, so pages compare.
 DIFFERENCE_LIMIT = 0.2
-INTERVAL_LIMIT = 0.1
 _MINUS = "\N{MINUS SIGN}"
 
 
@@ -57,7 +56,6 @@ def case_page(record: Case, images: CaseSlices, origin: Origin) -> str:
         groups=fact_groups(record.facts()) + _score_groups(images.scores),
         thumbnail=_thumbnail(tiles[len(tiles) // 2]),
         difference_limit=DIFFERENCE_LIMIT,
-        interval_limit=INTERVAL_LIMIT,
     )
 
 
@@ -115,7 +113,7 @@ def _tiles(case: CaseSlices, position: int, whole: CaseSlices, limit: float) -> 
     yield tile(images[PRED] - images[LOW_RES], signed, f"Output {_MINUS} input", "what the network changed")
     yield _residual_tile(whole, position)
     if INTERVAL in images:
-        unsigned = Scale(UNSIGNED, 0, INTERVAL_LIMIT * limit, ("0%", f"{INTERVAL_LIMIT:.0%}"))
+        unsigned = Scale(UNSIGNED, 0, DIFFERENCE_LIMIT * limit, ("0%", f"{DIFFERENCE_LIMIT:.0%}"))
         yield tile(images[INTERVAL], unsigned, "Error bars", "what nine of ten errors stay below")
     if HIGH_RES in images:
         caption = "the truth, which was made low-res for this run"
