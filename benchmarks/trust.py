@@ -243,6 +243,7 @@ def consistent(low_res: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
 
 BINS = np.geomspace(1e-3, 1e3, 1201)  # of errors over their predicted scale
 SUBSETS = ("tissue", "brightest", "finest", "finest of the truth")
+CALIBRATED = ("open_ms", "open_ms_mni")  # data sets whose patients that trained nothing calibrate the bundle's weights
 UNSEEN = ("windows", "noise", "slices of", "partial")  # kinds of degradation that calibration leaves out in turn
 
 
@@ -335,9 +336,7 @@ def intervals(arguments: argparse.Namespace) -> None:
     network = loaded(arguments.weights)
     targets = held_out(arguments)
     cells = [c for one in targets for name in ("T1w", "FLAIR", NONE) for c in ratios(network, one, name, torch.clone)]
-    print(
-        "| calibrated without | on | factor | tissue | slices, 5th to 95th | brightest | finest | finest of truth |"
-    )
+    print("| calibrated without | on | factor | tissue | slices, 5th to 95th | brightest | finest | finest of truth |")
     print("| --- | --- | ---: | ---: | --- | ---: | ---: | ---: |")
 
     def line(left_out: str, tested: str, calibrated: list[Ratios], held: list[Ratios]) -> None:
@@ -349,16 +348,20 @@ def intervals(arguments: argparse.Namespace) -> None:
         print(f"| {' | '.join(words)} |")
 
     for case in dict.fromkeys(cell.case for cell in cells):
-        others, own = ([c for c in cells if (c.case == case) is mine] for mine in (False, True))
-        line(f"patient {case.split()[1]}", case, others, own)
+        line(
+            f"patient {case.split()[1]}",
+            case,
+            [c for c in known if c.case != case],
+            [c for c in cells if c.case == case],
+        )
     for kind in UNSEEN:
-        mine = [c for c in cells if is_of(c.degradation, kind)]
-        line(kind, kind, [c for c in cells if not is_of(c.degradation, kind)], mine)
+        mine = [c for c in known if is_of(c.degradation, kind)]
+        line(kind, kind, [c for c in known if not is_of(c.degradation, kind)], mine)
     for reference in ("T1w", "FLAIR", NONE):
-        line("nothing", f"reference {reference}", cells, [c for c in cells if c.reference == reference])
+        line("nothing", f"reference {reference}", known, [c for c in known if c.reference == reference])
     for name in ("4x", "3x", "2x", "1.5x"):
-        line("nothing", name, cells, [c for c in cells if c.degradation == name])
-    factor = factor_of(cells)
+        line("nothing", name, known, [c for c in known if c.degradation == name])
+    factor = factor_of(known)
     print(f"\nmean half-width, of tissue, by what the reference is (factor {factor:.2f})\n")
     print("| reference | half-width | within |\n| --- | ---: | ---: |")
 
@@ -367,6 +370,7 @@ def intervals(arguments: argparse.Namespace) -> None:
         print(f"| {what} | {mean:.1%} | {coverage(found, factor).mean():.1%} |", flush=True)
 
     width("right T1w", [c for c in cells if c.reference == "T1w"])
+    width("none", [c for c in cells if c.reference == NONE])
     for name, spoil in SPOILT.items():
         width(name, [c for one in targets for c in ratios(network, one, "T1w", spoil)])
     if arguments.plot:
@@ -393,7 +397,8 @@ def draw_coverage(cells: list[Ratios], path: Path) -> None:
     axes = figure.subplots()
     nominal = np.linspace(0.5, 0.99, 50)
     for case in dict.fromkeys(cell.case for cell in cells):
-        others, own = ([c for c in cells if (c.case == case) is mine] for mine in (False, True))
+        others = [c for c in cells if c.case != case and c.data in CALIBRATED]
+        own = [c for c in cells if c.case == case]
         share = np.cumsum(np.mean([c.counts["tissue"] for c in others], axis=0))
         axes.plot(nominal, [coverage(own, float(np.interp(n, share, BINS[1:]))).mean() for n in nominal], label=case)
     axes.plot([0.5, 1], [0.5, 1], color="grey", linewidth=0.8, linestyle="--")
