@@ -336,6 +336,7 @@ def intervals(arguments: argparse.Namespace) -> None:
     network = loaded(arguments.weights)
     targets = held_out(arguments)
     cells = [c for one in targets for name in ("T1w", "FLAIR", NONE) for c in ratios(network, one, name, torch.clone)]
+    known = [c for c in cells if c.data in CALIBRATED]
     print("| calibrated without | on | factor | tissue | slices, 5th to 95th | brightest | finest | finest of truth |")
     print("| --- | --- | ---: | ---: | --- | ---: | ---: | ---: |")
 
@@ -348,12 +349,8 @@ def intervals(arguments: argparse.Namespace) -> None:
         print(f"| {' | '.join(words)} |")
 
     for case in dict.fromkeys(cell.case for cell in cells):
-        line(
-            f"patient {case.split()[1]}",
-            case,
-            [c for c in known if c.case != case],
-            [c for c in cells if c.case == case],
-        )
+        others, own = [c for c in known if c.case != case], [c for c in cells if c.case == case]
+        line(f"patient {case.split()[1]}", case, others, own)
     for kind in UNSEEN:
         mine = [c for c in known if is_of(c.degradation, kind)]
         line(kind, kind, [c for c in known if not is_of(c.degradation, kind)], mine)
