@@ -56,7 +56,8 @@ SIGNS = {"bright": 1, "dark": -1}
 
 TILT = np.pi / 6  # of signals across thick slices, at most
 UNEVEN = 0.2  # standard deviation over mean of a patch, above which it is no even white matter
-PATCH = 12.0  # mm from the middle to the edges
+PATCH = 12.0  # mm from a place to the edges of what an observer looks at ...
+DRAWN = 20.0  # ... and of what is drawn into
 N_CANDIDATES = 24  # slices that are searched for even white matter
 FOLDS = 4
 DRAWS = 400
@@ -147,19 +148,18 @@ def site(data: Path, name: str, is_thick: bool, n_places: int) -> Site | None:
 
 def _white_matter(image: np.ndarray, guide: np.ndarray, spacing: float, medians: Sequence[float]) -> np.ndarray:
     """Tell where a patch is even, darker than the median tissue in T2w, and brighter in T1w."""
-    width = round(14 / spacing)
+    width, margin = round(14 / spacing), round(PATCH / spacing) + 1
     mean, mean_guide = uniform_filter(image, width), uniform_filter(guide, width)
     variance = (uniform_filter(image**2, width) - mean**2).clip(min=0)
-    return (np.sqrt(variance) < UNEVEN * mean) & (mean < medians[0]) & (mean_guide > medians[1])
+    white = (np.sqrt(variance) < UNEVEN * mean) & (mean < medians[0]) & (mean_guide > medians[1])
+    return white & np.pad(np.ones([n - 2 * margin for n in image.shape], dtype=bool), margin)
 
 
 def shape_of(
-    drawing: Drawing, places: tuple[Array, Array], frame: tuple[Sequence[int], Sequence[float]], at: Place, scale: float
+    drawing: Drawing, shape: tuple[int, ...], at: Place, spacing: tuple[float, float], scale: float
 ) -> np.ndarray:
-    """Return what a drawing adds, relative to white matter: an array as large as the places along and across, in mm.
-
-    The frame is that array's shape and spacing, the scale mm in an acquired pixel.
-    """
+    """Return what a drawing adds to white matter of 1, an array of a shape; the scale is mm in an acquired pixel."""
+    places = observers.turned(shape, at.centre, at.angle, spacing)
     size, width = drawing.size * scale, POINT_WIDTH * scale
     match drawing.kind:
         case "pair":
@@ -171,20 +171,20 @@ def shape_of(
         case "spot":
             return observers.line_pairs(*places, np.inf, np.pi / 2, SPOT_WIDTH * scale)
         case "lesion":
-            return lesion_shape(frame[0], at.centre, drawing.size, frame[1])
+            return lesion_shape(shape, at.centre, drawing.size, spacing)
         case _:
-            return np.zeros(frame[0])
+            return np.zeros(shape)
 
 
 def drawn(one: Site, drawing: Drawing, scale: float) -> tuple[Tensor, Tensor]:
     """Return the slices of target and reference (n, H, W) with a drawing at every place."""
     kinds = (drawing, dataclasses.replace(drawing, kind=drawing.in_reference or drawing.kind))
     added = np.zeros((2, *one.target.shape), dtype=np.float32)
-    frame = one.target.shape[-2:], one.spacing
-    for place in one.places:
-        where = observers.turned(frame[0], place.centre, place.angle, one.spacing)
+    for place in one.places if drawing.kind != "nothing" else []:
+        window, inside = patch(one, place, DRAWN)
         for shapes, kind in zip(added, kinds, strict=True):
-            shapes[place.index] += shape_of(kind, where, frame, place, scale)
+            part = shapes[place.index][window]
+            part += shape_of(kind, part.shape, inside, one.spacing, scale)
     contrasts = (drawing.target * one.levels[0], drawing.reference * one.levels[1])
     high_res, guide = (
         (image + contrast * torch.from_numpy(shapes)).clamp(min=0)
@@ -193,12 +193,15 @@ def drawn(one: Site, drawing: Drawing, scale: float) -> tuple[Tensor, Tensor]:
     return high_res, guide
 
 
-def patch(one: Site, place: Place) -> tuple[slice, slice]:
-    """Return the rows and columns about a place."""
-    starts = [round(c) - round(PATCH / s) for c, s in zip(place.centre, one.spacing, strict=True)]
-    lengths = [2 * round(PATCH / s) + 1 for s in one.spacing]
-    rows, columns = (slice(start, start + length) for start, length in zip(starts, lengths, strict=True))
-    return rows, columns
+def patch(one: Site, place: Place, reach: float) -> tuple[tuple[slice, slice], Place]:
+    """Return the rows and columns within a reach in mm of a place, as far as there are any, and the place in them."""
+    windows = []
+    for centre, spacing, size in zip(place.centre, one.spacing, one.target.shape[-2:], strict=True):
+        middle, half = round(centre), round(reach / spacing)
+        windows.append(slice(max(middle - half, 0), min(middle + half + 1, size)))
+    rows, columns = windows
+    inside = place.centre[0] - rows.start, place.centre[1] - columns.start
+    return (rows, columns), dataclasses.replace(place, centre=inside)
 
 
 # ----------------------------------------------------------------------------------------------------------- imaging
@@ -215,7 +218,7 @@ def images(one: Site, drawing: Drawing, setting: Setting, network: nn.Module) ->
     output = in_head(network, low_res, guide)
     kinds = dict(zip(IMAGES, (low_res, output, with_consistency(output, low_res, scans[0][1])), strict=True))
     return {
-        kind: [(slices[place.index][patch(one, place)] / one.levels[0]).numpy() for place in one.places]
+        kind: [(slices[place.index][patch(one, place, PATCH)[0]] / one.levels[0]).numpy() for place in one.places]
         for kind, slices in kinds.items()
     }
 
@@ -247,10 +250,10 @@ class Observed:
 
     def __init__(self, sites: list[Site], setting: Setting, network: nn.Module) -> None:
         self.sites, self.setting, self.network = sites, setting, network
-        patients = [number for number, one in enumerate(sites) for _ in one.places]
+        self.patients = np.array([number for number, one in enumerate(sites) for _ in one.places])
         slices = [place.index for one in sites for place in one.places]
         self.folds = np.asarray(slices) % FOLDS  # no slice is in two folds
-        self.counts = observers.bootstrap_counts(patients, DRAWS, seed=0)
+        self.counts = observers.bootstrap_counts(self.patients, DRAWS, seed=0)
         self._patches: dict[Drawing, list[dict[str, list[np.ndarray]]]] = {}
 
     def patches(self, drawing: Drawing) -> list[dict[str, list[np.ndarray]]]:
@@ -264,19 +267,20 @@ class Observed:
         patches = [one for found in self.patches(drawing) for one in found[image]]
         return np.stack([np.tensordot(c, p, 2) for c, p in zip(channels, patches, strict=True)]).astype(np.float64)
 
+    def scores(self, train: tuple[Array, Array], *others: Array) -> list[Array]:
+        """Return the scores of examples (n_places, n_channels) by templates of other slices."""
+        return observers.cross_fitted_scores(train, self.folds, self.patients, *others)
+
     def channels(self, first: Drawing, second: Drawing) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Return the channels of each place that suit a task, and the last of them, the difference of both signals."""
         suited, difference = [], []
         for one in self.sites:
             scale = self.setting.voxels * one.spacing[0]
             for place in one.places:
-                rows, columns = patch(one, place)
+                (rows, columns), inside = patch(one, place, PATCH)
                 shape = rows.stop - rows.start, columns.stop - columns.start
-                inside = dataclasses.replace(
-                    place, centre=(place.centre[0] - rows.start, place.centre[1] - columns.start)
-                )
                 where = observers.turned(shape, inside.centre, place.angle, one.spacing)
-                shapes = [shape_of(kind, where, (shape, one.spacing), inside, scale) for kind in (first, second)]
+                shapes = [shape_of(kind, shape, inside, one.spacing, scale) for kind in (first, second)]
                 signal = (shapes[0] - shapes[1])[None] / np.linalg.norm(shapes[0] - shapes[1])
                 suited.append(np.concatenate((channels_of(first, where, inside, scale), signal)))
                 difference.append(signal)
@@ -305,7 +309,7 @@ def two_alternatives(
     channelised, matched = {}, {}
     for image in IMAGES:
         examples, tested = ([seen.seen(drawing, suited, image) for drawing in two] for two in (learnt, shown))
-        channelised[image] = observers.cross_fitted_scores((examples[0], examples[1]), seen.folds, *tested)
+        channelised[image] = seen.scores((examples[0], examples[1]), *tested)
         matched[image] = [seen.seen(drawing, difference, image)[:, 0] for drawing in shown]
     for observer, scores in (("channelised", channelised), ("matched filter", matched)):
         yield from compared(seen, {**what, "sign": "", "observer": observer}, scores)
@@ -326,8 +330,8 @@ def points(seen: Observed, separation: float) -> Iterator[dict[str, Any]]:
 
 def compared(seen: Observed, what: dict[str, Any], scores: dict[str, list[Array]]) -> Iterator[dict[str, Any]]:
     """Yield the area in each image, its interval, and the interval of what it is above that of the low-res."""
-    draws = {image: observers.area_under_curve(*pair, seen.counts) for image, pair in scores.items()}
-    areas = {image: float(observers.area_under_curve(*pair)[0]) for image, pair in scores.items()}
+    draws = {image: observers.area_under_curve(*pair, seen.patients, seen.counts) for image, pair in scores.items()}
+    areas = {image: float(observers.area_under_curve(*pair, seen.patients)[0]) for image, pair in scores.items()}
     for image in IMAGES:
         low, high = observers.interval(draws[image])
         gain_low, gain_high = observers.interval(draws[image] - draws[IMAGES[0]])
@@ -368,8 +372,8 @@ def lesions(seen: Observed, diameter: float, sign: str) -> Iterator[dict[str, An
     for where in present:
         learnt = "both" if where == "both" else "target"
         scores = {
-            image: observers.cross_fitted_scores(
-                (found[learnt, image], found["absent", image]), seen.folds, found[where, image], found["absent", image]
+            image: seen.scores(
+                (found[learnt, image], found["absent", image]), found[where, image], found["absent", image]
             )
             for image in IMAGES
         }
@@ -383,7 +387,7 @@ def false_positives(
     """Yield how often the low-res image's observer sees a lesion where there is none, at its own threshold of 10 %."""
     train = found["target", IMAGES[0]], found["absent", IMAGES[0]]
     looked_at = {(where, image): found[where, image] for where in ("absent", "reference") for image in IMAGES}
-    scores = observers.cross_fitted_scores(train, seen.folds, *looked_at.values())
+    scores = seen.scores(train, *looked_at.values())
     threshold = np.quantile(scores[0], 1 - FALSE_POSITIVES)
     for (where, image), score in zip(looked_at, scores, strict=True):
         rates = (seen.counts @ (score > threshold)) / len(score)
@@ -529,7 +533,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--weights", type=Path, default=Path(__file__).parents[1] / "models" / "model.pt")
     parser.add_argument("--only", nargs="*", choices=DEGRADATIONS, help="degradations, all by default")
-    parser.add_argument("--places", type=int, default=48, help="of each patient, at least, where there are as many")
+    parser.add_argument("--places", type=int, default=36, help="of each patient, at least, where there are as many")
     parser.add_argument("--noise", type=float, default=0.02, help="of the low-res, of the mean tissue")
     parser.add_argument("--csv", type=Path)
     parser.add_argument("--plot", type=Path)

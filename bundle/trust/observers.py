@@ -14,6 +14,7 @@ import numpy.typing as npt
 from scipy.special import eval_genlaguerre
 
 Array = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.int_]
 
 FWHM: Final = float(np.sqrt(8 * np.log(2)))  # of a Gaussian, in standard deviations
 RIDGE: Final = 0.001  # added to the variance of each channel, of itself
@@ -110,14 +111,23 @@ def fitted_scores(train: tuple[Array, Array], *others: Array) -> list[Array]:
     return [(other @ template - middle) / deviation for other in others]
 
 
-def cross_fitted_scores(train: tuple[Array, Array], folds: npt.NDArray[np.int_], *others: Array) -> list[Array]:
+def cross_fitted_scores(train: tuple[Array, Array], folds: Indices, strata: Indices, *others: Array) -> list[Array]:
     """Return scores of examples (n, channels), each by a template that has seen no example of its own fold.
 
+    The mean of both kinds in each stratum, a patient, is taken off first: of what all images of a patient have in
+    common no template has to learn that it means nothing.
+
     Args:
-        train: examples of both kinds, example i of each in fold ``folds[i]``.
+        train: examples of both kinds, example i of each in fold ``folds[i]`` and stratum ``strata[i]``.
         folds: (n,).
+        strata: (n,).
         others: what to score, likewise; may be those of ``train``.
     """
+    means = np.empty_like(train[0])
+    for stratum in np.unique(strata):
+        own = strata == stratum
+        means[own] = (train[0][own].mean(0) + train[1][own].mean(0)) / 2
+    train, others = (train[0] - means, train[1] - means), tuple(other - means for other in others)
     scores = [np.empty(len(folds)) for _ in others]
     for fold in np.unique(folds):
         own = folds == fold
@@ -127,29 +137,30 @@ def cross_fitted_scores(train: tuple[Array, Array], folds: npt.NDArray[np.int_],
     return scores
 
 
-def area_under_curve(first: Array, second: Array, counts: npt.NDArray[np.int_] | None = None) -> Array:
+def area_under_curve(first: Array, second: Array, strata: Indices, counts: Indices | None = None) -> Array:
     """Return the share of pairs in which the first kind has the higher score, ties counted as one half.
 
     Args:
         first: scores (n,).
         second: scores (n,) at the same places.
+        strata: (n,), patients; pairs are of one patient.
         counts: (draws, n), how often each place counts; ``None`` for once.
 
     Returns:
         Array (draws,), of one draw without ``counts``.
     """
     weights = np.ones((1, len(first))) if counts is None else counts.astype(np.float64)
-    higher = (first[:, None] > second) + 0.5 * (first[:, None] == second)
-    return np.asarray(((weights @ higher) * weights).sum(1) / weights.sum(1) ** 2)
+    pairs = strata[:, None] == strata
+    higher = ((first[:, None] > second) + 0.5 * (first[:, None] == second)) * pairs
+    return np.asarray(((weights @ higher) * weights).sum(1) / ((weights @ pairs) * weights).sum(1))
 
 
-def bootstrap_counts(strata: Sequence[int], draws: int, seed: int) -> npt.NDArray[np.int_]:
+def bootstrap_counts(strata: Indices, draws: int, seed: int) -> Indices:
     """Return how often each place (n,) counts in each draw (draws, n): drawn again within its stratum, a patient."""
     generator = np.random.default_rng(seed)
-    kinds = np.asarray(strata)
-    counts = np.zeros((draws, len(kinds)), dtype=np.int_)
-    for kind in np.unique(kinds):
-        own = np.flatnonzero(kinds == kind)
+    counts = np.zeros((draws, len(strata)), dtype=np.int_)
+    for stratum in np.unique(strata):
+        own = np.flatnonzero(strata == stratum)
         counts[:, own] = generator.multinomial(len(own), np.full(len(own), 1 / len(own)), size=draws)
     return counts
 

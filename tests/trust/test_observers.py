@@ -104,7 +104,7 @@ def test_area_of_the_ideal_observer_in_white_noise_is_the_normal_integral_of_its
     signal *= detectability / np.linalg.norm(signal)
     present, absent = generator.normal(size=(2, 4000, *signal.shape))
     scores = [np.tensordot(images, signal, 2) for images in (present + signal, absent)]
-    assert area_under_curve(*scores) == pytest.approx(ndtr(detectability / np.sqrt(2)), abs=0.015)
+    assert area_under_curve(*scores, np.zeros(4000)) == pytest.approx(ndtr(detectability / np.sqrt(2)), abs=0.015)
 
 
 def test_hotelling_template_prewhitens() -> None:
@@ -118,7 +118,7 @@ def test_hotelling_template_prewhitens() -> None:
     cosine = template @ ideal / np.linalg.norm(template) / np.linalg.norm(ideal)
     assert cosine > 0.98
     detectability = np.sqrt(signal @ ideal)
-    area = area_under_curve(first[:4000] @ template, second[:4000] @ template)
+    area = area_under_curve(first[:4000] @ template, second[:4000] @ template, np.zeros(4000))
     assert area == pytest.approx(ndtr(detectability / np.sqrt(2)), abs=0.015)
 
 
@@ -135,8 +135,9 @@ def test_area_of_cross_fitted_scores_of_noise_is_not_biased_upward() -> None:
     for seed in range(40):
         generator = np.random.default_rng(seed)
         train = (generator.normal(size=(60, 8)), generator.normal(size=(60, 8)))
-        areas.append(area_under_curve(*cross_fitted_scores(train, np.arange(60) % 4, *train))[0])
-        own.append(area_under_curve(*fitted_scores(train, *train))[0])
+        folds, one = np.arange(60) % 4, np.zeros(60, dtype=int)
+        areas.append(area_under_curve(*cross_fitted_scores(train, folds, one, *train), one)[0])
+        own.append(area_under_curve(*fitted_scores(train, *train), one)[0])
     assert np.mean(areas) < 0.52
     assert np.mean(own) > 0.6  # what testing on the examples would have said
 
@@ -145,24 +146,43 @@ def test_area_is_the_statistic_of_mann_and_whitney_with_ties() -> None:
     generator = np.random.default_rng(6)
     first, second = generator.integers(0, 9, (2, 40)).astype(float)
     expected = mannwhitneyu(first, second).statistic / 40**2
-    assert area_under_curve(first, second)[0] == pytest.approx(expected)
+    assert area_under_curve(first, second, np.zeros(40))[0] == pytest.approx(expected)
+
+
+def test_cross_fitted_scores_do_not_depend_on_what_all_images_of_a_patient_have_in_common() -> None:
+    generator = np.random.default_rng(8)
+    train = (generator.normal(size=(40, 3)) + 0.5, generator.normal(size=(40, 3)))
+    folds, strata = np.arange(40) % 4, np.arange(40) // 20
+    moved = tuple(kind + 7.0 * strata[:, None] for kind in train)
+    scores = [cross_fitted_scores(examples, folds, strata, *examples) for examples in (train, moved)]
+    np.testing.assert_allclose(scores[0], scores[1], atol=1e-9)
+
+
+def test_area_compares_images_of_one_patient_alone() -> None:
+    generator = np.random.default_rng(9)
+    first, second = generator.normal(size=(2, 30))
+    strata = np.arange(30) // 15
+    parts = [area_under_curve(first[half], second[half], strata[half])[0] for half in (strata == 0, strata == 1)]
+    assert area_under_curve(first + 9 * strata, second + 9 * strata, strata)[0] == pytest.approx(np.mean(parts))
 
 
 def test_area_of_counts_is_that_of_repeated_scores() -> None:
     generator = np.random.default_rng(7)
     first, second = generator.normal(size=(2, 12))
-    counts = bootstrap_counts([0] * 5 + [1] * 7, 3, seed=0)
+    strata = np.repeat([0, 1], (5, 7))
+    counts = bootstrap_counts(strata, 3, seed=0)
     assert (counts[:, :5].sum(1) == 5).all()
     assert (counts[:, 5:].sum(1) == 7).all()
-    expected = [area_under_curve(first.repeat(c), second.repeat(c))[0] for c in counts]
-    np.testing.assert_allclose(area_under_curve(first, second, counts), expected)
+    expected = [area_under_curve(first.repeat(c), second.repeat(c), strata.repeat(c))[0] for c in counts]
+    np.testing.assert_allclose(area_under_curve(first, second, strata, counts), expected)
 
 
 def test_interval_holds_the_true_area_of_most_samples() -> None:
     truth, held = ndtr(1 / np.sqrt(2)), 0
     for seed in range(100):
         first, second = np.random.default_rng(seed).normal(size=(2, 80))
-        low, high = interval(area_under_curve(first + 1, second, bootstrap_counts([0] * 80, 200, seed)))
+        one = np.zeros(80, dtype=int)
+        low, high = interval(area_under_curve(first + 1, second, one, bootstrap_counts(one, 200, seed)))
         held += low <= truth <= high
     assert 88 <= held <= 100
 
