@@ -115,6 +115,7 @@ class Target:
 
     name: str
     slices: dict[bool, dict[str, Tensor]]  # by whether across thick slices, then by contrast, the target's ""
+    spacing: dict[bool, tuple[float, float]]  # mm between rows and columns, likewise
 
 
 def files_of(path: Path, folders: list[Path]) -> dict[str, Path]:
@@ -137,7 +138,7 @@ def target(path: Path, folders: list[Path], n_slices: int) -> Target:
     axes = {False: axis}
     if max(spacing) < ISOTROPIC * min(spacing):
         axes[True] = (axis + 2) % 3  # rows then run along the through-plane axis, or are turned to
-    slices = {}
+    slices, distances = {}, {}
     for is_thick, across in axes.items():
         kept = np.flatnonzero(tissue_slices(scaled[""], across))
         kept = kept[((np.arange(n_slices) + 0.5) * len(kept) / n_slices).astype(int)]
@@ -146,7 +147,10 @@ def target(path: Path, folders: list[Path], n_slices: int) -> Target:
             for n, v in scaled.items()
         }
         slices[is_thick] = {n: torch.from_numpy(v[kept].astype(np.float32)) for n, v in turned.items()}
-    return Target(f"{path.parent.name} {SUFFIX.sub('', path.name).removeprefix('sub-')}", slices)
+        others = [i for i in range(3) if i not in (across, axis)]
+        rows, columns = (axis, *others) if is_thick else others
+        distances[is_thick] = spacing[rows], spacing[columns]
+    return Target(f"{path.parent.name} {SUFFIX.sub('', path.name).removeprefix('sub-')}", slices, distances)
 
 
 def rows(

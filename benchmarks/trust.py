@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from degradations import DEGRADATIONS, NONE, Target, loaded, restored, target
 from matplotlib.figure import Figure
-from scipy.ndimage import distance_transform_edt, uniform_filter
+from scipy.ndimage import uniform_filter
 from scipy.stats import spearmanr
 
 from bundle.acquisition import AxisEstimate, Consistency
@@ -39,7 +39,7 @@ from bundle.settings import recorded
 from bundle.tools.calibrating import COVERAGE, error_ratios
 from bundle.transforms import LoadPaird, NormaliseIntensityd, SlicesLastd
 from bundle.trust.input_checks import RULES
-from bundle.trust.lesion import lesion_contrast, lesion_shape
+from bundle.trust.lesion import homogeneous_places, lesion_contrast, lesion_shape
 from bundle.trust.profile import N_SLICES, Profile, profile, tissue_threshold
 from bundle.trust.training_profile import distance_from_training, summarise
 from bundle.volumes.intensity import tissue_slices
@@ -465,23 +465,6 @@ def wrong(arguments: argparse.Namespace) -> None:
 # --------------------------------------------------------------------------------------------------------- lesions
 
 WRONG = ("mirrored", "of another slice", "5 mm aside", "20 mm aside", "noise")
-
-
-def homogeneous_places(slice_: Volume, spacing: Sequence[float], n: int) -> list[tuple[int, int]]:
-    """Return the middles of the most even patches in the middle of the head, 20 mm or more apart."""
-    tissue = slice_ > tissue_threshold(slice_)
-    depth = distance_transform_edt(tissue, sampling=spacing[:2])
-    width = round(14 / spacing[0])
-    variance = uniform_filter(slice_**2, width) - uniform_filter(slice_, width) ** 2
-    variance[depth < min(12, 0.6 * depth.max())] = np.inf
-    places: list[tuple[int, int]] = []
-    rows, columns = np.indices(slice_.shape)
-    for _ in range(n):
-        row, column = np.unravel_index(np.argmin(variance), variance.shape)
-        places.append((int(row), int(column)))
-        near = np.hypot((rows - row) * spacing[0], (columns - column) * spacing[1]) < 20
-        variance[near] = np.inf
-    return places
 
 
 LESION_IN_TARGET, LESION_IN_REFERENCE = 0.6, -0.3

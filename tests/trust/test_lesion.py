@@ -11,7 +11,7 @@ from bundle.engines import GeneratorLoader
 from bundle.kspace import project, restore_measured, restore_measured_magnitude, zero_fill
 from bundle.networks import build
 from bundle.settings import recorded
-from bundle.trust.lesion import lesion_contrast, lesion_shape
+from bundle.trust.lesion import homogeneous_places, lesion_contrast, lesion_shape
 
 PLACE = ((40.0, 45.0), 6.0, (0.6, 0.6))
 FACTOR = 4
@@ -112,6 +112,23 @@ def test_a_lesion_only_in_the_target_survives_in_the_measured_block_whatever_the
     kept = (outputs[1] - outputs[0])[0, 0].numpy()
     measured = 0.4 * project(blob(), FACTOR)[0, 0].numpy()
     assert np.abs(kept - measured).max() < (1e-3 if magnitude else 1e-9)
+
+
+def test_homogeneous_places_are_even_deep_apart_and_where_they_may_be() -> None:
+    rows, columns = np.indices((160, 180))
+    head = np.where(np.hypot(rows - 80, columns - 90) < 70, 1.0, 0.0).astype(np.float32)
+    head += np.where((head > 0) & (columns < 90), 0.3 * np.random.default_rng(0).normal(size=head.shape), 0)
+    places = homogeneous_places(head.astype(np.float32), (1.0, 1.0), 6, among=rows < 100)
+    assert len(places) == 6
+    assert all(row < 100 and column > 95 and np.hypot(row - 80, column - 90) <= 70 - 11 for row, column in places)
+    assert min(np.hypot(a - c, b - d) for a, b in places for c, d in places if (a, b) != (c, d)) >= 20
+
+
+def test_homogeneous_places_are_fewer_where_there_is_no_more_room() -> None:
+    head = np.pad(np.ones((60, 60), dtype=np.float32), 20)
+    places = homogeneous_places(head, (1.0, 1.0), 50)
+    assert 1 < len(places) < 50
+    assert len(set(places)) == len(places)
 
 
 @pytest.mark.long
