@@ -77,7 +77,8 @@ def _contrasts(found: Profile, seen: Seen) -> Iterator[Told]:
     target_is_t2w = found.target_fluid > FLUID_OF_T2W
     reference_is_t2w = found.reference_fluid is not None and found.reference_fluid > FLUID_OF_T2W
     trained_target, trained_reference = (seen.get(key) or [] for key in ("target_fluid", "reference_fluid"))
-    target_is_wrong = not target_is_t2w and all(fluid > FLUID_OF_T2W for fluid in trained_target)
+    # trainings with a few targets of other contrasts among those of T2w are for T2w all the same
+    target_is_wrong = not target_is_t2w and (not trained_target or max(trained_target) > FLUID_OF_T2W)
     reference_is_wrong = reference_is_t2w and all(fluid <= FLUID_OF_T2W for fluid in trained_reference)
     if target_is_wrong and reference_is_wrong:
         yield (
@@ -89,7 +90,7 @@ def _contrasts(found: Profile, seen: Seen) -> Iterator[Told]:
         yield (
             Doubt.NOT_T2W,
             "The target does not look T2-weighted: fluid in the middle of the head is not bright; check that this "
-            "is the right series, since these weights know T2-weighted targets only.",
+            "is the right series, since these weights are for T2-weighted targets.",
         )
     elif reference_is_wrong:
         yield (
