@@ -35,18 +35,18 @@ from bundle.case import Case
 from bundle.doubts import Doubt, Verdict, by_gravity
 from bundle.errors import InputError, input_error
 from bundle.keys import CASE, IMAGE, PRED, REFERENCE
-from bundle.registration.plausibility import MISPLACED, SAME_HEAD, SHIFTED
+from bundle.registration.plausibility import MISPLACED, SAME_HEAD, TOLD_FROM
 from bundle.reports.spreadsheet import write_csv
 from bundle.reports.text_table import markdown_table
 from bundle.transforms import LoadPaird, MeasuredBlockd, TissueSlicesd
-from bundle.trust.input_checks import FLUID_OF_T2W, NOISE_FLOOR, SHARED_EDGES
-from bundle.trust.output_checks import LARGEST_DISAGREEMENT
+from bundle.trust.input_checks import FLUID_OF_T2W, LARGEST_DISTANCE, NOISE_FLOOR, SHARED_EDGES
+from bundle.trust.training_profile import HISTOGRAMS, distance_from_training
 from bundle.volumes.geometry import through_plane_axis
 from bundle.volumes.intensity import tissue_threshold
 
 ROOT = Path(__file__).resolve().parents[1]
 DEGRADATIONS = {"4x": (4.0, "box"), "2x": (2.0, "box"), "3x, Hann": (3.0, "hann")}
-SLAB = 60.0  # mm in the middle of a volume across its slices that are kept
+SLAB, FEW = 60.0, 4.0  # mm in the middle of a volume across its slices that are kept; where few are
 REFUSED, LEFT_OUT = "refused", "reference left out, look"
 LEFT_OUT_FOR = {Doubt.OTHER_PATIENT, Doubt.MISPLACED}
 RIGHT, NO_FAULT, OTHER_DATA, WRONG = "right", "harmless", "other data", "wrong"
@@ -83,10 +83,14 @@ class Volume:
         affine[:3, 3] += start * affine[:3, axis]
         return Volume(self.voxels[(slice(None),) * axis + (slice(start, stop),)], affine)
 
-    def middle(self) -> "Volume":
-        """Return the slices in the middle."""
+    def few(self) -> "Volume":
+        """Return so few slices in the middle that nobody can tell whose head it is."""
+        return self.middle(FEW)
+
+    def middle(self, mm: float = SLAB) -> "Volume":
+        """Return the slices in the middle, two or more."""
         axis = self.slice_axis
-        extra = max(0, self.voxels.shape[axis] - round(SLAB / self.spacing[axis]))
+        extra = max(0, self.voxels.shape[axis] - max(2, round(mm / self.spacing[axis])))
         return self.part(extra // 2, self.voxels.shape[axis] - (extra - extra // 2), axis)
 
     def with_value(self, value: float, where: Any) -> "Volume":
@@ -98,11 +102,12 @@ class Volume:
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """Hold a target, before it is degraded, and a reference; and a value that some voxels of the target get then."""
+    """Hold a target, before it is degraded, and a reference; a value that some voxels of the target get then."""
 
     target: Volume
     reference: Volume
     mark: tuple[float, Any] | None = None
+    register: bool = True  # or --no-register
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,7 +142,9 @@ def own(data: Path, stem: str) -> Iterator[tuple[Kind, Pair]]:
     for name, path in files.items():
         if path.is_file():
             told = kind(f"own {name}", group=RIGHT)
-            if folder == "ixi_slices":
+            if name == "T1w" and "L03" in stem:  # the data set's own registration and motion of this patient
+                told = kind("own T1w, known to lie 1 mm off (L03)", *LAY_OFF, group=NO_FAULT)
+            elif folder == "ixi_slices":
                 told = kind("T1w of other levels (ixi_slices)", Doubt.OTHER_PATIENT, Doubt.EDGES)
             elif folder in ("spine", "prostate"):
                 told = kind("another part of the body", Doubt.HISTOGRAM, group=OTHER_DATA)
@@ -160,15 +167,34 @@ def spoilt(pair: Pair, other: Volume, flair: Volume | None) -> Iterator[tuple[Ki
         kind("reference mirrored", Doubt.OTHER_PATIENT, Doubt.EDGES),
         lambda: change(pair, reference=change(reference, voxels=np.flip(reference.voxels, side).copy())),
     )
-    for mm in (1.5, 5, 20):
+    yield (
+        kind("noise as reference", Doubt.OTHER_PATIENT, Doubt.MISPLACED),
+        lambda: change(pair, reference=change(reference, voxels=noise_like(reference))),
+    )
+    if reference.voxels.shape != target.voxels.shape:  # is registered always, so that nothing below lies off
+        return
+    for mm in (2, 5, 20):
         yield (
             kind(f"reference {mm:g} mm off", *LAY_OFF),
             lambda mm=mm: change(pair, reference=reference.moved(mm, rows)),
         )
+    yield kind("own T1w, --no-register", group=RIGHT), lambda: change(pair, register=False)
+    for mm, doubts in ((2, (Doubt.DISPLACED, Doubt.MISPLACED)), (5, (Doubt.MISPLACED,))):
+        yield (
+            kind(f"reference {mm:g} mm off, --no-register", *doubts),
+            lambda mm=mm: change(pair, reference=reference.moved(mm, rows), register=False),
+        )
+    few = Pair(target.few(), reference.few())
+    yield kind("own T1w, few slices", group=RIGHT), lambda: few
     yield (
-        kind("noise as reference", Doubt.OTHER_PATIENT),
-        lambda: change(pair, reference=change(reference, voxels=noise_like(reference))),
+        kind("reference 20 mm off, few slices", Doubt.EDGES),
+        lambda: change(few, reference=few.reference.moved(20, rows)),
     )
+    if other.voxels.shape == target.voxels.shape:
+        stranger = change(other.few(), affine=few.target.affine)
+        yield kind("of another patient, few slices", Doubt.EDGES), lambda: change(few, reference=stranger)
+    empty = change(target, voxels=np.zeros_like(target.voxels))
+    yield kind("target of one voxel"), lambda: Pair(empty, reference, (1000, centre(target.middle())))
     yield (
         kind("reference all zero"),
         lambda: change(pair, reference=change(reference, voxels=np.zeros_like(reference.voxels))),
@@ -178,11 +204,7 @@ def spoilt(pair: Pair, other: Volume, flair: Volume | None) -> Iterator[tuple[Ki
     if flair is not None:
         yield kind("FLAIR as target", Doubt.NOT_T2W), lambda: Pair(flair, reference)
     yield kind("T2w as reference", Doubt.REFERENCE_T2W), lambda: change(pair, reference=target)
-    for share in (0.05, 0.1):
-        yield (
-            kind(f"noise of {share:.0%} on the target", Doubt.NOISE),
-            lambda share=share: change(pair, target=noisy(target, share)),
-        )
+    yield kind("noise of 5% on the target", Doubt.NOISE), lambda: change(pair, target=noisy(target, 0.05))
     yield (
         kind("noise of 10% on the reference", Doubt.NOISE),
         lambda: change(pair, reference=noisy(reference, 0.1)),
@@ -265,15 +287,19 @@ class Inference:
     """Do with a pair what a run does, up to the network's output."""
 
     def __init__(self, weights: Path, folder: Path, n_slices: int) -> None:
-        parser = ConfigParser()
-        parser.read_config(ROOT / "configs" / "inference.yaml")
         given = {"ckpt_path": str(weights), "output_dir": str(folder), "write_doubtful": True, "device": "cpu"}
         files = {name: str(folder / f"{name}.nii") for name in ("image", "reference")}
-        parser.update(given | files | {"bundle_root": str(ROOT), "mixed_precision": False})
+        given |= files | {"bundle_root": str(ROOT), "mixed_precision": False}
         for name in files:
             nib.save(nib.Nifti1Image(np.ones((20, 20, 2), np.float32), np.eye(4)), files[name])
-        get = parser.get_parsed_content
-        self.prepare, self.network, self.inferer = get("prepare"), get("network"), get("inferer")
+        self.prepare = {}
+        for register in (False, True):
+            parser = ConfigParser()
+            parser.read_config(ROOT / "configs" / "inference.yaml")
+            parser.update(given | ({} if register else {"register": False}))
+            get = parser.get_parsed_content
+            self.prepare[register] = get("prepare")
+        self.network, self.inferer, self.seen = get("network"), get("inferer"), get("record").seen
         self.output_checks = get("postprocessing::transforms::0")
         get("loader").load()
         self.network.eval()
@@ -287,7 +313,7 @@ class Inference:
         case, paths, refused = Case(name), {IMAGE: self.files["image"], REFERENCE: self.files["reference"]}, ""
         row: Row = {}
         try:
-            item = self.fewer(self.prepare({**paths, CASE: case}))
+            item = self.fewer(self.prepare[pair.register]({**paths, CASE: case}))
             item[PRED] = self.inferer(item[IMAGE][None], self.network)[0]
             case = self.output_checks(item)[CASE]
             at_4x = self.for_4x({**paths, CASE: "4x"})[CASE]
@@ -298,6 +324,18 @@ class Inference:
             refused = str(cause).partition(": ")[2]
         facts = case.facts()
         row |= {key: value for key, value in facts.get("input", {}).items() if isinstance(value, float)}
+        row["histogram"] = (
+            max(
+                (
+                    distance_from_training(facts["input"][key], self.seen[key])
+                    for key in HISTOGRAMS
+                    if facts["input"][key]
+                ),
+                default=None,
+            )
+            if "input" in facts
+            else None
+        )
         registered = facts.get("registration", {})
         row |= {key: registered.get(key) for key in ("sharpness", "apparent_shift_mm", "displacement_mm")}
         row["disagreement"] = facts.get("data_consistency", {}).get("disagreement")
@@ -340,7 +378,7 @@ OTHERS = {  # whose reference stands for another patient's: on the target's own 
     "tumour_native/sub-FG6692": "tumour_mni/sub-DU7294",
     "brainweb_sim/sub-BW47": "brainweb_sim/sub-BW05",
 }
-N_OF_REFERENCE = 7  # faults, the first, that concern the reference's place: all that patients of training get
+N_OF_REFERENCE = 7  # faults, the first, that concern what the reference shows: all that patients of training get
 UNSEEN = {"L12", "C19", "DU7294", "BW05", "BW47", "IXI", "S01", "X0000"}  # that trained nothing
 
 
@@ -373,7 +411,8 @@ def measured(arguments: argparse.Namespace) -> pd.DataFrame:
                 reference = reference.middle()
             begin = time.perf_counter()
             target = degraded(target, name)
-            row = inference(stem, Pair(target.with_value(*pair.mark) if pair.mark else target, reference))
+            marked = target.with_value(*pair.mark) if pair.mark else target
+            row = inference(stem, Pair(marked, reference, register=pair.register))
             about = {"session": stem, "patient": SESSIONS[stem], "degradation": name}
             about |= {"what": told.name, "group": told.group, "meant": " ".join(sorted(d.name for d in told.meant))}
             seconds = time.perf_counter() - begin
@@ -386,11 +425,12 @@ MEASURES = {  # by the CSV's name: what it is, the doubt, its limit, and whether
     "sharpness": ("sharpness", Doubt.OTHER_PATIENT, SAME_HEAD, False),
     "edge_agreement": ("edge agreement", Doubt.EDGES, SHARED_EDGES, False),
     "apparent_shift_mm": ("shift seen, mm", Doubt.MISPLACED, MISPLACED, True),
-    "displacement_mm": ("registration's, mm", Doubt.REGISTERED, SHIFTED, True),
+    "displacement_mm": ("registration's, mm", Doubt.REGISTERED, TOLD_FROM, True),
     "target_fluid": ("fluid of the target", Doubt.NOT_T2W, FLUID_OF_T2W, False),
     "reference_fluid": ("fluid of the reference", Doubt.REFERENCE_T2W, FLUID_OF_T2W, True),
     "target_noise": ("noise of the target", Doubt.NOISE, NOISE_FLOOR, True),
-    "disagreement": ("disagreement", Doubt.DISAGREEMENT, LARGEST_DISAGREEMENT, True),
+    "histogram": ("distance of histograms", Doubt.HISTOGRAM, LARGEST_DISTANCE, True),
+    "disagreement": ("disagreement", None, np.nan, True),
 }
 
 
@@ -478,9 +518,11 @@ def by_measure(rows: pd.DataFrame) -> str:
 
     lines = []
     for column, (title, doubt, limit, above) in MEASURES.items():
-        meant = rows[has(rows, doubt, "meant")] if doubt is not Doubt.DISAGREEMENT else groups(rows)["wrong"]
+        meant = rows[has(rows, doubt, "meant")] if doubt else groups(rows)["wrong"]
         right = [part[column] for part in list(groups(rows).values())[:3]]
-        lines.append((title, f"{'>' if above else '<'} {limit:g}", *map(spread, (*right, meant[column]))))
+        lines.append(
+            (title, f"{'>' if above else '<'} {limit:g}" if doubt else "", *map(spread, (*right, meant[column])))
+        )
     return markdown_table(("measure", "doubted", "right: unseen", "of training", "simulated", "where meant"), lines)
 
 

@@ -108,6 +108,13 @@ def test_one_target_of_another_contrast_in_training_silences_no_warning_of_contr
     assert "seem to be swapped" in sentence
 
 
+def test_one_odd_volume_in_training_excuses_no_histogram() -> None:
+    odd = summarise([like_usual(), like_usual(0.02), like_usual(0.4)])
+    assert odd["target_histogram"]["limit"] > 0.3
+    assert told(like_usual(-0.09), odd) == []
+    assert len(told(like_usual(-0.12), odd)) == 2  # target and reference
+
+
 def test_edges_are_held_to_those_of_training_where_these_agree_well() -> None:
     close = summarise([like_usual(shift, edge_agreement=0.95) for shift in (-0.02, 0, 0.02)])
     assert told(like_usual(edge_agreement=0.86), close) == []
