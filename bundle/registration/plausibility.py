@@ -16,9 +16,9 @@ WORSE: Final = 0.98
 # Displacement in mm that is worth a warning, and a registration where it is the mean over the head; from about 1 mm
 # on the output is no better than without reference (docs/registration.md has what pairs in place and moved ones show).
 SHIFTED: Final = 0.7
-# From here on the registration of a reference on the target's own grid is told: between pairs in place (to 0.88 mm) and
+# From here on the registration of a reference on the target's own grid is told: between pairs in place (to 0.94 mm) and
 # references moved by 2 mm (from 1.8 mm).
-TOLD_FROM: Final = 1.0
+TOLD_FROM: Final = 1.2
 # From here on the output is worse than without reference (docs/registration.md has what displacements cost).
 MISPLACED: Final = 2.0
 # Sharpness below which the reference may show another head (docs/registration.md has the measured ranges).
