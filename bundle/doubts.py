@@ -29,7 +29,6 @@ class Doubt(Enum):
     REFERENCE_REFUSED = Verdict.LOOK, "Made without the reference, which does not fit."
     SHEARED = Verdict.LOOK, "Made without the reference: the image's axes are not square."
     EDGES = Verdict.LOOK, "The reference's edges do not follow the image's."
-    DISAGREEMENT = Verdict.LOOK, "The network disagrees with what the scanner measured."
     REFERENCE_T2W = Verdict.LOOK, "The reference looks T2-weighted, like the image."
     DISPLACED = Verdict.LOOK, "The reference may lie a millimetre off."
     FAR_APART = Verdict.LOOK, "The headers put the reference far from the image."

@@ -16,10 +16,13 @@ WORSE: Final = 0.98
 # Displacement in mm that is worth a warning, and a registration where it is the mean over the head; from about 1 mm
 # on the output is no better than without reference (docs/registration.md has what pairs in place and moved ones show).
 SHIFTED: Final = 0.7
+# From here on the registration of a reference on the target's own grid is told: between pairs in place (to 0.94 mm) and
+# references moved by 2 mm (from 1.8 mm).
+TOLD_FROM: Final = 1.2
 # From here on the output is worse than without reference (docs/registration.md has what displacements cost).
 MISPLACED: Final = 2.0
 # Sharpness below which the reference may show another head (docs/registration.md has the measured ranges).
-SAME_HEAD: Final = 0.33
+SAME_HEAD: Final = 0.31
 # Mutual information in nats below which its highest place means nothing.
 INFORMATIVE: Final = 0.1
 Told = tuple[Doubt, str]
@@ -57,6 +60,13 @@ def is_displaced(found: Registration) -> bool:
     """Tell whether a registration is to be believed that moves a reference on the target's own grid."""
     believed = registration_failure(found) is None and found.metric_end >= INFORMATIVE
     return believed and found.displacement_mm > SHIFTED
+
+
+def displacement_doubts(found: Registration) -> list[Told]:
+    """Return what to say of a registration that moved a reference on the target's own grid."""
+    said = f"it lies {found.displacement_mm:.1f} mm off, although on the image's grid, and was registered; "
+    moved = [(Doubt.REGISTERED, f"{said}look at the overlay")] if found.displacement_mm > TOLD_FROM else []
+    return moved + registration_doubts(found)
 
 
 def registration_doubts(found: Registration) -> list[Told]:

@@ -18,6 +18,7 @@ from bundle.registration.agreement import ENOUGH
 from bundle.registration.plausibility import (
     Told,
     agreement_doubts,
+    displacement_doubts,
     is_displaced,
     overlap_doubts,
     overlap_failure,
@@ -152,8 +153,7 @@ def _find_displaced(target: PlacedVolume, reference: PlacedVolume, details: dict
     details |= _facts("rigid registration, as a check", found)
     if not is_displaced(found):
         return None, []
-    said = f"it lies {found.displacement_mm:.1f} mm off, although on the image's grid, and was registered"
-    return found.matrix, [(Doubt.REGISTERED, f"{said}; look at the overlay"), *registration_doubts(found)]
+    return found.matrix, displacement_doubts(found)
 
 
 def _facts(method: str, found: Registration) -> dict[str, Any]:

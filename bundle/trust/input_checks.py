@@ -18,10 +18,13 @@ from bundle.trust.profile import Profile, profile
 from bundle.trust.training_profile import distance_from_training
 
 MARGIN: Final = 1.2  # how far outside the range of training, as a factor, distances of voxels may lie
-FLUID_OF_T2W: Final = 1.6  # between the relative brightness of fluid in T2w images (from 1.79) and others (to 1.44)
+FLUID_OF_T2W: Final = 1.55  # between the relative brightness of fluid in T2w images (from 1.64) and others (to 1.45)
 SHARED_EDGES: Final = 0.72  # between the agreement of pairs that fit (from 0.74) and of two persons (to 0.67) ...
 EDGE_MARGIN: Final = 0.1  # ... and how far below the least of training it may be: images of little noise agree better
-HISTOGRAM_MARGIN: Final = 1.25  # how far beyond the training volumes' own distances a histogram may lie, as a factor
+# How far beyond the training volumes' own distances a histogram may lie, as a factor; and how far at most, since one
+# odd volume of training makes those large: heads lie closer (to 0.096), a spine and changed brightness do not.
+HISTOGRAM_MARGIN: Final = 1.25
+LARGEST_DISTANCE: Final = 0.105
 NOISE_MARGIN: Final = 1.5  # how much noisier than the noisiest training volume an image may be, as a factor
 NOISE_FLOOR: Final = 0.03  # noise, relative to tissue, below which no one is warned
 Seen = Mapping[str, Any]
@@ -77,7 +80,8 @@ def _contrasts(found: Profile, seen: Seen) -> Iterator[Told]:
     target_is_t2w = found.target_fluid > FLUID_OF_T2W
     reference_is_t2w = found.reference_fluid is not None and found.reference_fluid > FLUID_OF_T2W
     trained_target, trained_reference = (seen.get(key) or [] for key in ("target_fluid", "reference_fluid"))
-    target_is_wrong = not target_is_t2w and all(fluid > FLUID_OF_T2W for fluid in trained_target)
+    # trainings with a few targets of other contrasts among those of T2w are for T2w all the same
+    target_is_wrong = not target_is_t2w and (not trained_target or max(trained_target) > FLUID_OF_T2W)
     reference_is_wrong = reference_is_t2w and all(fluid <= FLUID_OF_T2W for fluid in trained_reference)
     if target_is_wrong and reference_is_wrong:
         yield (
@@ -89,7 +93,7 @@ def _contrasts(found: Profile, seen: Seen) -> Iterator[Told]:
         yield (
             Doubt.NOT_T2W,
             "The target does not look T2-weighted: fluid in the middle of the head is not bright; check that this "
-            "is the right series, since these weights know T2-weighted targets only.",
+            "is the right series, since these weights are for T2-weighted targets.",
         )
     elif reference_is_wrong:
         yield (
@@ -130,7 +134,7 @@ def _histograms(found: Profile, seen: Seen) -> Iterator[Told]:
         quantiles, known = getattr(found, f"{who}_histogram"), seen.get(f"{who}_histogram")
         if quantiles is None or not known or known["limit"] is None:
             continue
-        if distance_from_training(quantiles, known) > HISTOGRAM_MARGIN * known["limit"]:
+        if distance_from_training(quantiles, known) > min(HISTOGRAM_MARGIN * known["limit"], LARGEST_DISTANCE):
             yield (
                 Doubt.HISTOGRAM,
                 f"The brightness of tissues in the {who} is distributed unlike in the training images: another "

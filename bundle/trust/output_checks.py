@@ -11,7 +11,6 @@ from monai.transforms import Transform
 from torch import Tensor
 
 from bundle.case import Case
-from bundle.doubts import Doubt
 from bundle.errors import InputError
 from bundle.keys import CASE, ERROR_SCALE, IMAGE, INTERVAL, PRED
 from bundle.settings import TrainingRecord
@@ -21,15 +20,15 @@ from bundle.volumes.intensity import tissue_threshold
 Item = dict[Hashable, Any]
 
 CHUNK_PIXELS: Final = 2**19  # of slices that are looked at together; projections take about 50 bytes for each
-LARGEST_DISAGREEMENT: Final = 0.04  # 1.5 times that on held-out data, 0.026; 0.048 with a reference of another place
 
 
 @dataclass(eq=False)
 class OutputChecksd(Transform):
-    """Check an output, and turn the predicted scale of its errors into intervals.
+    """Measure an output, and turn the predicted scale of its errors into intervals.
 
     Place it between the network and data consistency. The case gets the findings ``data_consistency``, how far the
-    network's own output disagrees with what was measured, and ``interval``, where its errors were predicted.
+    network's own output disagrees with what was measured, of which nobody is warned as it tells no right reference from
+    a wrong one (docs/trust.md), and ``interval``, where its errors were predicted.
     """
 
     magnitude: bool = True  # whether the low-res image is one
@@ -61,13 +60,6 @@ class OutputChecksd(Transform):
                 norms += np.square(consistency.disagreement(output, image[:, :1].float()))
         share = float(np.sqrt(norms[0] / norms[1])) if norms[1] else 0.0
         item[CASE].measured["data_consistency"] = {"disagreement": share, "restored": self.consistent}
-        if share > LARGEST_DISAGREEMENT:
-            item[CASE].warn(
-                Doubt.DISAGREEMENT,
-                f"The network's own output disagrees with the measured k-space by {share:.1%}, more than with images "
-                "like those of training: check that the reference fits, and look for detail that the input does not "
-                "support.",
-            )
 
 
 def interval_factor(record: TrainingRecord, needed: bool = False) -> float | None:

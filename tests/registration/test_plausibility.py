@@ -9,6 +9,7 @@ from bundle.doubts import Doubt
 from bundle.registration import Agreement, Registration
 from bundle.registration.plausibility import (
     agreement_doubts,
+    displacement_doubts,
     is_displaced,
     overlap_doubts,
     registration_doubts,
@@ -97,3 +98,12 @@ def test_the_remedy_for_a_shift_is_not_what_was_just_done() -> None:
 )
 def test_a_reference_is_displaced_where_a_believed_registration_moves_it(changes: dict, displaced: bool) -> None:
     assert is_displaced(dataclasses.replace(GOOD, **changes)) is displaced
+
+
+@pytest.mark.parametrize(("displacement", "doubts"), [(0.9, []), (1.5, [Doubt.REGISTERED])])
+def test_small_corrections_are_made_without_a_word(displacement: float, doubts: list[Doubt]) -> None:
+    told = displacement_doubts(dataclasses.replace(GOOD, displacement_mm=displacement))
+    assert [doubt for doubt, _ in told] == doubts
+    assert all("it lies 1.5 mm off" in sentence for _, sentence in told)
+    outside = dataclasses.replace(GOOD, displacement_mm=displacement, overlap=0.8)
+    assert displacement_doubts(outside) == told + overlap_doubts(0.8)

@@ -100,6 +100,21 @@ def test_contrasts_are_right_where_those_of_training_were_the_same() -> None:
     assert told(like_usual(reference_fluid=2.1), twice) == []
 
 
+def test_one_target_of_another_contrast_in_training_silences_no_warning_of_contrasts() -> None:
+    mixed = summarise([like_usual(), like_usual(0.02, target_fluid=1.2), like_usual(-0.02)])
+    (sentence,) = told(like_usual(target_fluid=1.3), mixed)
+    assert "does not look T2-weighted" in sentence
+    (sentence,) = told(like_usual(target_fluid=1.3, reference_fluid=2.0), mixed)
+    assert "seem to be swapped" in sentence
+
+
+def test_one_odd_volume_in_training_excuses_no_histogram() -> None:
+    odd = summarise([like_usual(), like_usual(0.02), like_usual(0.4)])
+    assert odd["target_histogram"]["limit"] > 0.3
+    assert told(like_usual(-0.09), odd) == []
+    assert len(told(like_usual(-0.12), odd)) == 2  # target and reference
+
+
 def test_edges_are_held_to_those_of_training_where_these_agree_well() -> None:
     close = summarise([like_usual(shift, edge_agreement=0.95) for shift in (-0.02, 0, 0.02)])
     assert told(like_usual(edge_agreement=0.86), close) == []

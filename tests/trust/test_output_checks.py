@@ -16,7 +16,6 @@ from bundle.keys import CASE, ERROR_SCALE, IMAGE, INTERVAL, LOW_RES, PRED
 from bundle.kspace import zero_fill
 from bundle.settings import TrainingRecord
 from bundle.trust import OutputChecksd, interval_factor
-from bundle.trust import output_checks as module
 
 
 class AddsReference(nn.Module):
@@ -114,11 +113,8 @@ def test_facts_can_be_written_as_json() -> None:
     assert set(found) == {"low_res", "data_consistency", "interval"}
 
 
-def test_case_beyond_what_was_tried_gets_a_warning_and_others_none(monkeypatch) -> None:
-    assert OutputChecksd()(passed(AddsReference(0.01)))[CASE].warnings == []
-    monkeypatch.setattr(module, "LARGEST_DISAGREEMENT", 0.05)
-    (warning,) = OutputChecksd()(passed(AddsReference()))[CASE].warnings
-    assert "disagrees with the measured" in warning
+def test_disagreement_is_no_reason_to_warn() -> None:
+    assert OutputChecksd()(passed(AddsReference(0.9)))[CASE].warnings == []
 
 
 def test_an_empty_volume_is_passed_over() -> None:
