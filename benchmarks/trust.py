@@ -1,23 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measure what bundle.trust says of real volumes: false and true alarms, calibration, influence, lesions, time.
+"""Measure on real volumes whether outputs can be trusted: error bars, wrong references, lesions; and what checks take.
 
-    python benchmarks/trust.py inputs DATA                        # rules on the input, no network
-    python benchmarks/trust.py intervals DATA --weights model.pt  # how often errors are within their error bars
-    python benchmarks/trust.py passes DATA --weights model.pt     # these against passes that should agree
-    python benchmarks/trust.py wrong DATA --weights model.pt      # what a wrong reference costs against none
-    python benchmarks/trust.py lesions DATA --weights model.pt    # lesions only in the target, only in the reference
-    python benchmarks/trust.py time DATA --weights model.pt       # cost beside that of the output
+    python benchmarks/trust.py intervals DATA  # how often errors are within their error bars
+    python benchmarks/trust.py passes DATA    # these against passes that should agree
+    python benchmarks/trust.py wrong DATA     # what a wrong reference costs against none
+    python benchmarks/trust.py lesions DATA   # lesions only in the target, only in the reference
+    python benchmarks/trust.py time DATA      # cost beside that of the output
 
 DATA holds the folders open_ms, open_ms_mni, tumour_mni, ixi_slices and brainweb_sim of BIDS-like names; those that are
-missing are passed over. Targets are zero-filled 4x, as magnitudes, where nothing else is said. Weights: any for 4x and
-T1w references that were trained without the patients L12 of open_ms, C19 of open_ms_mni and DU7294 of tumour_mni.
+missing are passed over. Targets are zero-filled 4x, as magnitudes, where nothing else is said. Weights (default: the
+bundle's): any that were trained without the patients L12 of open_ms, C19 of open_ms_mni and DU7294 of tumour_mni.
 """
 
 import argparse
 import dataclasses
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +33,12 @@ from bundle.engines import TiledSliceInferer
 from bundle.engines.precision import autocast
 from bundle.kspace import zero_fill
 from bundle.networks import build
-from bundle.phantom.scanner import rician, simulate_subject
+from bundle.phantom.scanner import simulate_subject
 from bundle.settings import recorded
 from bundle.tools.calibrating import COVERAGE, error_ratios
 from bundle.transforms import LoadPaird, NormaliseIntensityd, SlicesLastd
-from bundle.trust.input_checks import RULES
 from bundle.trust.lesion import homogeneous_places, lesion_contrast, lesion_shape
-from bundle.trust.profile import N_SLICES, Profile, profile, tissue_threshold
-from bundle.trust.training_profile import distance_from_training, summarise
+from bundle.trust.profile import profile, tissue_threshold
 from bundle.volumes.intensity import tissue_slices
 
 FACTOR = 4
@@ -62,12 +59,6 @@ class Pair:
         slices = torch.from_numpy(np.ascontiguousarray(np.moveaxis(self.target, -1, 0)))
         return np.moveaxis(zero_fill(slices, FACTOR).numpy(), 0, -1)
 
-    def profile(self) -> Profile:
-        """Measure it as inference does."""
-        found = profile(self.low_res(), self.reference, self.spacing)
-        assert found is not None
-        return found
-
 
 def load(data: Path, name: str, reference: str = "T1w", target: str = "T2w") -> Pair:
     """Read ``folder/sub-X`` with the transforms of inference."""
@@ -85,123 +76,11 @@ def phantom(index: int, reference: str) -> Pair:
     return Pair(f"phantom {index} {reference}", *maps, spacing=np.diag(affine)[:3].tolist())
 
 
-def few(pair: Pair) -> Pair:
-    """Keep the slices that a profile looks at."""
-    return some_slices(pair, N_SLICES)
-
-
 def some_slices(pair: Pair, n: int) -> Pair:
     """Keep slices with tissue, at equal distances."""
     kept = np.flatnonzero(tissue_slices(pair.target))
     kept = kept[((np.arange(n) + 0.5) * len(kept) / n).astype(int)]
     return dataclasses.replace(pair, target=pair.target[..., kept], reference=pair.reference[..., kept])
-
-
-# ---------------------------------------------------------------------------------------------------------- inputs
-
-
-def perturbed(pair: Pair, data: Path, other: Pair) -> Iterator[tuple[str, str, Pair]]:
-    """Yield what may be wrong with a pair: a description, the rule that should tell, and the pair."""
-    change = dataclasses.replace
-    yield "target and reference swapped", "contrast", change(pair, target=pair.reference, reference=pair.target)
-    yield "reference as target, twice", "contrast", change(pair, target=pair.reference)
-    yield "target as reference, twice", "contrast", change(pair, reference=pair.target)
-    flair = data / f"{pair.name.split()[0]}_FLAIR.nii.gz"
-    if flair.is_file():
-        third = few(load(data, pair.name.split()[0], "FLAIR")).reference
-        yield "FLAIR as target", "contrast", change(pair, target=third)
-        yield "FLAIR as reference", "histogram", change(pair, reference=third)
-    if other.reference.shape == pair.target.shape:
-        yield "reference of another person", "edges", change(pair, reference=other.reference)
-    for mm in (1.2, 2.4, 5.0):
-        pixels = max(1, round(mm / pair.spacing[0]))
-        yield f"reference {mm:g} mm aside", "edges", change(pair, reference=np.roll(pair.reference, pixels, 0))
-    yield "reference mirrored", "edges", change(pair, reference=pair.reference[::-1].copy())
-    generator = np.random.default_rng(0)
-    for noise in (0.02, 0.05, 0.1):
-        for key in ("target", "reference"):
-            volume = getattr(pair, key)
-            level = noise * float(np.median(volume[volume > tissue_threshold(volume)]))
-            noisy = rician(volume, level, generator)
-            yield f"noise of {noise:.0%} of tissue on the {key}", "noise", change(pair, **{key: noisy})
-    yield "target to the power of 0.5", "histogram", change(pair, target=np.sqrt(pair.target))
-    yield "voxels said to be 1.5 times as far apart", "grid", change(pair, spacing=[1.5 * s for s in pair.spacing])
-    yield "intensities times 1000 (nothing wrong)", "", change(pair, target=1000 * pair.target)
-
-
-def inputs(arguments: argparse.Namespace) -> None:
-    """Print how often each rule was right and wrong."""
-    data = arguments.data
-    bw = [f"brainweb_sim/sub-BW{n:02d}" for n in (5, 6, 18, 38, 41, 42, 43, 44, 45, 47, 48, 49)]
-    ms = [f"open_ms/sub-{s}" for s in ("L01_ses-1", "L01_ses-2", "L03_ses-2", "L12_ses-1", "L12_ses-2")]
-    mni = [f"open_ms_mni/sub-{s}" for s in ("C07", "C19")]
-    mixed = [*ms[:3], mni[0], *ms[3:], mni[1]]
-    sets: dict[str, tuple[Callable[[], list[Pair]], int]] = {
-        "open_ms T1w": (lambda: [few(load(data, name)) for name in ms], 3),
-        "open_ms and open_ms_mni T1w": (lambda: [few(load(data, name)) for name in mixed], 4),
-        "brainweb_sim PDw": (lambda: [few(load(data, name, "PDw")) for name in bw], 9),
-        "brainweb_sim T1w": (lambda: [few(load(data, name)) for name in bw], 9),
-        "phantom PDw": (lambda: [few(phantom(i, "PDw")) for i in range(1, 9)], 5),
-    }
-    strangers = [lambda name=name: few(load(data, name)) for name in (*mni, "ixi_slices/sub-IXI")]
-    seen, known = {}, {}
-    counts: dict[str, dict[str, list[str]]] = {}
-    for title, (read, n_train) in sets.items():
-        pairs = read()
-        profiles = [pair.profile() for pair in pairs]
-        seen[title] = summarise(profiles[:n_train])
-        known[title] = profiles
-        for i in range(n_train, len(pairs)):
-            record(counts, "nothing wrong (held out)", "", profiles[i], seen[title])
-            other = pairs[i + 1] if i + 1 < len(pairs) else pairs[n_train]
-            other = pairs[2] if title.startswith("open_ms") else other
-            other = pairs[3] if pairs[i].name.startswith("open_ms_mni") else other
-            for what, rule, wrong in perturbed(pairs[i], data, other):
-                record(counts, what, rule, wrong.profile(), seen[title])
-        del pairs
-    print_counts(counts)
-    print("\nweights of (rows) given volumes of (columns): rules that warned\n")
-    columns = {**{t: known[t][sets[t][1]] for t in sets}, **{p.name: p.profile() for p in (r() for r in strangers)}}
-    for title in sets:
-        for name, found in columns.items():
-            fired = [rule for rule, check in RULES.items() if list(check(found, seen[title]))]
-            distances = [
-                f"{distance_from_training(getattr(found, key), seen[title][key]) / seen[title][key]['limit']:.2f}"
-                for key in ("target_histogram", "reference_histogram")
-            ]
-            print(f"| {title} | {name} | {', '.join(fired) or 'none'} | {' / '.join(distances)} |")
-    print("\nnumbers of every pair: fluid of target and reference, target and reference noise, edge agreement\n")
-    for found, name in [(f, f"{t} {i}") for t in known for i, f in enumerate(known[t])] + [
-        (columns[name], name) for name in columns if name not in sets
-    ]:
-        numbers = (
-            found.target_fluid,
-            found.reference_fluid,
-            found.target_noise,
-            found.reference_noise,
-            found.edge_agreement,
-        )
-        print(f"{name:<34}", *(f"{n:8.4f}" if n is not None else "    none" for n in numbers))
-
-
-def record(counts: dict[str, dict[str, list[str]]], what: str, rule: str, found: Profile, seen: dict[str, Any]) -> None:
-    """Count a case: whether the rule that should tell did, and which others warned."""
-    fired = [name for name, check in RULES.items() if list(check(found, seen))]
-    entry = counts.setdefault(what, defaultdict(list))
-    entry["rule"] = [rule or "none"]
-    entry["told"].append("yes" if rule in fired else "no")
-    entry["others"].extend(name for name in fired if name != rule)
-
-
-def print_counts(counts: dict[str, dict[str, list[str]]]) -> None:
-    """Print one line for each thing that was wrong."""
-    print("| what was wrong | cases | rule meant to tell | told | other rules that warned |")
-    print("| --- | ---: | --- | ---: | --- |")
-    for what, entry in counts.items():
-        n = len(entry["told"])
-        others = ", ".join(f"{name} {entry['others'].count(name)}" for name in sorted(set(entry["others"]))) or "none"
-        told = f"{entry['told'].count('yes')} of {n}" if entry["rule"] != ["none"] else ""
-        print(f"| {what} | {n} | {entry['rule'][0]} | {told} | {others} |")
 
 
 # --------------------------------------------------------------------------------------------------------- network
@@ -559,7 +438,6 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = {
-        "inputs": inputs,
         "intervals": intervals,
         "passes": passes,
         "wrong": wrong,
@@ -568,12 +446,10 @@ def main() -> None:
     }
     parser.add_argument("what", choices=commands)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--weights", type=Path)
+    parser.add_argument("--weights", type=Path, default=Path(__file__).parents[1] / "models" / "model.pt")
     parser.add_argument("--plot", type=Path, help="a figure of intervals")
     parser.add_argument("--slices", type=int, default=3, help="slices of each volume, at equal distances")
     arguments = parser.parse_args()
-    if arguments.what != "inputs" and arguments.weights is None:
-        parser.error("give --weights FILE")
     commands[arguments.what](arguments)
 
 
