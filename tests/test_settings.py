@@ -61,6 +61,7 @@ def test_a_record_of_any_settings_comes_back_from_json() -> None:
         ["a", "b"],
         "f00d",
         {"spacing": [0.5, 0.6]},
+        {"factor": 2.4},
         {"iterations": 3, "licence": "CC BY 4.0"},
     )
     content = json.loads(json.dumps(record.to_json()))
