@@ -428,6 +428,8 @@ def timing(arguments: argparse.Namespace) -> None:
     image, _ = tensors(some_slices(pair, 1))
     one = seconds(lambda: network(image))
     print(f"the network: {one:.2f} s a slice of {tuple(image.shape[-2:])}")
+    bars = seconds(lambda: network.inferer(image.movedim(0, -1)[None], network.network.with_error_scale))
+    print(f"the same with error bars: {bars:.2f} s")
     print(f"InputChecksd: {seconds(lambda: profile(low_res, pair.reference, pair.spacing)):.2f} s a volume")
     slices = torch.from_numpy(np.ascontiguousarray(np.moveaxis(low_res, -1, 0)))[:, None]
     took = seconds(lambda: consistency(slices).disagreement(slices, slices))

@@ -4,9 +4,10 @@
 import logging
 import sys
 import traceback
+from collections.abc import Callable
 from types import TracebackType
 
-from bundle.errors import input_error, printable
+from bundle.errors import InputError, input_error, printable
 
 
 def error_text(error: BaseException) -> str:
@@ -15,6 +16,18 @@ def error_text(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt):
         return "\ninterrupted: nothing is half-written; run the same command again to go on.\n"
     return f"error: {found}\n" if found else _trace(error)
+
+
+def run_tool(tool: Callable[[], str]) -> int:
+    """Run a tool and print what it says; return the exit status: 2, with the sentence, where the input is at fault."""
+    logging.basicConfig(format="%(message)s")
+    escape_messages()
+    try:
+        sys.stdout.write(f"{tool()}\n")
+    except InputError as error:
+        sys.stderr.write(error_text(error))
+        return 2
+    return 0
 
 
 def explain_input_errors() -> None:

@@ -14,12 +14,12 @@ from typing import Any, Final
 import numpy as np
 import torch
 from monai.transforms import Compose
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from bundle.acquisition import Consistency, ScannerFamily, scan
 from bundle.acquisition.family import N_UNIFORM, Uniform
-from bundle.console import error_text
+from bundle.console import run_tool
 from bundle.data import find_pairs
 from bundle.engines import GeneratorLoader
 from bundle.engines.precision import autocast
@@ -27,9 +27,9 @@ from bundle.errors import InputError
 from bundle.files import write_json
 from bundle.keys import CASE, IMAGE, REFERENCE, Pair
 from bundle.networks import build
-from bundle.settings import read_record, record_path
-from bundle.transforms import AlignReferenced, LoadPaird, NormaliseIntensityd, SlicesLastd
-from bundle.volumes.intensity import tissue_slices, tissue_threshold
+from bundle.settings import record_path, recorded
+from bundle.transforms import AlignReferenced, LoadPaird, NormaliseIntensityd, SlicesLastd, TissueSlicesd
+from bundle.volumes.intensity import tissue_threshold
 
 COVERAGE: Final = 0.9
 N_VOXELS: Final = 4000  # of tissue of a drawn image, which all count alike
@@ -52,8 +52,8 @@ def calibrate(weights: Path, pairs: Sequence[Pair], n_slices: int = 8, n_draws: 
     Raises:
         InputError: if the weights predict no scale of errors, or a pair cannot be read.
     """
-    record = read_record(weights)
-    network: Any = build(record.model) if record else None
+    GeneratorLoader(weights, nn.Identity()).check()
+    network: Any = build(recorded(weights).model)
     if getattr(network, "error_scale", None) is None:
         raise InputError(f"{weights}: these weights predict no scale of errors; train them with error_features.")
     GeneratorLoader(weights, network, unseen=[pair[CASE] for pair in pairs]).load()
@@ -81,12 +81,10 @@ def calibrate(weights: Path, pairs: Sequence[Pair], n_slices: int = 8, n_draws: 
 
 def _slices(pair: Pair, n_slices: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield slices (H, W) of target and reference of a pair."""
-    read = Compose([LoadPaird(check_grid=False), AlignReferenced(), SlicesLastd(), NormaliseIntensityd()])
-    item: Mapping[Any, Any] = read(dict(pair))
-    target, reference = (item[key].as_tensor()[0].float() for key in (IMAGE, REFERENCE))
-    kept = np.flatnonzero(tissue_slices(target.numpy()))
-    for position in kept[((np.arange(n_slices) + 0.5) * len(kept) / n_slices).astype(int)]:
-        yield target[..., position].contiguous(), reference[..., position].contiguous()
+    steps = [LoadPaird(check_grid=False), AlignReferenced(), SlicesLastd(), NormaliseIntensityd()]
+    item: Mapping[Any, Any] = Compose([*steps, TissueSlicesd(maximum=n_slices)])(dict(pair))
+    target, reference = (item[key].as_tensor()[0].float().movedim(-1, 0).contiguous() for key in (IMAGE, REFERENCE))
+    yield from zip(target, reference, strict=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -97,16 +95,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("weights", type=Path, help="a .pt file with its record beside it")
     parser.add_argument("dataset_dir", help="full-resolution pairs of subjects that trained nothing, or their datalist")
     given = parser.parse_args(arguments)
-    try:
+
+    def tool() -> str:
         found = calibrate(given.weights, find_pairs(given.dataset_dir))
-        record = read_record(given.weights)
-        assert record is not None
-        write_json(record_path(given.weights), record.to_json() | {"interval": found})
-    except InputError as error:
-        sys.stderr.write(error_text(error))
-        return 2
-    sys.stdout.write(f"{given.weights}: {COVERAGE:.0%} of errors are below {found['factor']} times their scale\n")
-    return 0
+        write_json(record_path(given.weights), recorded(given.weights).to_json() | {"interval": found})
+        return f"{given.weights}: {COVERAGE:.0%} of errors are below {found['factor']} times their scale"
+
+    return run_tool(tool)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from torch._dynamo.exc import UserError
 from torch.export import Dim, ExportedProgram
 
 from bundle.config_files import bundle_root
-from bundle.console import error_text
+from bundle.console import run_tool
 from bundle.engines import GeneratorLoader
 from bundle.errors import InputError
 from bundle.files import atomic_path
@@ -74,15 +74,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("weights", nargs="?", type=Path, help="with their record beside them (models/model.pt)")
     parser.add_argument("--output", type=Path, metavar="FILE", help="where to write it (beside the weights, as .pt2)")
     options = parser.parse_args(arguments)
-    try:
+
+    def tool() -> str:
         weights = options.weights or bundle_root() / "models" / "model.pt"
         path = options.output or weights.with_suffix(".pt2")
         export(weights, path)
-        sys.stdout.write(f"{path}\n")
-    except InputError as error:
-        sys.stderr.write(error_text(error))
-        return 2
-    return 0
+        return str(path)
+
+    return run_tool(tool)
 
 
 if __name__ == "__main__":

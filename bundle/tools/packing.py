@@ -14,8 +14,7 @@ from typing import Final
 import yaml
 
 from bundle.config_files import bundle_root
-from bundle.console import error_text
-from bundle.errors import InputError
+from bundle.console import run_tool
 from bundle.files import atomic_path
 
 NAME: Final = "mri_multi_contrast_super_resolution"  # in the Zoo, and of the one folder in the zip
@@ -91,14 +90,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bundle.tools.packing", description="Pack the bundle into one zip.")
     parser.add_argument("folder", nargs="?", type=Path, default=Path("dist"), help="where to write it (dist)")
     folder = parser.parse_args(arguments).folder
-    try:
+
+    def tool() -> str:
         root = bundle_root()
         sys.stderr.writelines(f"{sentence}\n" for sentence in remarks(root))
-        sys.stdout.write(f"{pack(root, folder)}\n")
-    except InputError as error:
-        sys.stderr.write(error_text(error))
-        return 2
-    return 0
+        return str(pack(root, folder))
+
+    return run_tool(tool)
 
 
 if __name__ == "__main__":

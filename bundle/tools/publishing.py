@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from bundle.config_files import bundle_root
-from bundle.console import error_text
+from bundle.console import run_tool
 from bundle.errors import InputError
 from bundle.files import atomic_path, sha256, write_json
 from bundle.metrics import METRICS
@@ -83,13 +83,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--licence", required=True, help="under which the weights may be passed on")
     given = parser.parse_args(arguments)
     target = bundle_root() / "models" / f"{given.name}.pt"
-    try:
+
+    def tool() -> str:
         stored = publish(given.run, target, {"data": given.data, "licence": given.licence})
-    except InputError as error:
-        sys.stderr.write(error_text(error))
-        return 2
-    sys.stdout.write(f"{target}: {target.stat().st_size / 1e6:.2f} MB in {stored}\n")
-    return 0
+        return f"{target}: {target.stat().st_size / 1e6:.2f} MB in {stored}"
+
+    return run_tool(tool)
 
 
 if __name__ == "__main__":
