@@ -4,7 +4,7 @@
     python benchmarks/observers.py DATA --weights models/model.pt --csv observers.csv --plot docs/images/observers.png
 
 PSNR can rise while detectability falls (arXiv 2602.22535). So signals are drawn into even white matter of real slices
-before they are degraded, and observers (bundle.trust.observers) tell two alternatives apart:
+before they are degraded, and observers (observer_models.py) tell two alternatives apart:
 
 points  two points or one long one of the same sum and second moments, by separation (Rayleigh's task)
 lines   line pairs or an even spot of the same mean, by period
@@ -27,19 +27,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import observer_models as observers
 import pandas as pd
 import torch
 from degradations import Degradation, in_plane, infer, loaded, restored, target, thick
 from matplotlib.figure import Figure
+from observer_models import Array
 from scipy.ndimage import uniform_filter
 from torch import Tensor, nn
 
 from bundle.acquisition import AxisEstimate, Consistency, Scan, SliceAxis, ThroughPlane
 from bundle.drawing.png import save_plot
 from bundle.reports.spreadsheet import write_csv
-from bundle.trust import observers
 from bundle.trust.lesion import homogeneous_places, lesion_shape
-from bundle.trust.observers import Array
 from bundle.volumes.intensity import tissue_threshold
 
 PATIENTS = ("open_ms/sub-L12_ses-1", "open_ms_mni/sub-C19", "tumour_mni/sub-DU7294")

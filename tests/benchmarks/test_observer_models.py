@@ -4,10 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.special import ndtr
-from scipy.stats import mannwhitneyu
-
-from bundle.trust.observers import (
+from observer_models import (
     area_under_curve,
     bootstrap_counts,
     cross_fitted_scores,
@@ -22,6 +19,8 @@ from bundle.trust.observers import (
     stripe_channels,
     turned,
 )
+from scipy.special import ndtr
+from scipy.stats import mannwhitneyu
 
 SPACING = (0.5, 0.8)
 PLACES = turned((121, 91), (60.3, 44.8), 0.7, SPACING)
