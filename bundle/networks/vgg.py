@@ -48,7 +48,6 @@ class VGG16Features(nn.Module):
 
     mean: Tensor
     scale: Tensor
-    tap_scale: Tensor
 
     def __init__(self, weights: str | os.PathLike[str]) -> None:
         super().__init__()
@@ -62,28 +61,17 @@ class VGG16Features(nn.Module):
         scale = torch.full((3,), 255.0) if oxford else 1 / torch.tensor(IMAGENET_STD)
         self.register_buffer("mean", mean.view(1, 3, 1, 1), persistent=False)
         self.register_buffer("scale", scale.view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("tap_scale", torch.ones(len(TAPS)), persistent=False)
         self.requires_grad_(False)
         self.eval()
-        self.tap_scale.copy_(torch.tensor(OXFORD_MEAN_ACTIVATION))
+        activation = torch.tensor(OXFORD_MEAN_ACTIVATION)
         if not oxford:
-            self.tap_scale *= self.pattern_activation() / torch.tensor(OXFORD_PATTERN_ACTIVATION)
+            activation *= self._pattern_activation() / torch.tensor(OXFORD_PATTERN_ACTIVATION)
+        self._divide_taps(activation)
+        self.convolutions.to(memory_format=torch.channels_last)
 
     def train(self, mode: bool = True) -> "VGG16Features":
         """Stay in evaluation mode: the network is a fixed yardstick."""
         return super().train(False)
-
-    def activations(self, image: Tensor) -> list[Tensor]:
-        """Return the tapped feature maps of ``image`` (N, 1, H, W) in [0, 1] on the weights' own scale."""
-        image = (image.expand(-1, 3, -1, -1) - self.mean) * self.scale
-        taps: list[Tensor] = []
-        for number, convolution in enumerate(self.convolutions, start=1):
-            image = torch.relu(convolution(image))
-            if number in TAPS:
-                taps.append(image)
-            if number in POOLED:
-                image = torch.max_pool2d(image, 2)
-        return taps
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Return four feature maps, each divided by its recorded mean activation.
@@ -94,12 +82,29 @@ class VGG16Features(nn.Module):
         Returns:
             Tensors (N, 64, H, W), (N, 128, H/2, W/2), (N, 256, H/4, W/4), (N, 512, H/8, W/8).
         """
-        return [tap / scale for tap, scale in zip(self.activations(image), self.tap_scale, strict=True)]
+        image = (image.expand(-1, 3, -1, -1) - self.mean) * self.scale
+        taps: list[Tensor] = []
+        for number, convolution in enumerate(self.convolutions, start=1):
+            image = torch.relu(convolution(image))
+            if number in TAPS:
+                taps.append(image)
+            if number in POOLED:
+                image = torch.max_pool2d(image, 2)
+        return taps
 
     @torch.no_grad()
-    def pattern_activation(self) -> Tensor:
+    def _pattern_activation(self) -> Tensor:
         """Return the mean activation (4,) of each tap over a fixed pattern, to compare sets of weights."""
-        return torch.stack([tap.mean() for tap in self.activations(calibration_pattern())])
+        return torch.stack([tap.mean() for tap in self(calibration_pattern())])
+
+    def _divide_taps(self, activation: Tensor) -> None:
+        """Change the weights so that each tap comes out divided by its ``activation`` (4,), at no cost in use."""
+        gain = 1.0  # of what a convolution gets
+        for number, convolution in enumerate(self.convolutions, start=1):
+            new = 1 / float(activation[TAPS.index(number)]) if number in TAPS else gain
+            convolution.get_parameter("weight").mul_(new / gain)
+            convolution.get_parameter("bias").mul_(new)
+            gain = new
 
 
 def calibration_pattern(size: int = 64) -> Tensor:
