@@ -4,18 +4,30 @@
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
+
+import pandas as pd
 
 from bundle.errors import InputError
 from bundle.keys import LOW_RES, SUPER_RES, SUPER_RES_CONSISTENT
 from bundle.metrics.score_text import format_score, image_title, metric_title
 from bundle.studies import statistics
-from bundle.studies.scores import StudyScores, line_label
+from bundle.studies.scores import line_label
 
 SIGNIFICANT = 0.05
 
 PaperFigures = Mapping[str, Sequence[float]]  # published mean, and standard deviation if there is one, by metric
 Published = Mapping[str, Mapping[str, PaperFigures]]  # by row and image; the low-res's for every row that was given it
+
+
+class Scores(Protocol):
+    """What can be compared: scores of rows, by slice or by subject, whose index has a level ``subject``."""
+
+    labels: list[str]
+    metrics: list[str]
+
+    def sample(self, label: str, image: str, metric: str) -> pd.Series:
+        """Return the finite scores of an image of a row in a metric."""
 
 
 class Comparison(NamedTuple):
@@ -36,6 +48,7 @@ class Difference(NamedTuple):
     interval: statistics.Interval | None
     test: statistics.SignedRank
     p_holm: float = math.nan  # corrected over all comparisons in the metric
+    n_alike: int = 0  # of the pairs tested: how many have the sign of the mean
 
     @property
     def verdict(self) -> str:
@@ -67,7 +80,7 @@ def comparable(rows: Iterable[str]) -> dict[str, tuple[str, str]]:
     return {image_title(LOW_RES): ("", LOW_RES)} | outputs
 
 
-def compare(scores: StudyScores, comparisons: Sequence[Comparison], published: Published) -> list[Difference]:
+def compare(scores: Scores, comparisons: Sequence[Comparison], published: Published) -> list[Difference]:
     """Return all differences, metric by metric; ``InputError`` if a comparison names what is not in the study."""
     lines = [(_line(scores, one.first, one.second), _line(scores, one.second, one.first)) for one in comparisons]
     differences = []
@@ -79,7 +92,9 @@ def compare(scores: StudyScores, comparisons: Sequence[Comparison], published: P
             paired = (first - second).dropna()  # nothing is left where one of them has no score
             mean = float(statistics.subject_means(paired).mean()) if paired.size else math.nan
             interval, test = statistics.bootstrap_interval(paired), statistics.signed_rank(paired)
-            of_metric.append(Difference(comparison, metric, theirs[0] - theirs[1], mean, interval, test))
+            of_pairs = statistics.subject_means(paired) if test.over == "subjects" else paired
+            alike = sum(value * mean > 0 for value in of_pairs)
+            of_metric.append(Difference(comparison, metric, theirs[0] - theirs[1], mean, interval, test, n_alike=alike))
         adjusted = statistics.holm([difference.test.p for difference in of_metric])
         differences += [difference._replace(p_holm=p) for difference, p in zip(of_metric, adjusted, strict=True)]
     return differences
@@ -95,7 +110,7 @@ def least_p(differences: Sequence[Difference]) -> float:
     return min((min(n_tests[one.metric] * 2.0 ** (1 - one.test.n), 1.0) for one in tested), default=0.0)
 
 
-def _line(scores: StudyScores, label: str, partner: str) -> tuple[str, str]:
+def _line(scores: Scores, label: str, partner: str) -> tuple[str, str]:
     lines = comparable(scores.labels)
     row, image = lines.get(label, ("", ""))
     if image == LOW_RES:

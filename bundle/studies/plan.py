@@ -52,19 +52,26 @@ class StudyPlan:
     chosen: Mapping[str, float] = field(default_factory=dict)
 
 
-def read_study(path: str | os.PathLike[str], configs: str | os.PathLike[str] | None = None) -> StudyPlan:
-    """Read a study's YAML file, or raise ``InputError``; variants lie in ``configs``, by default above its folder."""
+def read_study(
+    path: str | os.PathLike[str], configs: str | os.PathLike[str] | None = None, contrast: str | None = None
+) -> StudyPlan:
+    """Read a study's YAML file, or raise ``InputError``; variants lie in ``configs``, by default above its folder.
+
+    Of the numbers that the paper reports, those of the reference's ``contrast`` are taken, or what else there is. The
+    contrast is a part of the study's name, ``table1_PDw``.
+    """
     file = Path(path)
     folder = Path(configs or file.parent.parent)
     try:
         content = dict(yaml.safe_load(file.read_text(encoding="utf-8")))
-        rows = [_row(dict(row), folder) for row in content.pop("rows")]
-        low_res = _published(content.pop("low_res", {}))
+        rows = [_row(dict(row), folder, contrast) for row in content.pop("rows")]
+        low_res = _published(content.pop("low_res", {}), contrast)
         orderings = [
             Comparison(str(first), str(second), tuple(*metrics or [METRICS]))  # all metrics, where none are named
             for first, second, *metrics in content.pop("orderings", [])
         ]
-        plan = StudyPlan(file.stem, rows=rows, low_res=low_res, orderings=orderings, **content)
+        name = f"{file.stem}_{contrast}" if contrast else file.stem
+        plan = StudyPlan(name, rows=rows, low_res=low_res, orderings=orderings, **content)
     except FileNotFoundError as error:
         known = ", ".join(sorted(other.stem for other in file.parent.glob("*.yaml")))
         raise InputError(f"{file}: there is no such study; choose one of {known}.") from error
@@ -79,9 +86,9 @@ def full_key(key: str) -> str:
     return place_of(key, {"model": {}, "recipe": {"loss_weights": {}}}) or key
 
 
-def _row(content: dict[str, Any], configs: Path) -> Row:
+def _row(content: dict[str, Any], configs: Path, contrast: str | None) -> Row:
     """Return a row of the file, without settings that its variant has anyway: they would make another run of it."""
-    paper, sweep = _published(content.pop("paper", {})), dict(content.pop("sweep", {}))
+    paper, sweep = _published(content.pop("paper", {}), contrast), dict(content.pop("sweep", {}))
     settings = {**content.pop("settings", {}), **sweep}
     (varied,) = sweep.items() or [None]
     row = Row(**content, paper=paper, sweep=varied)
@@ -92,8 +99,10 @@ def _row(content: dict[str, Any], configs: Path) -> Row:
     return replace(row, settings=own)
 
 
-def _published(content: Mapping[str, Sequence[float]]) -> dict[str, tuple[float, ...]]:
-    return {metric: tuple(map(float, figures)) for metric, figures in content.items()}
+def _published(content: Mapping[str, Mapping[str, Sequence[float]]], contrast: str | None) -> PaperFigures:
+    """Return figures by metric, out of those by contrast: of the one that is asked for, or the first."""
+    chosen = content.get(contrast or "", next(iter(content.values()), {}))
+    return {metric: tuple(map(float, figures)) for metric, figures in chosen.items()}
 
 
 def _check(file: Path, plan: StudyPlan, configs: Path) -> None:

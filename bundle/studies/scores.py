@@ -78,6 +78,17 @@ class StudyScores:
         scores = self._scores[column][self._compared(metric) & self._finite[column].any()]
         return scores if subject is None else scores[scores.index.get_level_values(SUBJECT) == subject]
 
+    def by_subject(self) -> pd.DataFrame:
+        """Return the mean over each subject's slices: columns row, subject, image, metric and value."""
+        kept = [
+            (label, subject, image_title(image), metric, value)
+            for label in self.labels
+            for image in IMAGES
+            for metric in self.metrics
+            for subject, value in self.sample(label, image, metric).groupby(level=SUBJECT).mean().items()
+        ]
+        return pd.DataFrame(kept, columns=["row", SUBJECT, "image", "metric", "value"])
+
     def n_left_out(self, metric: str) -> int:
         """Return how many slices are left out of a metric."""
         return int((~self._compared(metric)).sum())

@@ -46,13 +46,14 @@ class Study:
             raise InputError(f"{n_failed} of {len(self.plan.rows)} rows failed: " + "; ".join(failed.values()))
 
     def report(self, rows: Sequence[Row]) -> None:
-        """Write ``table.md``, ``table.csv``, ``differences.csv`` and the figures; log the table."""
+        """Write ``table.md``, ``table.csv``, ``differences.csv``, ``scores.csv`` and the figures; log the table."""
         folders = {row.label: self._scores(row) for row in rows}
         published = {row.label: {SUPER_RES: row.paper, LOW_RES: self.plan.low_res} for row in rows}
         there = comparable(folders)
         comparisons = [one for one in self.plan.orderings if {one.first, one.second} <= there.keys()]
         table = StudyTable(folders, comparisons, published, self.protocol)
         table.write(self.output_dir)
+        self._write_scores(rows, table.scores)
         text = "\n\n".join([f"# {self.plan.title}", table.markdown(), self._effort(rows)])
         with atomic_path(self.output_dir / "table.md") as temporary:
             temporary.write_text(text + "\n", encoding="utf-8")
@@ -72,6 +73,14 @@ class Study:
             with atomic_path(merged / "panels" / panels.name) as temporary:
                 temporary.write_bytes(panels.read_bytes())
         return merged
+
+    def _write_scores(self, rows: Sequence[Row], scores: StudyScores) -> None:
+        """Write the scores of each subject in tidy form, as ``docs/results`` collects them."""
+        seeds = {row.label: row.settings.get("seed", self.runner.training.get("seed", 0)) for row in rows}
+        subjects = scores.by_subject()
+        subjects.insert(0, "study", self.plan.name)
+        subjects.insert(3, "seed", subjects["row"].map(seeds))
+        write_csv(self.output_dir / "scores.csv", subjects, "%.5f")
 
     def _effort(self, rows: Sequence[Row]) -> str:
         header = ["method", "run", "updates", "of these MSE alone", "patches an update"]

@@ -9,9 +9,9 @@ from bundle.studies.comparisons import Comparison
 
 GOOD = """
 title: A study
-low_res: {psnr: [27.151]}
+low_res: {PDw: {psnr: [27.151]}}
 rows:
-  - {label: one, variant: mine, paper: {psnr: [33.3, 2.1]}}
+  - {label: one, variant: mine, paper: {PDw: {psnr: [33.3, 2.1]}, T1w: {psnr: [28.2, 1.2]}}}
   - {label: two, variant: mine, settings: {factor: 3}}
   - {label: three, variant: mine, sweep: {mse_weight: 0.1}}
   - {label: four, variant: theirs, train: false}
@@ -42,6 +42,13 @@ def test_study_file_holds_rows_claims_and_published_numbers(configs) -> None:
     assert plan.rows[0].paper == {"psnr": (33.3, 2.1)}
     assert plan.low_res == {"psnr": (27.151,)}
     assert plan.orderings == [Comparison("two", "one", ("psnr", "ssim", "ifc")), Comparison("one", "LR", ("ssim",))]
+
+
+def test_published_numbers_are_those_of_the_contrast_or_what_there_is(configs) -> None:
+    plan = read_study(study(configs, GOOD), contrast="T1w")
+    assert plan.name == "mine_T1w"
+    assert plan.rows[0].paper == {"psnr": (28.2, 1.2)}
+    assert plan.low_res == {"psnr": (27.151,)}
 
 
 def test_sweep_sets_the_weight_that_it_varies(configs) -> None:

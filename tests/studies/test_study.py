@@ -178,10 +178,20 @@ def test_folds_are_trained_apart_and_scored_together(calls, tmp_path) -> None:
     assert "6 subjects (12 slices)" in (tmp_path / "report" / "table.md").read_text()
 
 
+def test_scores_of_subjects_are_kept_in_tidy_form(calls, tmp_path) -> None:
+    rows = [ROWS[0], replace(ROWS[1], settings={"seed": 3})]
+    study(tmp_path, rows, seed=1).run()
+    header, *lines = (tmp_path / "report" / "scores.csv").read_text().splitlines()
+    assert header == "study,row,subject,seed,image,metric,value"
+    assert "mine,one,A,1,LR,psnr,30.35000" in lines  # the mean of its two slices
+    assert "mine,two,B,3,SR,ssim,0.90000" in lines
+    assert len(lines) == 2 * 2 * 2 * 2  # rows, subjects, images that have scores, metrics
+
+
 def test_report_holds_table_figures_scale_and_what_it_took(calls, tmp_path) -> None:
     study(tmp_path).run()
     names = {path.name for path in (tmp_path / "report").iterdir()}
-    assert names == {"table.md", "table.csv", "differences.csv", "sub-A.png"}
+    assert names == {"table.md", "table.csv", "differences.csv", "scores.csv", "sub-A.png"}
     text = (tmp_path / "report" / "table.md").read_text()
     assert text.startswith("# My study\n")
     for part in ("one > two", "How.", "configs/scales/small.yaml", "| one    |", "MSE alone", "1.0 |", "27.00"):
