@@ -71,7 +71,7 @@ lint: $(INSTALLED)
 	$(BIN)/mypy
 
 benchmark: $(INSTALLED) ## Time, rate and memory of a training iteration, and time of the metrics, on this machine
-	$(BIN)/python benchmarks/training_step.py
+	$(BIN)/python benchmarks/training_step.py medium
 	$(BIN)/python benchmarks/metrics.py
 
 night: $(INSTALLED) ## A night in a hospital in small, with every kind of fault: make night CASES=200 DATA=FOLDER

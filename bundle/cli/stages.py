@@ -108,7 +108,8 @@ def _add_study_options(parser: argparse.ArgumentParser) -> None:
     _add_data(parser)
     output = "where to write; default: output/studies in the bundle's folder"
     parser.add_argument("-o", "--output", **OUTPUT, help=output)
-    parser.add_argument("--scale", choices=("small", "paper"), help="small: minutes a row on 2 CPU cores; paper: a GPU")
+    scales = "small: minutes a row on 2 CPU cores; medium: an hour a row, and networks learn; paper: a GPU"
+    parser.add_argument("--scale", choices=("small", "medium", "paper"), help=scales)
     parser.add_argument("--folds", dest="n_folds", type=count, metavar="N", help="cross-validate by subject")
     _add_splits(parser)
 

@@ -67,7 +67,6 @@ class VGG16Features(nn.Module):
         if not oxford:
             activation *= self._pattern_activation() / torch.tensor(OXFORD_PATTERN_ACTIVATION)
         self._divide_taps(activation)
-        self.convolutions.to(memory_format=torch.channels_last)
 
     def train(self, mode: bool = True) -> "VGG16Features":
         """Stay in evaluation mode: the network is a fixed yardstick."""
@@ -98,11 +97,12 @@ class VGG16Features(nn.Module):
         return torch.stack([tap.mean() for tap in self(calibration_pattern())])
 
     def _divide_taps(self, activation: Tensor) -> None:
-        """Change the weights so that each tap comes out divided by its ``activation`` (4,), at no cost in use."""
+        """Change the weights so that each tap comes out divided by its ``activation`` (4,), and fast: channels-last."""
         gain = 1.0  # of what a convolution gets
         for number, convolution in enumerate(self.convolutions, start=1):
             new = 1 / float(activation[TAPS.index(number)]) if number in TAPS else gain
-            convolution.get_parameter("weight").mul_(new / gain)
+            weight = convolution.get_parameter("weight")
+            weight.data = weight.mul_(new / gain).contiguous(memory_format=torch.channels_last)
             convolution.get_parameter("bias").mul_(new)
             gain = new
 

@@ -24,7 +24,7 @@ CONTENTS: Final = (  # what a bundle needs to run, to be trained and to be under
     *("LICENSE", "*.md", "*.cff", "constraints.txt", "pyproject.toml", "large_files.yml"),
     *("bundle/**/*.py", "bundle/**/templates/*"),
     *("configs/**/*.yaml", "configs/metadata.json", "configs/logging.conf"),
-    *("docs/**/*.md", "docs/**/*.txt", "docs/**/*.png", CARD_METADATA),
+    *("docs/**/*.md", "docs/**/*.txt", "docs/**/*.png", "docs/**/*.csv", CARD_METADATA),
     *("models/*.pt", "models/*.json", "models/*.npz", "models/model.ts", "models/model.pt2", "models/model.onnx"),
 )
 LARGE: Final = 25_000_000  # bytes above which the Zoo wants an address in ``large_files.yml`` in a file's place
