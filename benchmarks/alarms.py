@@ -338,7 +338,6 @@ class Inference:
         )
         registered = facts.get("registration", {})
         row |= {key: registered.get(key) for key in ("sharpness", "apparent_shift_mm", "displacement_mm")}
-        row["disagreement"] = facts.get("data_consistency", {}).get("disagreement")
         doubts = [doubt for doubt, _ in by_gravity(case.doubts)]
         told = {"doubts": " ".join(dict.fromkeys(doubt.name for doubt in doubts)), "refused": refused}
         return told | {"verdict": verdict(doubts, refused)} | row
@@ -430,7 +429,6 @@ MEASURES = {  # by the CSV's name: what it is, the doubt, its limit, and whether
     "reference_fluid": ("fluid of the reference", Doubt.REFERENCE_T2W, FLUID_OF_T2W, True),
     "target_noise": ("noise of the target", Doubt.NOISE, NOISE_FLOOR, True),
     "histogram": ("distance of histograms", Doubt.HISTOGRAM, LARGEST_DISTANCE, True),
-    "disagreement": ("disagreement", None, np.nan, True),
 }
 
 

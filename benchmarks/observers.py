@@ -31,6 +31,7 @@ import observer_models as observers
 import pandas as pd
 import torch
 from degradations import Degradation, in_plane, infer, loaded, restored, target, thick
+from drawn_lesions import homogeneous_places, lesion_shape
 from matplotlib.figure import Figure
 from observer_models import Array
 from scipy.ndimage import uniform_filter
@@ -39,7 +40,6 @@ from torch import Tensor, nn
 from bundle.acquisition import AxisEstimate, Consistency, Scan, SliceAxis, ThroughPlane
 from bundle.drawing.png import save_plot
 from bundle.reports.spreadsheet import write_csv
-from bundle.trust.lesion import homogeneous_places, lesion_shape
 from bundle.volumes.intensity import tissue_threshold
 
 PATIENTS = ("open_ms/sub-L12_ses-1", "open_ms_mni/sub-C19", "tumour_mni/sub-DU7294")

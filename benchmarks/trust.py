@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 from degradations import DEGRADATIONS, NONE, Target, loaded, restored, target
+from drawn_lesions import homogeneous_places, lesion_contrast, lesion_shape
 from matplotlib.figure import Figure
 from scipy.ndimage import uniform_filter
 from scipy.stats import spearmanr
@@ -37,7 +38,6 @@ from bundle.phantom.scanner import simulate_subject
 from bundle.settings import recorded
 from bundle.tools.calibrating import COVERAGE, error_ratios
 from bundle.transforms import LoadPaird, NormaliseIntensityd, SlicesLastd
-from bundle.trust.lesion import homogeneous_places, lesion_contrast, lesion_shape
 from bundle.trust.profile import profile, tissue_threshold
 from bundle.volumes.intensity import tissue_slices
 
@@ -431,9 +431,6 @@ def timing(arguments: argparse.Namespace) -> None:
     bars = seconds(lambda: network.inferer(image.movedim(0, -1)[None], network.network.with_error_scale))
     print(f"the same with error bars: {bars:.2f} s")
     print(f"InputChecksd: {seconds(lambda: profile(low_res, pair.reference, pair.spacing)):.2f} s a volume")
-    slices = torch.from_numpy(np.ascontiguousarray(np.moveaxis(low_res, -1, 0)))[:, None]
-    took = seconds(lambda: consistency(slices).disagreement(slices, slices))
-    print(f"disagreement: {took:.2f} s for {len(slices)} slices")
 
 
 def main() -> None:

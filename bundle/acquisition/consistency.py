@@ -145,16 +145,6 @@ class Consistency:
                 output = torch.minimum(output, ceiling)
         return output
 
-    def disagreement(self, output: Tensor, low_res: Tensor) -> tuple[float, float]:
-        """Return how far an output, before all this, departs from what is known of the low-res: ||A x - y|| and ||y||.
-
-        By both norms, parts of a volume (N, 1, H, W) can be put together.
-        """
-        window, trust = self._plane(output)
-        own = _spectrum(output) * window
-        measured = _spectrum(self.sign(_image(own, output.shape), low_res) * low_res)
-        return _norm(_image((own - measured) * trust, output.shape)), _norm(_image(measured * trust, output.shape))
-
     def _plane(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """Return window and trust of the frequencies of :func:`_spectrum`, Tensors (H, W // 2 + 1)."""
         both = zip(known_response(self.rows), known_response(self.columns), strict=True)
@@ -188,10 +178,6 @@ def _spectrum(image: Tensor) -> Tensor:
 
 def _image(spectrum: Tensor, shape: torch.Size) -> Tensor:
     return torch.fft.irfft2(spectrum, s=shape[-2:], norm="ortho")
-
-
-def _norm(image: Tensor) -> float:
-    return float(torch.linalg.vector_norm(image.double()))
 
 
 def _tissue(slices: Tensor) -> Tensor:

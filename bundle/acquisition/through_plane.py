@@ -5,7 +5,6 @@ Of all volumes x' the one is sought that minimises ||S x' - y||^2 + lambda ||x' 
 measured slices y, and what each slice takes of each fine voxel, S. It is x' = x + S^T (S S^T + lambda)^-1 (y - S x).
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -44,7 +43,8 @@ class ThroughPlane:
             interpolated: Tensor (1, H, W, D), the spline through the measured slices, on the same scale.
             in_plane: what was measured of each slice.
         """
-        pairs = self._pairs(output, interpolated)
+        volumes = (self.slices(output), self.measured(interpolated))
+        pairs = zip(*(volume.movedim(-1, 0)[:, None] for volume in volumes), strict=True)  # each (1, 1, H, W)
         difference = torch.stack([(in_plane.restored(own, slice_) - own)[0] for own, slice_ in pairs], dim=-1)
         sampling = self.axis.sampling()
         gram = sampling @ sampling.mT
@@ -52,14 +52,3 @@ class ThroughPlane:
         back = torch.linalg.solve(gram, sampling).to(output)  # n, D
         corrected = output + difference @ back
         return corrected.clamp(min=0) if in_plane.magnitude else corrected
-
-    def disagreement(self, output: Tensor, interpolated: Tensor, in_plane: Consistency) -> tuple[float, float]:
-        """Return how far the slices of an output (1, H, W, D) depart from the measured ones, and the norm of these."""
-        norms = [in_plane.disagreement(*pair) for pair in self._pairs(output, interpolated)]
-        apart, own = torch.tensor(norms).square().sum(0).sqrt().tolist()
-        return apart, own
-
-    def _pairs(self, output: Tensor, interpolated: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield each slice as an output (1, H, W, D) would have it and as it was measured, Tensors (1, 1, H, W)."""
-        volumes = (self.slices(output), self.measured(interpolated))
-        yield from zip(*(volume.movedim(-1, 0)[:, None] for volume in volumes), strict=True)

@@ -47,7 +47,6 @@ _KNOWN: Final = {
     ("input", "edge_agreement"): ("Agreement of edges (0.5 none, 1 all)", ""),
     ("interval", "typical"): ("Nine of ten errors are smaller, in half of the tissue", _SHARE),
     ("interval", "widest"): ("The same, where they are largest: a twentieth of the tissue", _SHARE),
-    ("data_consistency", "disagreement"): ("Network's departure from the measurement", _SHARE),
     ("data_consistency", "restored"): ("Measurement put back", ""),
 }
 _HIDDEN: Final = (

@@ -33,8 +33,8 @@ class DataConsistencyd(Transform):
         """Return the item with the consistent output (1, H, W, D), on the low-res image's scale."""
         item = dict(data)
         output, low_res = item[PRED].as_tensor(), item[LOW_RES].as_tensor()
-        consistency = consistency_of(item, self.magnitude)
-        if thick := through_plane_of(item):
+        consistency = _consistency_of(item, self.magnitude)
+        if thick := _through_plane_of(item):
             restored = thick.restored(output.float(), low_res.to(output.device).float(), consistency)
             return item | {self.output_key: MetaTensor(restored, meta=item[PRED].meta)}
         in_place = self.output_key == PRED and output.dtype == torch.float32
@@ -48,13 +48,13 @@ class DataConsistencyd(Transform):
         return item
 
 
-def through_plane_of(item: Mapping[Hashable, Any]) -> ThroughPlane | None:
+def _through_plane_of(item: Mapping[Hashable, Any]) -> ThroughPlane | None:
     """Return how an item's slices were acquired where finer ones are made of them."""
     found = Case.of(item).low_res
     return ThroughPlane(found.slices) if found and found.slices else None
 
 
-def consistency_of(item: Mapping[Hashable, Any], magnitude: bool) -> Consistency:
+def _consistency_of(item: Mapping[Hashable, Any], magnitude: bool) -> Consistency:
     """Return the data consistency of an item's slices; ``ValueError`` if nobody has looked how they were acquired."""
     found = Case.of(item).low_res
     if found is None:

@@ -4,6 +4,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from drawn_lesions import homogeneous_places, lesion_contrast, lesion_shape
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,7 +12,6 @@ from bundle.engines import GeneratorLoader
 from bundle.kspace import project, restore_measured, restore_measured_magnitude, zero_fill
 from bundle.networks import build
 from bundle.settings import recorded
-from bundle.trust.lesion import homogeneous_places, lesion_contrast, lesion_shape
 
 PLACE = ((40.0, 45.0), 6.0, (0.6, 0.6))
 FACTOR = 4
