@@ -18,6 +18,7 @@ from typing import Final
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from bundle.console import run_tool
 from bundle.drawing.png import save_plot
@@ -33,6 +34,7 @@ from bundle.studies.statistics import bootstrap_interval, interval_text, subject
 
 METRICS: Final = ("psnr", "ssim", "ifc")
 TABLES: Final = {"table1": "I", "table2": "II", "table3": "III", "table4": "IV", "table5": "V"}
+_LINEAR: Final = {"psnr": 1.0, "ssim": 0.01, "ifc": 0.5}  # gains up to which the axis of a figure is linear
 _BLOCK: Final = re.compile(r"(<!-- claims -->\n).*?(<!-- end of claims -->)", re.DOTALL)
 _VERDICTS: Final = {"held": "holds", "not held": "reversed", "not significant": "undecided"}
 
@@ -108,8 +110,12 @@ def _cell(one: Difference) -> str:
 
 
 def save_figure(path: Path, by_contrast: Mapping[str, tuple[StudyPlan, CollectedScores]]) -> Path:
-    """Draw a table: for each contrast and metric the rows' scores, a thin line for each subject, mean and interval."""
-    figure = Figure(figsize=(10, 2.6 * len(by_contrast)), layout="constrained")
+    """Draw what the rows of a table gain on their low-res, for each contrast and metric.
+
+    A thin line for each subject, mean and interval; below each row its mean score. The axis is linear about 0 and
+    logarithmic beyond.
+    """
+    figure = Figure(figsize=(10, 2.9 * len(by_contrast)), layout="constrained")
     panels = figure.subplots(len(by_contrast), len(METRICS), squeeze=False)
     for (contrast, (plan, scores)), row in zip(by_contrast.items(), panels, strict=True):
         labels = [one.label for one in plan.rows if one.label in scores.labels]
@@ -125,20 +131,27 @@ def save_figure(path: Path, by_contrast: Mapping[str, tuple[StudyPlan, Collected
 def _draw(axes: Axes, scores: CollectedScores, labels: Sequence[str], metric: str) -> None:
     quieten(axes)
     axes.grid(False, axis="x")
-    low_res = [subject_means(scores.sample(label, LOW_RES, metric)).mean() for label in labels]
-    axes.plot(range(len(labels)), low_res, "_", color=QUIET, markersize=22, label="low-res")
-    table = pd.DataFrame({label: scores.sample(label, SUPER_RES, metric) for label in labels})
-    for _, of_subject in table.iterrows():
-        axes.plot(range(len(labels)), of_subject, color="#cccccc", linewidth=0.7, zorder=1)
+    axes.axhline(0, color=QUIET, linewidth=1)
     style = line_styles(["mean"])["mean"] | {"linestyle": ""}
+    outputs = {label: scores.sample(label, SUPER_RES, metric) for label in labels}
+    gains = pd.DataFrame({label: outputs[label] - scores.sample(label, LOW_RES, metric) for label in labels})
+    for _, of_subject in gains.iterrows():
+        axes.plot(range(len(labels)), of_subject, color="#cccccc", linewidth=0.7, zorder=1)
     for place, label in enumerate(labels):
-        sample = scores.sample(label, SUPER_RES, metric)
-        axes.plot(place, subject_means(sample).mean(), **style, markersize=5)
-        if interval := bootstrap_interval(sample):
+        axes.plot(place, gains[label].mean(), **style, markersize=5)
+        if interval := bootstrap_interval(gains[label].dropna()):
             axes.plot([place] * 2, interval[:2], "-", color=style["color"], linewidth=2)
-    axes.set_xticks(range(len(labels)), labels, rotation=0 if len(labels) < 6 else 90)
+    means = [format_score(metric, subject_means(outputs[label]).mean()) for label in labels]
+    names = [f"{label}\n{mean}" for label, mean in zip(labels, means, strict=True)]
+    axes.set_xticks(range(len(labels)), names, rotation=0 if len(labels) < 6 else 90)
     axes.set_xlim(-0.5, len(labels) - 0.5)
-    axes.set_title(axis_title(metric), fontsize=10, color=INK)
+    axes.set_yscale("symlog", linthresh=_LINEAR[metric], linscale=0.6)
+    decades = [_LINEAR[metric] * factor for factor in (0.5, 1, 2, 5, 10, 20)]
+    low, high = axes.get_ylim()
+    axes.set_yticks([tick for tick in sorted([*decades, 0, *(-one for one in decades)]) if low <= tick <= high])
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.set_title(f"gain in {axis_title(metric)}", fontsize=10, color=INK)
 
 
 def write_claims(page: Path, table: str) -> None:
