@@ -36,7 +36,8 @@ METRICS: Final = ("psnr", "ssim", "ifc")
 TABLES: Final = {"table1": "I", "table2": "II", "table3": "III", "table4": "IV", "table5": "V"}
 _LINEAR: Final = {"psnr": 1.0, "ssim": 0.01, "ifc": 0.5}  # gains up to which the axis of a figure is linear
 _BLOCK: Final = re.compile(r"(<!-- claims -->\n).*?(<!-- end of claims -->)", re.DOTALL)
-_VERDICTS: Final = {"held": "holds", "not held": "reversed", "not significant": "undecided"}
+_VERDICTS: Final = {"held": "holds", "not held": "reversed"}
+_UNDECIDED: Final = "undecided"  # not significant, or of too few subjects for a test
 
 
 class CollectedScores:
@@ -95,10 +96,10 @@ def verdict(differences: Iterable[Difference]) -> str:
     metrics: dict[str, list[str]] = defaultdict(list)
     for one in differences:
         if one.verdict:
-            metrics[_VERDICTS[one.verdict]].append(metric_title(one.metric))
+            metrics[_VERDICTS.get(one.verdict, _UNDECIDED)].append(metric_title(one.metric))
     if len(metrics) == 1:
         return f"**{next(iter(metrics))}**"
-    told = [(word, metrics[word]) for word in _VERDICTS.values() if word in metrics]
+    told = [(word, metrics[word]) for word in (*_VERDICTS.values(), _UNDECIDED) if word in metrics]
     return "; ".join(f"**{word}** in {' and '.join(names)}" for word, names in told) or "no claim"
 
 

@@ -50,7 +50,8 @@ def test_claims_are_told_with_interval_p_and_the_papers_difference(written, tmp_
 
 def test_a_reversed_order_and_one_that_few_subjects_cannot_tell(written) -> None:
     assert written({**MEANS, "SR4": 35.5})["I: SR4 > SR3"][-1] == "**reversed**"
-    assert written(MEANS, n_subjects=6)["I: SR4 > SR3"][-1] == "**undecided**"
+    for n_subjects in (4, 6):  # too few for a test, and for a p below 0.05 of three claims
+        assert written(MEANS, n_subjects=n_subjects)["I: SR4 > SR3"][-1] == "**undecided**"
 
 
 def test_seeds_are_averaged_and_no_subjects_of_their_own(written) -> None:
