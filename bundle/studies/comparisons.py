@@ -2,7 +2,7 @@
 """Rows of a study against each other: paired differences, and whether the order that the paper claims held."""
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
@@ -36,6 +36,7 @@ class Comparison(NamedTuple):
     first: str  # a row's label, with "+ DC" for its output with data consistency; or "LR", which the other started from
     second: str
     claimed: Sequence[str] = ()
+    group: str = ""  # claims of a group stand or fall together: p is corrected for their number
 
 
 class Difference(NamedTuple):
@@ -47,8 +48,13 @@ class Difference(NamedTuple):
     mean: float
     interval: statistics.Interval | None
     test: statistics.SignedRank
-    p_holm: float = math.nan  # corrected over all comparisons in the metric
+    p_holm: float = math.nan  # corrected for the number of tests of the family
     n_alike: int = 0  # of the pairs tested: how many have the sign of the mean
+
+    @property
+    def family(self) -> tuple[str, str, bool]:
+        """The tests for whose number p is corrected: of a group and metric, what the paper claims, or the rest."""
+        return self.comparison.group, self.metric, self.metric in self.comparison.claimed
 
     @property
     def verdict(self) -> str:
@@ -95,9 +101,8 @@ def compare(scores: Scores, comparisons: Sequence[Comparison], published: Publis
             of_pairs = statistics.subject_means(paired) if test.over == "subjects" else paired
             alike = sum(value * mean > 0 for value in of_pairs)
             of_metric.append(Difference(comparison, metric, theirs[0] - theirs[1], mean, interval, test, n_alike=alike))
-        adjusted = statistics.holm([difference.test.p for difference in of_metric])
-        differences += [difference._replace(p_holm=p) for difference, p in zip(of_metric, adjusted, strict=True)]
-    return differences
+        differences += of_metric
+    return _corrected(differences)
 
 
 def least_p(differences: Sequence[Difference]) -> float:
@@ -106,8 +111,17 @@ def least_p(differences: Sequence[Difference]) -> float:
     The signed-rank test of n differences of one sign has p = 2 / 2^n, which Holm multiplies by the number of tests.
     """
     tested = [difference for difference in differences if difference.test.n]
-    n_tests = Counter(difference.metric for difference in tested)
-    return min((min(n_tests[one.metric] * 2.0 ** (1 - one.test.n), 1.0) for one in tested), default=0.0)
+    n_tests = Counter(difference.family for difference in tested)
+    return min((min(n_tests[one.family] * 2.0 ** (1 - one.test.n), 1.0) for one in tested), default=0.0)
+
+
+def _corrected(differences: Sequence[Difference]) -> list[Difference]:
+    """Return differences with Holm's correction within each family."""
+    families: dict[tuple[str, str, bool], list[float]] = defaultdict(list)
+    for one in differences:
+        families[one.family].append(one.test.p)
+    adjusted = {family: iter(statistics.holm(p_values)) for family, p_values in families.items()}
+    return [one._replace(p_holm=next(adjusted[one.family])) for one in differences]
 
 
 def _line(scores: Scores, label: str, partner: str) -> tuple[str, str]:

@@ -66,12 +66,15 @@ def read_study(
         content = dict(yaml.safe_load(file.read_text(encoding="utf-8")))
         rows = [_row(dict(row), folder, contrast) for row in content.pop("rows")]
         low_res = _published(content.pop("low_res", {}), contrast)
-        orderings = [
-            Comparison(str(first), str(second), tuple(*metrics or [METRICS]))  # all metrics, where none are named
-            for first, second, *metrics in content.pop("orderings", [])
+        orderings = content.pop("orderings", [])
+        groups = orderings if isinstance(orderings, dict) else {"": orderings}
+        comparisons = [
+            Comparison(str(first), str(second), tuple(*metrics or [METRICS]), str(group))  # by default all metrics
+            for group, members in groups.items()
+            for first, second, *metrics in members
         ]
         name = f"{file.stem}_{contrast}" if contrast else file.stem
-        plan = StudyPlan(name, rows=rows, low_res=low_res, orderings=orderings, **content)
+        plan = StudyPlan(name, rows=rows, low_res=low_res, orderings=comparisons, **content)
     except FileNotFoundError as error:
         known = ", ".join(sorted(other.stem for other in file.parent.glob("*.yaml")))
         raise InputError(f"{file}: there is no such study; choose one of {known}.") from error

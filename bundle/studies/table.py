@@ -118,7 +118,7 @@ class StudyTable:
             "A subject's score is the mean over its slices; SD with n - 1; in bold the best mean of the rows "
             f"that were given the same low-res; intervals: percentile bootstrap, {statistics.N_RESAMPLES} resamples."
         ]
-        tests = " p: Wilcoxon's signed-rank test, two-sided, Holm's correction over the differences of a metric."
+        tests = " p: Wilcoxon's signed-rank test, two-sided, Holm's correction over a metric's claims, and the rest."
         paper = " paper: mean ± SD as published, on the paper's own data."
         notes[0] += tests * bool(self.differences) + paper * any(line.published for line in self.lines)
         intervals = [summary.interval for line in self.lines for summary in line.summaries.values()]

@@ -74,6 +74,14 @@ def test_p_is_corrected_over_the_pairs_of_a_metric(study: StudyScores) -> None:
     assert found[0].p_holm == pytest.approx(3 * 2 / 2**N_SUBJECTS)
 
 
+def test_p_is_corrected_within_a_group_for_what_the_paper_claims(study: StudyScores) -> None:
+    pairs = ("best", "good"), ("good", "same"), ("best", "same")
+    claims = [Comparison(*pair, ("psnr",), group) for pair, group in zip(pairs, ("2x", "2x", "4x"), strict=True)]
+    found = compare(study, [*claims, Comparison("best", "LR", (), "2x")], {})
+    p = [one.test.p for one in found]
+    assert [one.p_holm for one in found] == [*holm(p[:2]), p[2], p[3]]
+
+
 def test_comparison_without_scores_is_said_to_have_none_and_does_not_count(evaluation: Evaluation) -> None:
     empty = {key: {"super_res": ["nan"]} for key in scores(1)}
     study = StudyScores({"a": evaluation("a", scores(3)), "b": evaluation("b", empty), "c": evaluation("c", scores(1))})

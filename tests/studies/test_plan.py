@@ -44,6 +44,12 @@ def test_study_file_holds_rows_claims_and_published_numbers(configs) -> None:
     assert plan.orderings == [Comparison("two", "one", ("psnr", "ssim", "ifc")), Comparison("one", "LR", ("ssim",))]
 
 
+def test_orderings_may_be_grouped(configs) -> None:
+    grouped = GOOD.replace("[[two, one], [one, LR, [ssim]]]", "{a: [[two, one]], b: [[one, LR]]}")
+    plan = read_study(study(configs, grouped))
+    assert [(one.first, one.group) for one in plan.orderings] == [("two", "a"), ("one", "b")]
+
+
 def test_published_numbers_are_those_of_the_contrast_or_what_there_is(configs) -> None:
     plan = read_study(study(configs, GOOD), contrast="T1w")
     assert plan.name == "mine_T1w"
