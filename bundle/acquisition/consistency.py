@@ -21,7 +21,8 @@ FLOOR: Final = 0.01  # lambda where the window is 0: the model is not right to m
 AIR: Final = 0.02  # of the mean tissue, below which an output is air
 TISSUE: Final = 0.5  # of the same, above which a low-res shows tissue, whatever an output says
 CLEAR: Final = 4.0  # of the noise, above which a magnitude is signal: one pixel of air in 3000 is
-ENOUGH_AIR: Final = 200  # pixels of a slice that tell its noise
+ENOUGH_AIR: Final = 200  # pixels of a slice that tell its noise ...
+MOST_AIR: Final = 0.2  # ... and of what is no tissue: air is a third and more of it around a body, 0.05 inside one
 QUARTILE: Final = 0.7585  # of Rayleigh's distribution, the lower one, in standard deviations of a channel
 N_RINGS: Final = 24  # of frequencies from 0 to the edge of the block, each with a gain of its own
 
@@ -102,7 +103,8 @@ class Consistency:
         """Return a network's output with what was measured, as far as noise lets it be believed.
 
         Where the output is air, and the low-res no clear tissue, the result is no brighter: putting back amplitudes
-        would put their ringing into it. The noise is that of the low-res in this air.
+        would put their ringing into it. The noise is that of the low-res in this air. Where little of what is dark is
+        air to the output, it is a dark structure, or noise that the output shows as well: there is neither then.
 
         Args:
             output: Tensor (N, 1, H, W).
@@ -111,8 +113,9 @@ class Consistency:
         if not self.magnitude:
             return self.corrected(output, low_res)
         tissue = _tissue(low_res)
-        air = output < AIR * tissue
-        ceiling = torch.where(air & (low_res < TISSUE * tissue), output.clamp(min=0), torch.inf)
+        air, dark = output < AIR * tissue, low_res < TISSUE * tissue
+        air &= _count(air & dark) >= (MOST_AIR * _count(dark)).clamp(min=ENOUGH_AIR)
+        ceiling = torch.where(air & dark, output.clamp(min=0), torch.inf)
         return self.corrected(output, low_res, _noise(low_res, air), ceiling)
 
     def corrected(
@@ -186,13 +189,18 @@ def _tissue(slices: Tensor) -> Tensor:
     return (slices * above).sum((-2, -1), keepdim=True) / above.sum((-2, -1), keepdim=True).clamp(min=1)
 
 
+def _count(pixels: Tensor) -> Tensor:
+    """Return how many pixels of each slice are true, Tensor (..., 1, 1)."""
+    return pixels.sum((-2, -1), keepdim=True)
+
+
 def _noise(low_res: Tensor, air: Tensor) -> Tensor:
     """Return the standard deviation of a channel in the air of each slice (N, 1, H, W), 0 without air, (N, 1, 1, 1).
 
     By the lower quartile, which ringing hardly reaches.
     """
     levels = [
-        voxels[inside].quantile(0.25) / QUARTILE if inside.sum() >= ENOUGH_AIR else voxels.new_zeros(())
+        voxels[inside].quantile(0.25) / QUARTILE if inside.any() else voxels.new_zeros(())
         for voxels, inside in zip(low_res.flatten(1).abs(), air.flatten(1), strict=True)
     ]
     return torch.stack(levels)[:, None, None, None]

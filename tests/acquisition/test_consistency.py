@@ -150,6 +150,29 @@ def test_no_ringing_is_put_into_air_that_the_output_knows() -> None:
     assert mse(kept, truth) < mse(plain, truth)
 
 
+def test_dark_spots_of_a_body_without_air_are_no_noise() -> None:
+    body = 0.6 + 0.4 * torch.rand(1, 1, 96, 96, generator=torch.Generator().manual_seed(0)).double()
+    body[..., 40:56, 8:88] = 0.2  # a dark structure ...
+    body[..., 47:50, 8:88] = 0.005  # ... and what looks like air within it
+    consistency = Consistency(*estimates(body.shape[-2:], 2.0))
+    low_res = zero_fill(body, 2)
+    output = torch.where(body > 0.1, low_res, 0)
+    restored = consistency.restored(output, low_res)
+    assert_close(restored, consistency.corrected(output, low_res))
+    assert mse(restored, body) < mse(output, body)
+
+
+def test_noise_that_the_output_shows_as_well_is_put_back() -> None:
+    noise = 0.03 * torch.randn(2, 96, 96, generator=torch.Generator().manual_seed(0)).double()
+    truth = (head(96, 96) + noise[0]).hypot(noise[1])
+    low_res = zero_fill(truth, 1.5)
+    output = (0.98 * low_res - 0.005).clamp(min=0)
+    consistency = Consistency(*estimates(truth.shape[-2:], 1.5))
+    restored = consistency.restored(output, low_res)
+    assert_close(restored, consistency.corrected(output, low_res))
+    assert mse(restored, truth) < mse(output, truth)
+
+
 def test_what_the_low_res_shows_as_tissue_comes_back_where_the_output_has_lost_it() -> None:
     truth = head()
     low_res = zero_fill(truth, 2)
