@@ -42,7 +42,7 @@ class ModelSettings:
     share_levels: bool = False  # the levels have their weights in common
     residual: bool = False  # the output is added to the low-res image
     bias: bool = False  # of convolutions
-    width: float = 1.0  # filters of the paper's generator, relative to the paper's
+    width: float = 1.0  # filters relative to the paper's, of a baseline to its own
     consistency_layer: bool = False  # the measured block of k-space is put back after each level
     degradation: str = (
         "zero_filled"  # by the factor, as the paper's; or scanner: any of bundle.acquisition.ScannerFamily

@@ -14,8 +14,10 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 
 from bundle.config_files import refuse_unknown_keys
 from bundle.errors import InputError
+from bundle.networks import build
 from bundle.settings import PAPER_WEIGHTS, ModelSettings, Recipe, place_of, setting_names
 from bundle.studies import read_study
+from bundle.studies.plan import full_key
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 STAGES = {"train": "training", "evaluate": "evaluating", "inference": "inference"}
@@ -92,6 +94,19 @@ def test_every_study_can_be_read_and_names_what_exists(path) -> None:
     assert plan.rows
     known = read(CONFIGS / "train.yaml")
     assert all(key in known or place_of(key, known) for row in plan.rows for key in row.settings)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("name", ["table1", "table2", "table3", "table4", "table5", "figure3"])
+def test_the_networks_of_the_paper_can_be_built_at_every_scale(name, scale) -> None:
+    for row in read_study(CONFIGS / "studies" / f"{name}.yaml").rows:
+        if row.train:
+            parser = ConfigParser()
+            parser.read_config([str(CONFIGS / file) for file in ("train.yaml", f"scales/{scale}", row.file)])
+            parser.update({full_key(key): value for key, value in row.settings.items()})
+            settings = parser.get_parsed_content("model")
+            assert settings.width == (0.25 if scale == "medium.yaml" else 1)
+            build(settings)
 
 
 @pytest.mark.parametrize("name", VARIANTS)

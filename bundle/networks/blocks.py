@@ -1,11 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the residual networks are made of: padded convolutions without normalisation."""
+"""What networks have in common: their width, and padded convolutions without normalisation."""
+
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 
+from bundle.errors import InputError
+
 RESIDUAL_SCALE = 0.1
 """What a block's output is multiplied by before it is added: without normalisation, deep sums would grow."""
+
+
+def scaled(channels: Iterable[int], width: float) -> list[int]:
+    """Return numbers of channels times a width, at least 1 each; ``InputError`` if the width is not above 0."""
+    if not (isinstance(width, (int, float)) and width > 0):
+        raise InputError(f"width is {width!r}; give a number above 0, such as 0.25, or 1 for the paper's.")
+    return [max(1, round(n * width)) for n in channels]
 
 
 class OutputConvolution(nn.Conv2d):

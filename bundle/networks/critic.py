@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from bundle.errors import InputError
-from bundle.networks.generator import scaled
+from bundle.networks.blocks import scaled
 
 CRITIC_CHANNELS = (64, 128, 256)
 """Filters of both convolutions of each block."""

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The generators of Section II-C and II-E: encoder-decoders guided by a reference feature network."""
 
-from collections.abc import Iterable
 from itertools import pairwise
 from typing import Literal, get_args
 
@@ -9,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bundle.errors import InputError
+from bundle.networks.blocks import scaled
 from bundle.networks.registry import architecture
 
 Fusion = Literal["feature", "image", "none", "reference"]
@@ -17,13 +17,6 @@ ENCODER_CHANNELS = (32, 32, 64, 64, 128, 128, 256, 256)
 """Filters of the eight convolutions (Section II-C)."""
 DECODER_CHANNELS = (256, 128, 128, 64, 64, 32, 32, 1)
 """Filters of the eight transposed convolutions (Section II-C)."""
-
-
-def scaled(channels: Iterable[int], width: float) -> list[int]:
-    """Return numbers of channels times a width, at least 1 each; ``InputError`` if the width is not above 0."""
-    if not (isinstance(width, (int, float)) and width > 0):
-        raise InputError(f"width is {width!r}; give a number above 0, such as 0.25, or 1 for the paper's.")
-    return [max(1, round(n * width)) for n in channels]
 
 
 class Encoder(nn.Module):

@@ -4,7 +4,7 @@
 from torch import Tensor, nn
 
 from bundle.errors import InputError
-from bundle.networks.blocks import OutputConvolution, ResidualBlock, hidden_convolution
+from bundle.networks.blocks import OutputConvolution, ResidualBlock, hidden_convolution, scaled
 from bundle.networks.registry import architecture
 
 
@@ -22,19 +22,21 @@ class SingleContrastResidual(nn.Module):
         n_features: channels of the blocks.
         n_blocks: residual blocks of two convolutions.
         bias: give all convolutions a bias.
+        width: channels of the blocks relative to ``n_features``.
 
     Attributes:
         reach: as :class:`bundle.networks.Generator` has it.
         maps_zero_to_zero: likewise.
 
     Raises:
-        InputError: if ``n_features`` or ``n_blocks`` is below 1.
+        InputError: if ``n_features`` or ``n_blocks`` is below 1, or ``width`` not above 0.
     """
 
-    def __init__(self, n_features: int = 128, n_blocks: int = 13, bias: bool = False) -> None:
+    def __init__(self, n_features: int = 128, n_blocks: int = 13, bias: bool = False, width: float = 1.0) -> None:
         super().__init__()
         if n_features < 1 or n_blocks < 1:
             raise InputError(f"n_features is {n_features} and n_blocks {n_blocks}; give 1 or more of each.")
+        (n_features,) = scaled([n_features], width)
         self.first = hidden_convolution(1, n_features, bias)
         self.blocks = nn.Sequential(*(ResidualBlock(n_features, bias) for _ in range(n_blocks)))
         self.last = OutputConvolution(n_features, bias)

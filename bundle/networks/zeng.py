@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from bundle.errors import InputError
-from bundle.networks.blocks import OutputConvolution, hidden_convolution
+from bundle.networks.blocks import OutputConvolution, hidden_convolution, scaled
 from bundle.networks.registry import architecture
 
 
@@ -45,21 +45,23 @@ class ZengCascade(nn.Module):
         n_layers: convolutions of each network.
         n_features: their channels.
         bias: give all convolutions a bias.
+        width: channels of both networks relative to ``n_features``.
 
     Attributes:
         reach: as :class:`bundle.networks.Generator` has it.
         maps_zero_to_zero: likewise.
 
     Raises:
-        InputError: if ``n_layers`` is below 2 or ``n_features`` below 1.
+        InputError: if ``n_layers`` is below 2, ``n_features`` below 1, or ``width`` not above 0.
     """
 
     # Paper: this one only cites the method, whose text we do not have; ten layers a network are half of VDSR's twenty
     # for each, so that the cascade is as deep as that network, the usual plain residual one.
-    def __init__(self, n_layers: int = 10, n_features: int = 64, bias: bool = False) -> None:
+    def __init__(self, n_layers: int = 10, n_features: int = 64, bias: bool = False, width: float = 1.0) -> None:
         super().__init__()
         if n_layers < 2 or n_features < 1:
             raise InputError(f"n_layers is {n_layers} and n_features {n_features}; give at least 2 and 1.")
+        (n_features,) = scaled([n_features], width)
         self.single_contrast = PlainNetwork(1, n_layers, n_features, bias)
         self.multi_contrast = PlainNetwork(2, n_layers, n_features, bias)
         self.reach = 2 * n_layers

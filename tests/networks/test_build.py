@@ -32,6 +32,9 @@ def test_build_passes_settings_and_size_on() -> None:
     assert isinstance(generator, Generator)
     assert (generator.n_levels, len(generator.levels)) == (3, 1)
     assert build(ModelSettings("SingleContrastResidual", {"n_blocks": 2})).reach == SingleContrastResidual(8, 2).reach
+    for architecture, features in ("SingleContrastResidual", 32), ("ZengCascade", 16):
+        network = build(ModelSettings(architecture, width=0.25))
+        assert max(parameter.shape[0] for parameter in network.parameters()) == features
     assert build(ModelSettings("ZengCascade", {"n_layers": 3})).reach == ZengCascade(3, 8).reach
 
 
