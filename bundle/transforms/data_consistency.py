@@ -30,8 +30,10 @@ class DataConsistencyd(Transform):
     output_key: str = PRED_CONSISTENT
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Item:
-        """Return the item with the consistent output (1, H, W, D), on the low-res image's scale."""
+        """Return the item with the consistent output (1, H, W, D), on the low-res's scale; the case notes it."""
         item = dict(data)
+        item[CASE] = Case.of(item)
+        item[CASE].measured["data_consistency"] = {"restored": True}
         output, low_res = item[PRED].as_tensor(), item[LOW_RES].as_tensor()
         consistency = _consistency_of(item, self.magnitude)
         if thick := _through_plane_of(item):

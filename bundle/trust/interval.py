@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can be said of an output: how large its errors are."""
+"""How large the errors of an output are."""
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
@@ -22,7 +22,6 @@ Item = dict[Hashable, Any]
 class Intervald(Transform):
     """Turn the predicted scale of an output's errors into intervals, and sum them up in the case's findings."""
 
-    consistent: bool = True  # whether data consistency follows
     interval_factor: float | None = None  # from the scale of errors to half the interval; None: nobody calibrated it
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Item:
@@ -32,7 +31,6 @@ class Intervald(Transform):
         """
         item = dict(data)
         item[CASE] = Case.of(item)
-        item[CASE].measured["data_consistency"] = {"restored": self.consistent}
         scale = item.pop(ERROR_SCALE, None)
         if scale is not None and self.interval_factor is not None:
             item[INTERVAL] = scale * self.interval_factor

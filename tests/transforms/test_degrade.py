@@ -87,6 +87,7 @@ def test_data_consistency_restores_each_slice_from_the_low_res_and_keeps_the_out
         expected = slices(item[PRED]) + project(slices(item[LOW_RES]) - slices(item[PRED]), 2)
     assert_close(slices(out[PRED_CONSISTENT]), expected)
     assert_close(out[PRED].as_tensor(), item[PRED].as_tensor())
+    assert out[CASE].facts()["data_consistency"] == {"restored": True}
 
 
 def test_data_consistency_can_replace_the_output() -> None:

@@ -77,7 +77,7 @@ def test_summary_tells_the_middle_and_the_widest_twentieth_of_tissue() -> None:
 def test_without_prediction_or_calibration_there_is_no_interval(scale, factor) -> None:
     item = Intervald(interval_factor=factor)(passed(AddsReference(), scale))
     assert not {INTERVAL, ERROR_SCALE} & item.keys()
-    assert list(item[CASE].measured) == ["data_consistency"]
+    assert not item[CASE].measured
 
 
 def test_factor_comes_from_the_record_and_is_missed_where_it_is_needed_alone() -> None:
@@ -90,7 +90,7 @@ def test_factor_comes_from_the_record_and_is_missed_where_it_is_needed_alone() -
 def test_facts_can_be_written_as_json() -> None:
     found = Intervald(interval_factor=1.0)(passed(AddsReference(), 0.1))[CASE].facts()
     assert json.loads(json.dumps(found)) == found
-    assert set(found) == {"low_res", "data_consistency", "interval"}
+    assert set(found) == {"low_res", "interval"}
 
 
 def test_an_empty_volume_is_passed_over() -> None:
