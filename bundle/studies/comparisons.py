@@ -67,6 +67,11 @@ class Difference(NamedTuple):
             return f"{'same' if self.mean > 0 else 'opposite'} direction{statistics.mark(self.test.over)}"
         return "held" if self.mean > 0 else "not held"
 
+    @property
+    def p_text(self) -> str:
+        """The corrected p in three digits, marked where it is over slices."""
+        return ("< 0.001" if self.p_holm < 0.001 else f"{self.p_holm:.3f}") + statistics.mark(self.test.over)
+
     def cells(self) -> list[str]:
         """Return cells of a printed table, with a digit more than scores have: rows can be closer than their last."""
         first, second, metric = self.comparison.first, self.comparison.second, self.metric
@@ -74,7 +79,7 @@ class Difference(NamedTuple):
         if not math.isnan(self.mean):
             mean = format_score(metric, self.mean, "+", 1)
             mean += statistics.interval_text(self.interval, metric, "+", 1)
-            p = ("< 0.001" if self.p_holm < 0.001 else f"{self.p_holm:.3f}") + statistics.mark(self.test.over)
+            p = self.p_text
         published = "" if math.isnan(self.published) else format_score(metric, self.published, "+", 1)
         verdict = f"{first} > {second}: {self.verdict}" if self.verdict else ""
         return [f"{first} \N{MINUS SIGN} {second}", metric_title(metric), mean, published, p, verdict]

@@ -106,7 +106,7 @@ def verdict(differences: Iterable[Difference]) -> str:
 def _cell(one: Difference) -> str:
     """Return a difference with its interval, in how many subjects it has its sign, p and the paper's difference."""
     text = format_score(one.metric, one.mean, "+") + interval_text(one.interval, one.metric, "+")
-    text += f", {one.n_alike} of {one.test.n}, p " + ("< 0.001" if one.p_holm < 0.001 else f"{one.p_holm:.3f}")
+    text += f", {one.n_alike} of {one.test.n}, p {one.p_text}"
     return text if math.isnan(one.published) else f"{text} (paper {format_score(one.metric, one.published, '+')})"
 
 
