@@ -312,7 +312,9 @@ def main() -> None:
     print(table.round(2).T.to_string())
     print("cells below the low-res by more than 0.05 dB:", int((scores["gain"] < -0.05).sum()), "of", len(scores))
     lost = scores["super_res_psnr"] - scores["super_res_dc_psnr"]
-    print(f"cells where data consistency loses more than 0.02 dB: {int((lost > 0.02).sum())}, at most {lost.max():.3f} dB")
+    print(
+        f"cells where data consistency loses more than 0.02 dB: {int((lost > 0.02).sum())}, at most {lost.max():.3f} dB"
+    )
     if options.plot:
         plot(table, options.plot)
     if options.curve:

@@ -71,7 +71,7 @@ def studies(scores: Path, configs: Path) -> dict[str, dict[str, tuple[StudyPlan,
 
 
 def claims_table(found: Mapping[str, Mapping[str, tuple[StudyPlan, CollectedScores]]]) -> str:
-    """Return a line for each claim and contrast: differences with interval and p, the paper's, and what held."""
+    """Return a line for each claim and contrast: its differences with interval and p, the paper's, and what held."""
     lines = []
     for table, by_contrast in found.items():
         for contrast, (plan, scores) in by_contrast.items():
@@ -84,7 +84,8 @@ def claims_table(found: Mapping[str, Mapping[str, tuple[StudyPlan, CollectedScor
             differences = compare(scores, there, published)
             for claim in there:
                 of_claim = {one.metric: one for one in differences if one.comparison == claim}
-                cells = [_cell(of_claim[metric]) if metric in of_claim else "" for metric in METRICS]
+                shown = of_claim.keys() & set(claim.claimed)
+                cells = [_cell(of_claim[metric]) if metric in shown else "" for metric in METRICS]
                 name = f"{TABLES[table]}: {claim.first} > {claim.second}"
                 lines.append([name, contrast, *cells, verdict(of_claim.values())])
     header = ["claim", "reference", *(metric_title(metric) for metric in METRICS), "verdict"]
