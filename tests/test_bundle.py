@@ -300,8 +300,9 @@ def test_evaluation_follows_the_settings_of_the_training(settings, other, small_
 
 
 def test_training_improves_on_the_low_res(small_dataset, tmp_path) -> None:
-    settings = {"epoch_length": 40, "batch_size": 4, "fidelity_iterations": 40, "learning_rate": 1e-3}
-    train(small_dataset, tmp_path, 1, factor=2, val_interval=9, **settings)
+    settings = {"epoch_length": 80, "batch_size": 4, "fidelity_iterations": 80, "learning_rate": 1e-3}
+    # clipped: without it the gain after few updates depends on the processor's rounding
+    train(small_dataset, tmp_path, 1, factor=2, val_interval=9, max_gradient_norm=0.1, **settings)
     run(
         "evaluating",
         config_file="configs/evaluate.yaml",
