@@ -32,10 +32,10 @@ class DataConsistencyd(Transform):
     def __call__(self, data: Mapping[Hashable, Any]) -> Item:
         """Return the item with the consistent output (1, H, W, D), on the low-res's scale; the case notes it."""
         item = dict(data)
-        item[CASE] = Case.of(item)
-        item[CASE].measured["data_consistency"] = {"restored": True}
         output, low_res = item[PRED].as_tensor(), item[LOW_RES].as_tensor()
         consistency = _consistency_of(item, self.magnitude)
+        item[CASE] = Case.of(item)
+        item[CASE].measured["data_consistency"] = {"restored": True}
         if thick := _through_plane_of(item):
             restored = thick.restored(output.float(), low_res.to(output.device).float(), consistency)
             return item | {self.output_key: MetaTensor(restored, meta=item[PRED].meta)}
