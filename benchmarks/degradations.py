@@ -170,7 +170,7 @@ def rows(
                 {n: v for n, v in slices.items() if n} | {NONE: torch.zeros_like(high_res)}
             ).items():
                 for name, network in networks.items():
-                    super_res = infer(network, low_res, guide)
+                    super_res = infer(network, low_res, guide, settings.zero_filled_by)
                     consistent = restored(super_res, low_res, settings)
                     yield {
                         "data": one.name,
@@ -183,13 +183,15 @@ def rows(
                     }
 
 
-def infer(network: nn.Module, low_res: Tensor, guide: Tensor) -> Tensor:
+def infer(network: nn.Module, low_res: Tensor, guide: Tensor, zero_filled_by: float) -> Tensor:
     """Return super-res slices (n, H, W), as inference computes them."""
     pair = torch.stack((low_res, guide), dim=1)
+    has_factors = getattr(network, "known_factors", None) is not None
+    known = {"zero_filled_by": torch.tensor([zero_filled_by])} if has_factors else {}
     with torch.no_grad(), autocast(torch.device("cpu")):
-        return torch.cat([network(one.contiguous(memory_format=torch.channels_last)) for one in pair.split(1)])[
-            :, 0
-        ].float()
+        return torch.cat(
+            [network(one.contiguous(memory_format=torch.channels_last), **known) for one in pair.split(1)]
+        )[:, 0].float()
 
 
 def restored(super_res: Tensor, low_res: Tensor, settings: Scan) -> Tensor:
@@ -243,8 +245,8 @@ def draw_cells(targets: list[Target], network: nn.Module, cells: list[str], path
         slices = one.slices[degradation.thick]
         high_res = slices[""][len(slices[""]) // 2]
         guide = slices[reference][len(slices[reference]) // 2] if reference != NONE else torch.zeros_like(high_res)
-        low_res = degradation(high_res, 0)[0]
-        super_res = infer(network, low_res[None], guide[None])[0]
+        low_res, settings = degradation(high_res, 0)
+        super_res = infer(network, low_res[None], guide[None], settings.zero_filled_by)[0]
         turn = np.flipud if degradation.thick else np.rot90  # up is anterior, or across the slices
         grey_end, box = grey_window(high_res.numpy()[None])
         images = {"reference": guide, "low-res": low_res, "output": super_res, "truth": high_res}

@@ -21,12 +21,14 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
+from monai.data import MetaTensor
 from scipy import ndimage
 
-from bundle.acquisition import AxisEstimate, Consistency
+from bundle.acquisition import AxisEstimate, Consistency, zero_filled_by
 from bundle.data.reading import read_volume
 from bundle.drawing.png import save_plot
 from bundle.engines import GeneratorLoader, TiledSliceInferer
+from bundle.keys import ZERO_FILLED_BY
 from bundle.kspace import zero_fill
 from bundle.networks import build
 from bundle.reports.spreadsheet import write_csv
@@ -100,9 +102,10 @@ class Network:
 
     def __call__(self, low_res: torch.Tensor, reference: torch.Tensor, factor: float) -> torch.Tensor:
         """Return slices (N, H, W) with data consistency."""
-        image = torch.stack((low_res, reference)).movedim(1, -1)[None]  # 1, 2, H, W, N
-        output = TiledSliceInferer(mixed_precision=False)(image, self.network)[0].movedim(-1, 0)  # N, 1, H, W
         rows, columns = (AxisEstimate(n, factor) for n in low_res.shape[-2:])
+        known = {ZERO_FILLED_BY: zero_filled_by(rows, columns)}
+        image = MetaTensor(torch.stack((low_res, reference)).movedim(1, -1)[None], meta=known)  # 1, 2, H, W, N
+        output = TiledSliceInferer(mixed_precision=False)(image, self.network)[0].as_tensor().movedim(-1, 0)
         return Consistency(rows, columns).restored(output, low_res[:, None])[:, 0]
 
 

@@ -215,7 +215,7 @@ def images(one: Site, drawing: Drawing, setting: Setting, network: nn.Module) ->
         for i, image in enumerate(high_res)
     ]
     low_res = torch.stack([image for image, _ in scans])
-    output = in_head(network, low_res, guide)
+    output = in_head(network, low_res, guide, scans[0][1].zero_filled_by)
     kinds = dict(zip(IMAGES, (low_res, output, with_consistency(output, low_res, scans[0][1])), strict=True))
     return {
         kind: [(slices[place.index][patch(one, place, PATCH)[0]] / one.levels[0]).numpy() for place in one.places]
@@ -223,13 +223,13 @@ def images(one: Site, drawing: Drawing, setting: Setting, network: nn.Module) ->
     }
 
 
-def in_head(network: nn.Module, low_res: Tensor, guide: Tensor) -> Tensor:
+def in_head(network: nn.Module, low_res: Tensor, guide: Tensor, zero_filled_by: float) -> Tensor:
     """Return the output (n, H, W), computed about the head alone, by the blocks of pixels of a slice; air is 0."""
     head = (guide > 0.02).nonzero()[:, 1:]
     starts, stops = (head.amin(0) - 12).clamp(min=0) // 4 * 4, head.amax(0) + 13
     rows, columns = (slice(int(start), int(stop)) for start, stop in zip(starts, stops, strict=True))
     output = torch.zeros_like(low_res)
-    output[:, rows, columns] = infer(network, low_res[:, rows, columns], guide[:, rows, columns])
+    output[:, rows, columns] = infer(network, low_res[:, rows, columns], guide[:, rows, columns], zero_filled_by)
     return output
 
 

@@ -25,6 +25,7 @@ import torch
 from degradations import DEGRADATIONS, NONE, Target, loaded, restored, target
 from drawn_lesions import homogeneous_places, lesion_contrast, lesion_shape
 from matplotlib.figure import Figure
+from monai.data import MetaTensor
 from scipy.ndimage import uniform_filter
 from scipy.stats import spearmanr
 
@@ -32,6 +33,7 @@ from bundle.acquisition import AxisEstimate, Consistency
 from bundle.drawing.png import save_plot
 from bundle.engines import TiledSliceInferer
 from bundle.engines.precision import autocast
+from bundle.keys import ZERO_FILLED_BY
 from bundle.kspace import zero_fill
 from bundle.networks import build
 from bundle.phantom.scanner import simulate_subject
@@ -87,7 +89,7 @@ def some_slices(pair: Pair, n: int) -> Pair:
 
 
 class Network:
-    """Run the trained network on slices (N, 2, H, W)."""
+    """Run the trained network on slices (N, 2, H, W) that are known to be zero-filled by ``FACTOR``."""
 
     def __init__(self, weights: Path) -> None:
         self.network = build(recorded(weights).model).eval()
@@ -96,7 +98,8 @@ class Network:
 
     def __call__(self, slices: torch.Tensor) -> torch.Tensor:
         """Return the output (N, 1, H, W)."""
-        return self.inferer(slices.movedim(0, -1)[None], self.network)[0].movedim(-1, 0)
+        image = MetaTensor(slices.movedim(0, -1)[None], meta={ZERO_FILLED_BY: float(FACTOR)})
+        return self.inferer(image, self.network)[0].as_tensor().movedim(-1, 0)
 
 
 def consistency(slices: torch.Tensor) -> Consistency:
@@ -154,7 +157,7 @@ def ratios(network: Any, one: Target, reference: str, spoil: Callable[[torch.Ten
             continue
         for image, guide in zip(slices[""], slices.get(reference, torch.zeros_like(slices[""])), strict=True):
             low_res, settings = degradation(image, 0)
-            output, scale = scaled(network, low_res[None], spoil(guide)[None])
+            output, scale = scaled(network, low_res[None], spoil(guide)[None], settings.zero_filled_by)
             output = restored(output, low_res[None], settings)[0]
             error = (output - image).abs()
             found.append(
@@ -170,10 +173,13 @@ def ratios(network: Any, one: Target, reference: str, spoil: Callable[[torch.Ten
     return found
 
 
-def scaled(network: Any, low_res: torch.Tensor, guide: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def scaled(
+    network: Any, low_res: torch.Tensor, guide: torch.Tensor, zero_filled_by: float
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Return super-res slices (n, H, W) and the scale of their errors."""
     with torch.no_grad(), autocast(torch.device("cpu")):
-        output, scale = network.with_error_scale(torch.stack((low_res, guide), dim=1))
+        known = torch.tensor([zero_filled_by])
+        output, scale = network.with_error_scale(torch.stack((low_res, guide), dim=1), known)
     return output[:, 0].float(), scale[:, 0].float()
 
 
@@ -300,7 +306,8 @@ def passes(arguments: argparse.Namespace) -> None:
         for flip, shift in (((), (0, 0)), ((-1,), (1, 0)), ((-2,), (-1, 0)), ((-2, -1), (0, 1))):
             moved = guide.roll(shift, (-2, -1)) / 2 + guide / 2 if any(shift) else guide  # half a pixel aside
             pairs = zip(low_res, moved, strict=True)
-            output = [scaled(network, image[None].flip(flip), other[None].flip(flip)) for image, other in pairs]
+            known = degraded[0][1].zero_filled_by
+            output = [scaled(network, image[None].flip(flip), other[None].flip(flip), known) for image, other in pairs]
             sharp = torch.cat([o.flip(flip) for o, _ in output])
             outputs.append(restored(sharp, low_res, degraded[0][1]))
             if not flip:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Hashable, Mapping
 from typing import Any, Final, Self
 
-from bundle.acquisition import AxisEstimate, SliceAxis
+from bundle.acquisition import AxisEstimate, SliceAxis, zero_filled_by
 from bundle.doubts import Doubt, Verdict, by_gravity
 from bundle.errors import InputError
 from bundle.files import fingerprint
@@ -36,6 +36,11 @@ class LowResFinding:
     def is_coarse_in_plane(self) -> bool:
         """Whether there is anything to sharpen within slices, as far as is known."""
         return any(axis.factor > 1 or not axis.is_sure for axis in self.axes)
+
+    @property
+    def zero_filled_by(self) -> float:
+        """The factor of plain zero-filling, where it is known to be all that happened; else 0."""
+        return zero_filled_by(*self.axes) if self.slices is None else 0.0
 
     def facts(self) -> dict[str, Any]:
         """Return JSON values; the axes' as lists of rows and columns."""

@@ -25,6 +25,8 @@ SCALE: Final = "intensity_scale"  # offset and length of the native intensity ra
 NO_DATA: Final = "no_data"
 SLICE_AXIS: Final = "slice_axis"  # which native axis the slices were taken along
 SLICES: Final = "slices"  # native indices of the slices that are in the volume, where some were left out
+# By which factor an image is known to be zero-filled, along rows and columns, without a window; 0 where it is not.
+ZERO_FILLED_BY: Final = "zero_filled_by"
 ERROR_SCALE: Final = "error_scale"  # how large errors are, as the network predicts it, not calibrated
 INTERVAL: Final = "interval"  # nine of ten errors of the output are smaller, on its scale
 # In a datalist: path of the result below the output folder, without its ending, where it is not ``<case>_sr``.

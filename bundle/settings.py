@@ -36,7 +36,7 @@ class ModelSettings:
     """What a generator is (Table I, Fig. 1) and which low-res images it is for."""
 
     architecture: str = "Generator"  # the paper's; or FastGenerator, SingleContrastResidual, ZengCascade
-    size: dict[str, int] = field(default_factory=dict)  # what another architecture has of its own: n_features ...
+    size: dict[str, Any] = field(default_factory=dict)  # what another architecture has of its own: n_features ...
     fusion: str = "feature"  # how the reference comes in: feature SR4, image SR3, none SR1, reference SR2
     levels: int = 1  # networks in sequence: 1, or 2 and 3 of a progressive generator
     share_levels: bool = False  # the levels have their weights in common
@@ -81,6 +81,7 @@ class Recipe:
     learning_rate: float = 2.0e-5  # of the generator's Adam
     critic_learning_rate: float = 2.0e-5
     max_gradient_norm: float | None = None  # None: no clipping
+    trained_part: str | None = None  # of the network, such as error_scale; None: all of it
     weight_average: float = 0.0  # decay of the moving average of the weights that is kept; 0: the weights themselves
     mixed_precision: str | bool = "auto"  # bfloat16
     critic_width: float = 1.0  # filters of the critic, relative to the paper's

@@ -3,7 +3,7 @@
 
 from bundle.acquisition.axis import Axis, KSpaceAxis, Profile, SliceAxis, Window
 from bundle.acquisition.consistency import Consistency
-from bundle.acquisition.estimate import AxisEstimate, Source
+from bundle.acquisition.estimate import AxisEstimate, Source, zero_filled_by
 from bundle.acquisition.family import ScannerFamily
 from bundle.acquisition.scan import Scan, scan
 from bundle.acquisition.through_plane import ThroughPlane
@@ -21,4 +21,5 @@ __all__ = [
     "ThroughPlane",
     "Window",
     "scan",
+    "zero_filled_by",
 ]

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is known of how one in-plane axis was acquired, and how surely."""
 
+import math
 from dataclasses import dataclass
 from typing import Final, Literal, Self
 
@@ -9,6 +10,7 @@ from bundle.acquisition.axis import KSpaceAxis, Window
 Source = Literal["given", "header", "image"]  # by an option, by DICOM or a side-car, by its own spectrum
 
 UNSURE: Final = 0.1  # relative deviation from which an estimate is told as such
+EXACT: Final = 0.03  # relative deviation, and difference of two axes, up to which a factor is one number
 
 
 @dataclass(frozen=True)
@@ -51,3 +53,12 @@ class AxisEstimate:
     def axis(self) -> KSpaceAxis:
         """Return the axis as an operator, with a box in place of a window that is not known."""
         return KSpaceAxis(self.size, self.factor, self.window or "box", self.taper, self.partial)
+
+
+def zero_filled_by(rows: AxisEstimate, columns: AxisEstimate) -> float:
+    """Return the one factor by which both axes are known to be zero-filled, without a window; 0 where they are not."""
+    for axis in (rows, columns):
+        if axis.window != "box" or axis.partial != 1 or axis.deviation > EXACT or axis.factor == 1:
+            return 0.0
+    is_one = abs(rows.factor / columns.factor - 1) <= EXACT
+    return math.sqrt(rows.factor * columns.factor) if is_one else 0.0

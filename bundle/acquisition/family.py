@@ -50,7 +50,9 @@ class ScannerFamily:
 
     clean: float = 0.5  # the paper's zero-filling: a whole block, no noise, no phase
     through_plane: float = 0.25  # slices thicker than the pixels, along one of the axes
-    noisy: float = 0.4
+    noisy: float = 0.4  # of what is not clean ...
+    noisy_clean: float = 0.0  # ... and of what would be
+    alike: float = 0.8  # of clean acquisitions: one factor along rows and columns
     largest_factor: float = 4.6
     largest_noise: float = 0.05  # standard deviation, of the mean tissue
     no_reference: float = 0.1
@@ -73,7 +75,7 @@ class ScannerFamily:
         )
         rows, columns = self._clean_axes(image, uniform) if is_clean else self._axes(image, uniform)
         noise = phase = None
-        if not is_clean and uniform.chance(self.noisy):
+        if (not is_clean or self.noisy_clean) and uniform.chance(self.noisy_clean if is_clean else self.noisy):
             deviation = self.largest_noise * strength**2 * _tissue(image)
             noise = white_deviation(deviation, rows, columns) * self.noise[offset : offset + 2 * image.numel()].view(
                 2, *image.shape
@@ -128,9 +130,9 @@ class ScannerFamily:
         return _tissue(slices[0].float()) * self.noise[offset : offset + slices[0].numel()].view(slices[0].shape).abs()
 
     def _clean_axes(self, image: Tensor, uniform: Uniform) -> list[Axis]:
-        """Draw the paper's zero-filling at any factor, alike on both axes more often than not."""
+        """Draw the paper's zero-filling at any factor, alike on both axes in a share of the draws."""
         factors = [uniform.log_between(1.2, self.largest_factor) for _ in range(2)]
-        if uniform.chance(0.8):
+        if uniform.chance(self.alike):
             factors[1] = factors[0] = (2.0, 3.0, 4.0)[uniform.index(3)] if uniform.chance(0.7) else factors[0]
         return [KSpaceAxis(n, f) for n, f in zip(image.shape, factors, strict=True)]
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from bundle.acquisition.axis import Axis, KSpaceAxis, SliceAxis
+from bundle.acquisition.estimate import AxisEstimate, zero_filled_by
 
 Region = tuple[int, int, int, int]  # of a slice: first row, first column, rows and columns
 
@@ -27,6 +28,13 @@ class Scan:
     columns: Axis
     noise: Tensor | None = None
     phase: Tensor | None = None
+
+    @property
+    def zero_filled_by(self) -> float:
+        """The one factor of both axes where they are zero-filled without a window; else 0."""
+        if isinstance(self.rows, SliceAxis) or isinstance(self.columns, SliceAxis):
+            return 0.0
+        return zero_filled_by(AxisEstimate.of(self.rows), AxisEstimate.of(self.columns))
 
 
 def white_deviation(deviation: float, *axes: Axis) -> float:

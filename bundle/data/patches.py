@@ -12,6 +12,7 @@ from bundle.acquisition import scan
 from bundle.acquisition.family import N_UNIFORM, ScannerFamily, Uniform
 from bundle.data.slice_stack import SliceStack, split_channels
 from bundle.errors import InputError
+from bundle.keys import ZERO_FILLED_BY
 from bundle.parallel import part_of_batch
 
 
@@ -87,7 +88,11 @@ class PatchStream:
         if self._pass[0] != number:
             self._pass = (number, self._shuffled(number))
         corners = self._pass[1][index * self.batch_size : (index + 1) * self.batch_size][self.part]
-        patches = self._cut(corners) if self.family is None else self._acquired(self.family, corners, position)
+        known: dict[str, Tensor] = {}
+        if self.family is None:
+            patches = self._cut(corners)
+        else:
+            patches, known[ZERO_FILLED_BY] = self._acquired(self.family, corners, position)
         if self.reference_shift:
             patches[:, 1:2] = self._cut(self._shifted(corners, position), slice(1, 2))
         if self.gain_jitter:
@@ -100,7 +105,7 @@ class PatchStream:
             deviations = self.noise_jitter * torch.rand(self.batch_size, 1, 1, 1, generator=random)
             noise = deviations * torch.randn(self.batch_size, 2, self.patch_size, self.patch_size, generator=random)
             patches[:, :2] += noise[self.part].to(patches.device)
-        return split_channels(self._flipped(patches, position) if self.flips else patches)
+        return split_channels(self._flipped(patches, position) if self.flips else patches) | known
 
     def state_dict(self) -> dict[str, int]:
         """Return all the state there is."""
@@ -137,20 +142,25 @@ class PatchStream:
         patches = torch.where(columns, patches.flip(-1), patches)
         return torch.where(diagonal, patches.transpose(-2, -1), patches)
 
-    def _acquired(self, family: ScannerFamily, corners: Tensor, position: int) -> Tensor:
-        """Return patches (N, 3, P, P): low-res and reference by a random acquisition each, and the target."""
+    def _acquired(self, family: ScannerFamily, corners: Tensor, position: int) -> tuple[Tensor, Tensor]:
+        """Return patches (N, 3, P, P): low-res and reference by a random acquisition each, and the target.
+
+        And what is known of each acquisition (N,), see :func:`bundle.acquisition.Scan.zero_filled_by`.
+        """
         draws = torch.rand(self.batch_size, N_UNIFORM, generator=self._random(position, 5))[self.part]
-        patches = []
+        patches, known = [], []
         for (index, top, left), draw in zip(corners.tolist(), draws, strict=True):
             height, width = self.dataset.sizes[index].tolist()
             uniform, region = Uniform(draw), (top, left, self.patch_size, self.patch_size)
             reference, image = self.dataset.voxels[index, :, :height, :width]
             elsewhere = self.dataset.voxels[uniform.index(len(self.dataset)), 0, :height, :width]
-            low_res = scan(image.float(), family.acquisition(image.float(), uniform), region)
+            acquisition = family.acquisition(image.float(), uniform)
+            low_res = scan(image.float(), acquisition, region)
+            known.append(acquisition.zero_filled_by)
             guide = family.reference((reference, elsewhere), region, uniform)
             target = image[top : top + self.patch_size, left : left + self.patch_size].float()
             patches.append(torch.stack((low_res, guide, target)))
-        return torch.stack(patches)
+        return torch.stack(patches), torch.tensor(known)
 
     def _cut(self, corners: Tensor, channels: slice = slice(None)) -> Tensor:
         """Gather patches (N, C, P, P), float32, in one indexing operation."""

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from bundle.engines.precision import MixedPrecision, autocast
 from bundle.errors import InputError
+from bundle.keys import ZERO_FILLED_BY
 
 logger = logging.getLogger(__name__)
 
@@ -52,14 +53,23 @@ class TiledSliceInferer(Inferer):
     def __call__(self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Return super-res volumes (N, 1, H, W, D), float32, for ``inputs`` (N, 2, H, W, D).
 
+        What the metadata of ``inputs`` know of their zero-filling, a network with known factors is told.
         Of a ``network`` that returns several images a slice, such as ``Generator.forward_levels``, a tuple of them.
         """
-        volumes = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
+        volumes, factors = inputs, None
+        if isinstance(inputs, MetaTensor):
+            volumes, factors = inputs.as_tensor(), inputs.meta.get(ZERO_FILLED_BY)
+        if factors is None or getattr(_module(network), "known_factors", None) is None:
+            known = None
+        else:
+            known = torch.as_tensor(factors, dtype=torch.float32).flatten().expand(len(volumes))
         outputs: list[Tensor] = []
         with autocast(inputs.device, self.mixed_precision), torch.no_grad():
             for volume, indices, read, kept in self._parts(volumes, network):
                 slices = volumes[volume, :, *read, indices].movedim(-1, 0)  # n, C, rows, columns
                 # on CPUs a tenth faster than with the channels first, see docs/speed.md
+                if known is not None:
+                    kwargs[ZERO_FILLED_BY] = known[volume].expand(len(slices))
                 result = network(slices.contiguous(memory_format=torch.channels_last), *args, **kwargs)
                 images = [result] if isinstance(result, Tensor) else result
                 outputs = outputs or [_zeros_like(volumes) for _ in images]
@@ -71,7 +81,7 @@ class TiledSliceInferer(Inferer):
 
     def _parts(self, volumes: Tensor, network: Callable[..., Any]) -> Iterator[tuple[int, slice, Region, Region]]:
         """Yield what goes through the network at once: volume, slices, the region to read and the one to keep."""
-        module = getattr(network, "__self__", network)  # of a method such as forward_levels
+        module = _module(network)
         reach: int | None = getattr(module, "reach", None)
         skips_air: bool = getattr(module, "maps_zero_to_zero", False)
         multiple: int = getattr(module, "multiple", 1)
@@ -112,6 +122,11 @@ class TiledSliceInferer(Inferer):
                 "of this network depends on the whole slice (a data-consistency layer, or a method without a reach)",
                 size,
             )
+
+
+def _module(network: Callable[..., Any]) -> Any:
+    """Return the network itself, of a method such as ``forward_levels`` likewise."""
+    return getattr(network, "__self__", network)
 
 
 def _zeros_like(volumes: Tensor) -> Tensor:

@@ -17,12 +17,12 @@ from torch.optim.swa_utils import AveragedModel
 from bundle.data.patches import PatchStream
 from bundle.engines.precision import MixedPrecision, autocast, channels_last
 from bundle.errors import InputError
-from bundle.keys import HIGH_RES, IMAGE, LEVEL_TARGETS
+from bundle.keys import HIGH_RES, IMAGE, LEVEL_TARGETS, ZERO_FILLED_BY
 from bundle.losses import GeneratorLoss, gradient_penalty, wasserstein_distance
 from bundle.parallel import data_parallel, mean_of_processes, part_of_batch
 
 Batch = dict[str, Tensor]
-Generate = Callable[[Tensor], Tensor]
+Generate = Callable[[Batch], Tensor]
 FIDELITY: Final = GeneratorLoss(adversarial=0, mse=1, perceptual=0, texture=0)
 
 
@@ -61,7 +61,8 @@ class GeneratorUpdate:
     """Improve the generator by one step on one batch (Eq. 7), on the device of its parameters.
 
     A batch with targets for the levels before the last makes it the constrained objective of Eqs. 9-11. The paper
-    does not clip gradients: ``max_gradient_norm`` is ``None``. The ``average`` follows every step.
+    does not clip gradients: ``max_gradient_norm`` is ``None``. The ``average`` follows every step. With a
+    ``trained_part``, a module of the network, all else of it stays as it is.
     """
 
     network: nn.Module
@@ -71,6 +72,7 @@ class GeneratorUpdate:
     mixed_precision: MixedPrecision = "auto"
     max_gradient_norm: float | None = None
     average: WeightAverage | None = None
+    trained_part: str | None = None
 
     def __post_init__(self) -> None:
         channels_last(self.network)
@@ -80,14 +82,22 @@ class GeneratorUpdate:
                 "a laplace loss needs a network that predicts its errors; give one, such as "
                 "--architecture FastGenerator --size \"{'error_features': 32}\"."
             )
-        if self.loss.of_errors_alone:  # the image stays as it is
+        if self.trained_part is not None:
+            part = getattr(self.network, self.trained_part, None)
+            if part is None:
+                raise InputError(f"trained_part is {self.trained_part}, and the network has none; see its size.")
             self.network.requires_grad_(False)
-            self.network.error_scale.requires_grad_(True)
+            part.requires_grad_(True)
         self._levels = data_parallel(_Levels(self.network))
 
-    def generate(self, image: Tensor) -> Tensor:
-        """Return super-res patches (N, 1, P, P) for ``image`` (N, 2, P, P)."""
-        return self.inferer(_moved(image, self.device), self.network)
+    def generate(self, batch: Batch) -> Tensor:
+        """Return super-res patches (N, 1, P, P) for the ``image`` (N, 2, P, P) of a batch."""
+        return self.inferer(_moved(batch[IMAGE], self.device), self.network, **self._known(batch))
+
+    def _known(self, batch: Batch) -> Batch:
+        """Return what a network with known factors is told of a batch."""
+        told = ZERO_FILLED_BY in batch and getattr(self.network, "known_factors", None) is not None
+        return {ZERO_FILLED_BY: batch[ZERO_FILLED_BY]} if told else {}
 
     def __call__(self, batch: Batch, loss: GeneratorLoss, critic: nn.Module | None) -> dict[str, Tensor]:
         """Take one optimizer step by ``loss``; return its value and its terms."""
@@ -98,7 +108,8 @@ class GeneratorUpdate:
             if LEVEL_TARGETS in batch:
                 targets = [*batch[LEVEL_TARGETS].to(self.device, non_blocking=True).split(1, dim=1), high_res]
             images, every, scaled = _moved(batch[IMAGE], self.device), len(targets) > 1, bool(loss.laplace)
-            outputs, error_scale = self.inferer(images, self._levels, every=every, scaled=scaled)
+            known = self._known(batch)
+            outputs, error_scale = self.inferer(images, self._levels, every=every, scaled=scaled, **known)
             objective, terms = loss(outputs, targets, critic, error_scale)
         _step(objective, self.network, self.optimizer, self.max_gradient_norm)
         if self.average is not None:
@@ -148,7 +159,7 @@ class CriticUpdate:
         alpha = alpha.to(self.device, non_blocking=True)
         with autocast(self.device, self.mixed_precision):
             with torch.no_grad():
-                fake = generate(batch[IMAGE]).float()
+                fake = generate(batch).float()
             fake_scores, real_scores = self._scores(torch.cat((fake, real))).float().chunk(2)
         penalty = gradient_penalty(self._scores, real, fake, alpha)
         objective = fake_scores.mean() - real_scores.mean() + self.penalty_weight * penalty
@@ -207,11 +218,11 @@ class _Levels(nn.Module):
         super().__init__()
         self.network: Any = network
 
-    def forward(self, image: Tensor, every: bool, scaled: bool) -> tuple[list[Tensor], Tensor | None]:
+    def forward(self, image: Tensor, every: bool, scaled: bool, **known: Tensor) -> tuple[list[Tensor], Tensor | None]:
         if scaled:
-            output, scale = self.network.with_error_scale(image)
+            output, scale = self.network.with_error_scale(image, **known)
             return [output], scale
-        return self.network.forward_levels(image) if every else [self.network(image)], None
+        return self.network.forward_levels(image, **known) if every else [self.network(image, **known)], None
 
 
 def _moved(images: Tensor, device: torch.device) -> Tensor:

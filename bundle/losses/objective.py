@@ -73,11 +73,6 @@ class GeneratorLoss:
         names = ("adversarial", "mse", "l1", "charbonnier", "laplace", "perceptual", "texture")
         return {name: getattr(self, name) for name in names}
 
-    @property
-    def of_errors_alone(self) -> bool:
-        """Whether it is about the size of errors and not about the image."""
-        return {name for name, weight in self.weights.items() if weight} == {"laplace"}
-
     def __call__(
         self,
         super_res: Sequence[Tensor],

@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """A generator for hospital use: the paper's idea at a twentieth of its cost, by working on unshuffled pixels."""
 
+from collections.abc import Sequence
 from typing import Final, Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from bundle.errors import InputError
 from bundle.networks.blocks import OutputConvolution, ResidualBlock, hidden_convolution
+from bundle.networks.known_factor import KnownFactors
 from bundle.networks.registry import architecture
 
 SMALLEST_SIZE: Final = 1e-12
@@ -103,6 +106,8 @@ class FastGenerator(nn.Module):
         unshuffle: r.
         error_features: channels of an :class:`ErrorScale` on the last level's features; 0 for none. It learns from
             them and does not change them.
+        known_factors: with one level, factors of plain zero-filling at which :class:`KnownFactors` change its weights
+            for images that are known to be of such; empty for a network that works blind always.
 
     Attributes:
         reach: as :class:`bundle.networks.Generator` has it.
@@ -114,7 +119,7 @@ class FastGenerator(nn.Module):
         InputError: if a setting is none of these, or a size is below 1.
     """
 
-    may_be_new: Final = ("error_scale.",)
+    may_be_new: Final = ("error_scale.", "known_factors.")
 
     def __init__(
         self,
@@ -126,6 +131,7 @@ class FastGenerator(nn.Module):
         n_blocks: int = 10,
         unshuffle: int = 2,
         error_features: int = 0,
+        known_factors: Sequence[float] = (),
     ) -> None:
         super().__init__()
         if fusion not in get_args(Fusion):
@@ -151,6 +157,9 @@ class FastGenerator(nn.Module):
         self.levels = nn.ModuleList(
             FastLevel(n_inputs, n_channels, n_features, n_blocks, fusion == "feature", bias) for _ in range(levels)
         )
+        if known_factors and levels > 1:
+            raise InputError(f"known_factors are of one level, and levels is {levels}; leave one of both out.")
+        self.known_factors = KnownFactors(self.levels[0], known_factors) if known_factors else None
         self.error_scale = ErrorScale(n_features, n_channels, error_features) if error_features else None
         self.unshuffle = nn.PixelUnshuffle(unshuffle)
         self.shuffle = nn.PixelShuffle(unshuffle)
@@ -162,29 +171,32 @@ class FastGenerator(nn.Module):
         self.reach: int | None = None if consistency is not None else reach
         self.maps_zero_to_zero = not bias
 
-    def forward_levels(self, image: Tensor) -> list[Tensor]:
+    def forward_levels(self, image: Tensor, zero_filled_by: Tensor | None = None) -> list[Tensor]:
         """Return the output of every level, first to last.
 
         Args:
             image: Tensor (N, 2, H, W), any H and W: channel 0 the low-res target, channel 1 the high-res reference.
+            zero_filled_by: Tensor (N,), the factor of each image where it is known to be zero-filled without a window
+                by one factor along rows and columns, else 0; ``None`` where nothing is known. Programs of TorchScript
+                work blind.
 
         Returns:
             One Tensor (N, 1, H, W) per level.
         """
-        return self._levels_and_features(image)[0]
+        return self._levels_and_features(image, zero_filled_by)[0]
 
-    def with_error_scale(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the super-res image and the scale of its errors, both (N, 1, H, W), for ``image`` (N, 2, H, W).
+    def with_error_scale(self, image: Tensor, zero_filled_by: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the super-res image and the scale of its errors, both (N, 1, H, W), as :meth:`forward_levels` does.
 
         Raises:
             ValueError: if the network was built without ``error_features``.
         """
         if self.error_scale is None:
             raise ValueError("this network predicts no error scale; build it with error_features.")
-        outputs, features = self._levels_and_features(image)
+        outputs, features = self._levels_and_features(image, zero_filled_by)
         return outputs[-1], self._shuffled(self.error_scale(features.detach()), image)
 
-    def _levels_and_features(self, image: Tensor) -> tuple[list[Tensor], Tensor]:
+    def _levels_and_features(self, image: Tensor, zero_filled_by: Tensor | None) -> tuple[list[Tensor], Tensor]:
         """Return the output of every level, and the features of the last."""
         measured = image[:, :1]
         reference = self._unshuffled(image[:, 1:2])
@@ -197,16 +209,33 @@ class FastGenerator(nn.Module):
             contrasts = self._unshuffled(low_res)
             if self.fusion == "image":
                 contrasts = torch.cat((contrasts, reference), dim=1)
-            correction, features = level(contrasts, reference_features)
+            if torch.jit.is_scripting() or zero_filled_by is None:
+                correction, features = level(contrasts, reference_features)
+            else:
+                correction, features = self._knowing(zero_filled_by, level, contrasts, reference_features)
             low_res = low_res + self._shuffled(correction, image)
             if self.consistency is not None:
                 low_res = self.consistency(low_res, measured)
             outputs.append(low_res)
         return outputs, features
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Return the last level's super-res image (N, 1, H, W) for ``image`` (N, 2, H, W)."""
-        return self.forward_levels(image)[-1]
+    @torch.jit.unused
+    def _knowing(
+        self, zero_filled_by: Tensor, level: nn.Module, contrasts: Tensor, reference_features: list[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Return correction and features of a level whose weights follow the known factors, images of one together."""
+        parts = []
+        factors, counts = zero_filled_by.unique_consecutive(return_counts=True)
+        split = [images.split(counts.tolist()) for images in (contrasts, *reference_features)]
+        for factor, part, *features in zip(factors.tolist(), *split, strict=True):
+            changed = self.known_factors.weights(level, factor) if self.known_factors is not None and factor else {}
+            parts.append(functional_call(level, changed, (part, features)))
+        corrections, made_of = zip(*parts, strict=True)
+        return torch.cat(corrections), torch.cat(made_of)
+
+    def forward(self, image: Tensor, zero_filled_by: Tensor | None = None) -> Tensor:
+        """Return the last level's super-res image (N, 1, H, W), as :meth:`forward_levels` does."""
+        return self.forward_levels(image, zero_filled_by)[-1]
 
     def _shuffled(self, channels: Tensor, image: Tensor) -> Tensor:
         """Return (N, r * r, h, w) as an image (N, 1, H, W) of the size of another."""

@@ -69,7 +69,8 @@ def calibrate(weights: Path, pairs: Sequence[Pair], n_slices: int = 8, n_draws: 
                 low_res = scan(image, acquisition)
                 guide = family.reference((reference, reference), (0, 0, *image.shape), uniform)
                 with torch.no_grad(), autocast(torch.device("cpu")):
-                    outputs = network.with_error_scale(torch.stack((low_res, guide))[None])
+                    known = torch.tensor([acquisition.zero_filled_by])
+                    outputs = network.with_error_scale(torch.stack((low_res, guide))[None], known)
                 output, scale = (one.float() for one in outputs)
                 if consistency := Consistency.of(acquisition):
                     output = consistency.restored(output, low_res[None, None])

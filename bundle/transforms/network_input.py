@@ -24,6 +24,7 @@ from bundle.keys import (
     SCALE,
     SLICE_AXIS,
     SLICES,
+    ZERO_FILLED_BY,
 )
 from bundle.transforms.io import Item
 from bundle.volumes.geometry import through_plane_axis
@@ -118,6 +119,8 @@ class TissueSlicesd(ThinSlicesd):
 class StackContrastsd(Transform):
     """Stack the low-res target and the reference to the network's two-channel input, in one step or in two.
 
+    What is known of its zero-filling goes along as metadata, under ``zero_filled_by``.
+
     Where nothing was zero-filled, the target as it came is the low-res; without a reference its channel is 0.
     ``low_res`` and ``reference`` become views of the stack.
     """
@@ -132,7 +135,9 @@ class StackContrastsd(Transform):
             _, height, width, n_slices = low_res.shape
             stack = torch.empty(2, n_slices, height, width, device=low_res.device).movedim(1, -1)
             stack[0] = low_res.as_tensor()[0]  # memory is taken as it is written
-            item[IMAGE] = MetaTensor(stack, meta=item[IMAGE].meta)
+            found = Case.of(item).low_res
+            known = {ZERO_FILLED_BY: found.zero_filled_by if found else 0.0}
+            item[IMAGE] = MetaTensor(stack, meta={**item[IMAGE].meta, **known})
             item[LOW_RES] = MetaTensor(stack[:1], meta=low_res.meta)
         if REFERENCE in self.keys:
             stack = item[IMAGE].as_tensor()

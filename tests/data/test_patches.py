@@ -10,7 +10,7 @@ from torch.testing import assert_close
 from bundle.acquisition import ScannerFamily
 from bundle.data import PatchStream, SliceStack
 from bundle.errors import InputError
-from bundle.keys import HIGH_RES, IMAGE, LEVEL_TARGETS
+from bundle.keys import HIGH_RES, IMAGE, LEVEL_TARGETS, ZERO_FILLED_BY
 
 
 def stack(n_slices: int = 4, height: int = 64, width: int = 64) -> SliceStack:
@@ -214,6 +214,17 @@ def test_stream_with_a_family_degrades_each_batch_anew_and_goes_on_exactly() -> 
     again = streams[1].next_batch()
     assert_close(again[IMAGE], second[IMAGE], rtol=0, atol=0)
     assert_close(again[HIGH_RES], second[HIGH_RES], rtol=0, atol=0)
+
+
+def test_stream_with_a_family_tells_by_which_factor_each_patch_was_zero_filled() -> None:
+    undegraded = stack(4, 40, 36)
+    undegraded.voxels = torch.rand(4, 2, 40, 36).half()
+    plain = ScannerFamily(clean=1.0, alike=1.0, largest_factor=4.0)
+    known = PatchStream(undegraded, 32, 4, family=plain).next_batch()[ZERO_FILLED_BY]
+    assert known.shape == (4,)
+    assert known.min() > 1.1
+    assert PatchStream(undegraded, 32, 4, family=ScannerFamily(clean=0.0)).next_batch()[ZERO_FILLED_BY].min() == 0
+    assert ZERO_FILLED_BY not in PatchStream(stack(4, 40, 36), 32, 4).next_batch()
 
 
 def test_stream_with_a_family_keeps_the_target_but_for_a_factor() -> None:

@@ -259,3 +259,18 @@ def test_the_occupied_region_holds_every_voxel_of_both_contrasts() -> None:
     region = occupied(slices)
     assert region == (slice(3, 12), slice(7, 21))
     assert widened(region, 5, (slice(0, 20), slice(0, 30))) == (slice(0, 17), slice(2, 26))
+
+
+def test_network_with_known_factors_is_told_what_the_metadata_know() -> None:
+    network = FastGenerator(n_features=8, n_blocks=2, known_factors=[2, 3])
+    lively(network)
+    for difference in network.known_factors.differences:
+        nn.init.normal_(difference, std=0.05)
+    volume = torch.rand(1, 2, 16, 18, 3)
+    told = MetaTensor(volume, meta={"zero_filled_by": 2.5})
+    expected = torch.stack([network(volume[..., i], torch.tensor([2.5])) for i in range(3)], dim=-1)
+    assert_close(TiledSliceInferer(mixed_precision=False)(told, network).as_tensor(), expected)
+    assert_close(TiledSliceInferer(mixed_precision=False)(volume, network), whole(volume, network))
+    assert (expected - whole(volume, network)).abs().max() > 1e-3
+    blind = FastGenerator(n_features=8, n_blocks=2)
+    assert_close(TiledSliceInferer()(told, lively(blind)).as_tensor(), whole(volume, blind), rtol=0, atol=0.02)

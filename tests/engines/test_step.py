@@ -19,7 +19,7 @@ from bundle.engines import (
     use_machine,
 )
 from bundle.errors import InputError
-from bundle.keys import HIGH_RES, IMAGE, LEVEL_TARGETS
+from bundle.keys import HIGH_RES, IMAGE, LEVEL_TARGETS, ZERO_FILLED_BY
 from bundle.losses import generator_loss
 from bundle.networks import FastGenerator
 
@@ -99,7 +99,7 @@ def test_critic_learns_to_tell_real_from_fake() -> None:
     training.critic(training.generator.generate)
     with torch.no_grad():
         real = training.critic.critic(batch[HIGH_RES]).mean()
-        fake = training.critic.critic(training.generator.generate(batch[IMAGE])).mean()
+        fake = training.critic.critic(training.generator.generate(batch)).mean()
     assert real > fake + 1
 
 
@@ -290,17 +290,37 @@ def test_mixed_precision_is_auto_true_or_false(value) -> None:
         autocast(torch.device("cpu"), value)
 
 
-def test_a_loss_of_errors_alone_trains_their_scale_and_leaves_the_image_as_it_is() -> None:
+def part_update(network: FastGenerator, part: str, loss: dict[str, float]) -> GeneratorUpdate:
+    optimizer = torch.optim.Adam(network.parameters(), 1e-2)
+    return GeneratorUpdate(network, optimizer, generator_loss(loss), SimpleInferer(), False, trained_part=part)
+
+
+def test_error_scale_alone_is_trained_where_asked_and_leaves_the_image_as_it_is() -> None:
     torch.manual_seed(0)
     network, batch = FastGenerator(n_features=4, n_blocks=1, error_features=4), Batches().next_batch()
     before, scale = network(batch[IMAGE]), weights(network.error_scale)
-    update = GeneratorUpdate(
-        network, torch.optim.Adam(network.parameters(), 1e-2), generator_loss({"laplace": 1}), SimpleInferer(), False
-    )
+    update = part_update(network, "error_scale", {"laplace": 1})
     scores = [float(update(batch, update.loss, None)["laplace"]) for _ in range(20)]
     assert scores[-1] < scores[0] - 0.1
     assert torch.equal(network(batch[IMAGE]), before)
     assert not torch.equal(weights(network.error_scale), scale)
+
+
+def test_known_factors_are_trained_on_what_is_known_and_leave_the_blind_network_as_it_is() -> None:
+    torch.manual_seed(0)
+    network, batch = FastGenerator(n_features=4, n_blocks=1, known_factors=[2, 3]), Batches().next_batch()
+    update = part_update(network, "known_factors", {"l1": 1})
+    before, factors = network(batch[IMAGE]), torch.full((len(batch[IMAGE]),), 2.0)
+    scores = [float(update(batch | {ZERO_FILLED_BY: factors}, update.loss, None)["l1"]) for _ in range(20)]
+    assert scores[-1] < 0.9 * scores[0]
+    assert torch.equal(network(batch[IMAGE]), before)
+    assert not torch.equal(network(batch[IMAGE], factors), before)
+    assert all(difference[1].count_nonzero() == 0 for difference in network.known_factors.differences)  # of factor 3
+
+
+def test_part_that_a_network_lacks_cannot_be_trained_alone() -> None:
+    with pytest.raises(InputError, match="trained_part is known_factors"):
+        part_update(FastGenerator(n_features=4, n_blocks=1), "known_factors", {"l1": 1})
 
 
 def test_a_loss_of_errors_needs_a_network_that_predicts_them() -> None:

@@ -8,7 +8,7 @@ from monai.data import DataLoader, Dataset, MetaTensor, decollate_batch
 from monai.transforms import Compose
 from torch.testing import assert_close
 
-from bundle.keys import IMAGE, INTERVAL, LOW_RES, PRED, REFERENCE, SCALE, SLICE_AXIS, SLICES
+from bundle.keys import IMAGE, INTERVAL, LOW_RES, PRED, REFERENCE, SCALE, SLICE_AXIS, SLICES, ZERO_FILLED_BY
 from bundle.transforms import (
     NormaliseIntensityd,
     RestoreNatived,
@@ -69,6 +69,13 @@ def test_stack_puts_low_res_first_and_reference_second() -> None:
     assert out[IMAGE].shape == (2, 20, 22, 5)
     assert_close(out[IMAGE].as_tensor()[:1], out[LOW_RES].as_tensor())
     assert_close(out[IMAGE].as_tensor()[1:], out[REFERENCE].as_tensor())
+
+
+def test_stack_carries_what_is_known_of_the_zero_filling() -> None:
+    assert prepare(factor=2)(pair())[IMAGE].meta[ZERO_FILLED_BY] == pytest.approx(2)
+    assert prepare(factor=[2, 1])(pair())[IMAGE].meta[ZERO_FILLED_BY] == 0
+    nobody_looked = Compose([SlicesLastd(), NormaliseIntensityd(), StackContrastsd()])(pair())
+    assert nobody_looked[IMAGE].meta[ZERO_FILLED_BY] == 0
 
 
 def test_stack_takes_the_image_itself_where_nothing_was_degraded() -> None:
