@@ -273,7 +273,7 @@ def test_a_critic_s_update_descends_equation_8_with_a_penalty_of_weight_10() -> 
     critic = nn.Sequential(nn.Flatten(), nn.Linear(64, 1, bias=False), nn.Flatten(0))
     weight = critic[1].weight.data.copy_(torch.linspace(-1, 1, 64)[None]).clone()[0]
     update = CriticUpdate(critic, torch.optim.SGD(critic.parameters(), 1e-3), Batches(), 1, mixed_precision=False)
-    terms = update(lambda image: image[:, :1])
+    terms = update(lambda batch: batch[IMAGE][:, :1])
     batch = Batches().next_batch()
     difference = (batch[IMAGE][:, :1] - batch[HIGH_RES]).flatten(1).mean(0)
     norm = weight.norm()
