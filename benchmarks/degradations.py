@@ -6,7 +6,8 @@
 
 References are all T1w, PDw, FLAIR and post-contrast volumes on the target's grid, beside it or in a folder of
 ``--references``; and none. Scores are those of evaluation (peak 1), on evenly spaced slices that hold tissue. Targets
-must not have trained the weights. Copies of weights on their way, named by their updates (w_500.pt, w_1000.pt ...),
+must not have trained the weights. Weights with known factors are told the true acquisition, or what ``--tell`` says.
+Copies of weights on their way, named by their updates (w_500.pt, w_1000.pt ...),
 give a learning curve with ``--curve``.
 """
 
@@ -24,7 +25,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from bundle.acquisition import Axis, Consistency, KSpaceAxis, Scan, SliceAxis, scan
+from bundle.acquisition import Axis, Consistency, KSpaceAxis, Scan, SliceAxis, scan, zero_filled_by
 from bundle.acquisition.scan import white_deviation
 from bundle.data.reading import read_volume
 from bundle.drawing.montage_page import TileRow, draw_page
@@ -37,6 +38,7 @@ from bundle.metrics import psnr, ssim
 from bundle.networks import build
 from bundle.reports.spreadsheet import write_csv
 from bundle.settings import recorded
+from bundle.volumes.acquired_axes import estimate_axes
 from bundle.volumes.geometry import through_plane_axis
 from bundle.volumes.intensity import IntensityScale, tissue_slices
 
@@ -153,8 +155,30 @@ def target(path: Path, folders: list[Path], n_slices: int) -> Target:
     return Target(f"{path.parent.name} {SUFFIX.sub('', path.name).removeprefix('sub-')}", slices, distances)
 
 
+def found(low_res: Tensor, _: Scan) -> float:
+    """Return the factor of plain zero-filling that is found in slices (n, H, W) as inference finds it; 0 for none."""
+    stored = (1000 * low_res).round().clamp(min=0).movedim(0, -1)
+    return zero_filled_by(*estimate_axes(stored.float().numpy(), (1.0, 1.0)))
+
+
+def plain(_: Tensor, settings: Scan) -> float:
+    """Return the larger factor of both axes, whatever else happened to them; 0 with thick slices."""
+    return 0.0 if isinstance(settings.rows, SliceAxis) else max(settings.rows.factor, settings.columns.factor)
+
+
+TOLD: dict[str, Callable[[Tensor, Scan], float]] = {
+    "true": lambda _, settings: settings.zero_filled_by,
+    "found": found,
+    "plain": plain,
+    "nothing": lambda *_: 0.0,
+}
+
+
 def rows(
-    targets: list[Target], networks: dict[str, nn.Module], degradations: list[Degradation]
+    targets: list[Target],
+    networks: dict[str, nn.Module],
+    degradations: list[Degradation],
+    tell: Callable[[Tensor, Scan], float] = TOLD["true"],
 ) -> Iterator[dict[str, Any]]:
     """Yield the scores of every cell."""
     for one in targets:
@@ -166,17 +190,19 @@ def rows(
             seeds = [zlib.crc32(f"{one.name}{i}".encode()) for i in range(len(high_res))]
             scans = [degradation(image, seed) for image, seed in zip(high_res, seeds, strict=True)]
             low_res, settings = torch.stack([image for image, _ in scans]), scans[0][1]
+            told = tell(low_res, settings)
             for reference, guide in (
                 {n: v for n, v in slices.items() if n} | {NONE: torch.zeros_like(high_res)}
             ).items():
                 for name, network in networks.items():
-                    super_res = infer(network, low_res, guide, settings.zero_filled_by)
+                    super_res = infer(network, low_res, guide, told)
                     consistent = restored(super_res, low_res, settings)
                     yield {
                         "data": one.name,
                         "degradation": degradation.name,
                         "reference": reference,
                         "weights": name,
+                        "told": told,
                         **{f"low_res_{m.__name__}": score(m, high_res, low_res) for m in (psnr, ssim)},
                         **{f"super_res_{m.__name__}": score(m, high_res, super_res) for m in (psnr, ssim)},
                         **{f"super_res_dc_{m.__name__}": score(m, high_res, consistent) for m in (psnr, ssim)},
@@ -292,6 +318,8 @@ def main() -> None:
     parser.add_argument("--references", type=Path, nargs="*", default=[])
     parser.add_argument("--slices", type=int, default=12)
     parser.add_argument("--only", nargs="*", help="names of degradations")
+    parser.add_argument("--tell", choices=TOLD, default="true", help="what the network is told of plain zero-filling")
+    parser.add_argument("--off", type=float, default=1.0, help="times the factor that it is told")
     parser.add_argument("--csv", type=Path)
     parser.add_argument("--plot", type=Path)
     parser.add_argument("--curve", type=Path, help="a plot of gains over updates")
@@ -301,10 +329,12 @@ def main() -> None:
     targets = [target(path, options.references, options.slices) for path in options.targets]
     chosen = [d for d in DEGRADATIONS if not options.only or d.name in options.only]
     networks = {path.stem: loaded(path) for path in options.weights}
+    if len(networks) < len(options.weights):
+        parser.error("two files of weights have the same name; copy one under another")
     if options.pictures:
         draw_cells(targets, next(iter(networks.values())), options.cells, options.pictures)
         return
-    scores = pd.DataFrame(rows(targets, networks, chosen))
+    scores = pd.DataFrame(rows(targets, networks, chosen, lambda *scan: options.off * TOLD[options.tell](*scan)))
     scores["gain"] = scores["super_res_dc_psnr"] - scores["low_res_psnr"]
     if options.csv:
         write_csv(options.csv, scores.round(4))

@@ -48,6 +48,7 @@ class LowResFinding:
         each = ("factor", "measured", "deviation", "window", "source")
         own = {name: getattr(self, name) for name in kept}
         own |= {name: [getattr(axis, name) for axis in self.axes] for name in each}
+        own["zero_filled_by"] = self.zero_filled_by
         if self.slices is None:
             return own
         step = self.spacing_after[self.slice_axis]

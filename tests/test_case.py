@@ -103,6 +103,7 @@ def test_facts_are_json_by_topic() -> None:
     assert json.loads(json.dumps(facts)) == facts | {"input": {"spacing": [0.6, 0.6]}}
     left_out = {"slice_axis", "axes", "slices"}
     found = {name: facts["low_res"].pop(name) for name in ("factor", "measured", "deviation", "window", "source")}
+    assert facts["low_res"].pop("zero_filled_by") == 0  # a window over the columns
     assert facts["low_res"].keys() == {f.name for f in dataclasses.fields(LowResFinding)} - left_out
     assert list(found.values()) == [[4.0, 4.0], [32, 36], [0.02, 0.0], ["box", "hann"], ["image", "header"]]
     assert facts["registration"] == {"shift_mm": 1.5, "usable": True, "resampled": True, "doubted": False}

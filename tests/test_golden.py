@@ -2,7 +2,7 @@
 """Outputs of every shipped weights file stay what they are: a phantom, and a slice of a patient.
 
 ``tests/golden/outputs.json`` holds voxels of the NIfTI outputs at fixed places, relative to the largest, as
-``python -m tests.test_golden`` writes them: those of the default weights of version 0.10.0, of the others of 0.8.0.
+``python -m tests.test_golden`` writes them: those of the default weights of version 0.11.0, of the others of 0.8.0.
 """
 
 import json

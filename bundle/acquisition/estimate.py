@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is known of how one in-plane axis was acquired, and how surely."""
 
-import math
 from dataclasses import dataclass
 from typing import Final, Literal, Self
 
@@ -10,7 +9,8 @@ from bundle.acquisition.axis import KSpaceAxis, Window
 Source = Literal["given", "header", "image"]  # by an option, by DICOM or a side-car, by its own spectrum
 
 UNSURE: Final = 0.1  # relative deviation from which an estimate is told as such
-EXACT: Final = 0.03  # relative deviation, and difference of two axes, up to which a factor is one number
+EXACT: Final = 0.03  # relative deviation up to which a factor counts as known
+ALIKE: Final = 1.25  # ratio of the factors of two axes up to which the larger stands for both
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,12 @@ class AxisEstimate:
 
 
 def zero_filled_by(rows: AxisEstimate, columns: AxisEstimate) -> float:
-    """Return the one factor by which both axes are known to be zero-filled, without a window; 0 where they are not."""
+    """Return the factor by which both axes are known to be zero-filled, without a window; 0 where they are not.
+
+    It is the larger of two that are alike: weights for a factor somewhat too large serve better than blind ones.
+    """
     for axis in (rows, columns):
         if axis.window != "box" or axis.partial != 1 or axis.deviation > EXACT or axis.factor == 1:
             return 0.0
-    is_one = abs(rows.factor / columns.factor - 1) <= EXACT
-    return math.sqrt(rows.factor * columns.factor) if is_one else 0.0
+    smaller, larger = sorted((rows.factor, columns.factor))
+    return larger if larger <= ALIKE * smaller else 0.0

@@ -31,7 +31,7 @@ class Scan:
 
     @property
     def zero_filled_by(self) -> float:
-        """The one factor of both axes where they are zero-filled without a window; else 0."""
+        """The factor by which both axes are zero-filled without a window, as of what is known of them; else 0."""
         if isinstance(self.rows, SliceAxis) or isinstance(self.columns, SliceAxis):
             return 0.0
         return zero_filled_by(AxisEstimate.of(self.rows), AxisEstimate.of(self.columns))

@@ -50,7 +50,7 @@ _KNOWN: Final = {
     ("data_consistency", "restored"): ("Measurement put back", ""),
 }
 _HIDDEN: Final = (
-    *(f"low_res {name}" for name in ("deviation", "window", "source")),
+    *(f"low_res {name}" for name in ("deviation", "window", "source", "zero_filled_by")),
     *("registration matrix", "input target_histogram", "input reference_histogram"),
 )
 _AXES: Final = ("factor", "matrix", "spacing", "measured")  # first words of facts that have a value an axis

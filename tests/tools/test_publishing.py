@@ -67,6 +67,17 @@ def test_weights_that_suffer_from_half_precision_keep_their_size(run: Path, tmp_
         assert torch.equal(stored[name], value)
 
 
+def test_half_precision_is_tried_with_what_the_network_may_know_too(run: Path, tmp_path: Path) -> None:
+    size = {"n_features": 8, "n_blocks": 1, "known_factors": [2, 4]}
+    torch.manual_seed(0)
+    network = FastGenerator(**size)
+    torch.nn.init.normal_(network.known_factors.differences[-1], std=1e4)  # of the layer that is zero at the start
+    torch.save(network.state_dict(), run / "model.pt")
+    record = json.loads((run / "model.json").read_text())
+    (run / "model.json").write_text(json.dumps(record | {"size": size}))
+    assert publish(run, tmp_path / "model.pt", ABOUT).startswith("float32")
+
+
 def test_a_training_without_evaluation_is_refused_in_a_sentence(run: Path, monkeypatch, tmp_path, capsys) -> None:
     monkeypatch.setattr(publishing, "bundle_root", lambda: tmp_path)
     (run / "evaluation" / "panels" / "sub-1.npz").unlink()
