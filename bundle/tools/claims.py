@@ -35,6 +35,7 @@ from bundle.studies.statistics import bootstrap_interval, interval_text, subject
 METRICS: Final = ("psnr", "ssim", "ifc")
 TABLES: Final = {"table1": "I", "table2": "II", "table3": "III", "table4": "IV", "table5": "V"}
 _LINEAR: Final = {"psnr": 1.0, "ssim": 0.01, "ifc": 0.5}  # gains up to which the axis of a figure is linear
+_WIDTH: Final = 40  # characters of all names that fit beside each other
 _BLOCK: Final = re.compile(r"(<!-- claims -->\n).*?(<!-- end of claims -->)", re.DOTALL)
 _VERDICTS: Final = {"held": "holds", "not held": "reversed"}
 _UNDECIDED: Final = "undecided"  # not significant, or of too few subjects for a test
@@ -112,25 +113,30 @@ def _cell(one: Difference) -> str:
 
 
 def save_figure(path: Path, by_contrast: Mapping[str, tuple[StudyPlan, CollectedScores]]) -> Path:
-    """Draw what the rows of a table gain on their low-res, for each contrast and metric.
+    """Draw what the rows of a table gain on their low-res, for each contrast, group of claims (a factor) and metric.
 
     A thin line for each subject, mean and interval; below each row its mean score. The axis is linear about 0 and
     logarithmic beyond.
     """
-    figure = Figure(figsize=(10, 2.9 * len(by_contrast)), layout="constrained")
-    panels = figure.subplots(len(by_contrast), len(METRICS), squeeze=False)
-    for (contrast, (plan, scores)), row in zip(by_contrast.items(), panels, strict=True):
-        labels = [one.label for one in plan.rows if one.label in scores.labels]
+    drawn = []
+    for contrast, (plan, scores) in by_contrast.items():
+        there = [one.label for one in plan.rows if one.label in scores.labels]
+        for group in dict.fromkeys(one.group for one in plan.orderings):
+            if labels := [label for label in there if label.endswith(group)]:
+                drawn.append((f"{contrast} reference {group}".strip(), scores, labels, group))
+    figure = Figure(figsize=(10, 2.9 * len(drawn)), layout="constrained")
+    panels = figure.subplots(len(drawn), len(METRICS), squeeze=False)
+    for (title, scores, labels, group), row in zip(drawn, panels, strict=True):
         for metric, axes in zip(METRICS, row, strict=True):
             if metric in scores.metrics:
-                _draw(axes, scores, labels, metric)
+                _draw(axes, scores, labels, metric, group)
             else:
                 axes.set_axis_off()
-        row[0].set_ylabel(f"{contrast} reference", fontsize=9, color=INK)
+        row[0].set_ylabel(title, fontsize=9, color=INK)
     return save_plot(figure, path)
 
 
-def _draw(axes: Axes, scores: CollectedScores, labels: Sequence[str], metric: str) -> None:
+def _draw(axes: Axes, scores: CollectedScores, labels: Sequence[str], metric: str, group: str) -> None:
     quieten(axes)
     axes.grid(False, axis="x")
     axes.axhline(0, color=QUIET, linewidth=1)
@@ -144,8 +150,8 @@ def _draw(axes: Axes, scores: CollectedScores, labels: Sequence[str], metric: st
         if interval := bootstrap_interval(gains[label].dropna()):
             axes.plot([place] * 2, interval[:2], "-", color=style["color"], linewidth=2)
     means = [format_score(metric, subject_means(outputs[label]).mean()) for label in labels]
-    names = [f"{label}\n{mean}" for label, mean in zip(labels, means, strict=True)]
-    axes.set_xticks(range(len(labels)), names, rotation=0 if len(labels) < 6 else 90)
+    names = [f"{label.removesuffix(group).strip()}\n{mean}" for label, mean in zip(labels, means, strict=True)]
+    axes.set_xticks(range(len(labels)), names, rotation=0 if len("".join(labels)) < _WIDTH else 90)
     axes.set_xlim(-0.5, len(labels) - 0.5)
     axes.set_yscale("symlog", linthresh=_LINEAR[metric], linscale=0.6)
     decades = [_LINEAR[metric] * factor for factor in (0.5, 1, 2, 5, 10, 20)]
